@@ -1,0 +1,1 @@
+"""Analysis on top of `ketchup`: bias and variance, metrics, judge, report and the command line."""
