@@ -1,0 +1,153 @@
+"""What a student's rollout is worth under the teacher: rewards, full returns and K-step returns.
+
+The teacher's logits, read as action values, induce the reward r_t = q_t - v_{t+1} (Eq. 2), with v_L = 0 after the last
+action. The rewards telescope, which is all that this module rests on:
+
+    G_t = Σ_{i ≥ t} r_i = q_t + Σ_{i > t} A_i,    A_i = q_i - v_i ≤ 0.
+
+A K-step return jumps from s_t straight to s_{t+K} as though the actions between were the teacher's own choices
+(A = 0). It keeps q_t and every K-th advantage, and what to do with the last few actions is named by its tail:
+
+* `segment` (Eqs. 7 and 20, Theorem 1): the last jump goes over the end of the rollout, where the value is 0.
+
+      Ĝ_t = q_t + Σ_{j ≥ 1, t+jK ≤ L-1} A_{t+jK}
+
+* `one-step` (Alg. 1): K steps while at least K actions remain, then single steps. With m = ⌊(L-1-t) / K⌋,
+
+      Ĝ_t = q_t + Σ_{j=1..m} A_{t+jK} + Σ_{i=t+mK+1..L-1} A_i.
+
+K = 1 is the full return of LLMR with either tail. The skipped advantages are never positive, so Ĝ_t ≥ G_t: the bias of
+a K-step return is never negative (Eq. 25 as printed has the other sign).
+
+Shapes are [R, T] with boolean masks; units are nats up to a constant per state, which reaches Ĝ_t through q_t alone.
+The EOS is an action like any other. A rollout cut off at the length limit is treated alike: nothing follows its last
+action, so v_L = 0 as in Alg. 1. Padding may hold anything, and is 0 in every result. Dtypes are kept; use float64
+where a variance or a difference of two returns matters. Returns are weights of a policy gradient, and so carry none.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ketchup.maths.masked import check_right_padded, masked_sum
+
+Tail = Literal["segment", "one-step"]
+
+
+def advantages(q: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Teacher advantages A_t = q_t - v_t ≤ 0 [R, T], in nats; 0 in padding.
+
+    How much worse, by the teacher's own account, the action taken was than the best one. Free of the gauge: a
+    constant added to all logits of a state cancels.
+    """
+    return torch.where(mask, q - v, 0)
+
+
+def step_rewards(q: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Rewards r_t = q_t - v_{t+1} with v_L = 0 (Eq. 2), [R, T]; 0 in padding.
+
+    Rows must be right-padded (`ValueError` otherwise): with a hole, the next column would not be the next state.
+    """
+    check_right_padded(mask)
+    v_next = F.pad(torch.where(mask, v, 0)[:, 1:], (0, 1))
+    return torch.where(mask, q - v_next, 0)
+
+
+def rollout_returns(q: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Full return G_0 of each rollout (Eq. 10), [R]; NaN for a rollout without actions.
+
+    Its mean over test inputs is the paper's Fig. 1. s_0 is the input alone, so the gauge shifts all rollouts of an
+    input by the same constant. Rows must be right-padded (`ValueError` otherwise).
+    """
+    return masked_sum(step_rewards(q, v, mask), mask, dim=1)
+
+
+def k_step_returns(q: Tensor, v: Tensor, mask: Tensor, k: int, tail: Tail = "segment") -> Tensor:
+    """K-step returns Ĝ_t [R, T] for one K: Eq. 7 with `tail="segment"`, Alg. 1 with `tail="one-step"`.
+
+    `k_step_returns_all` with a single K; errors are the same.
+    """
+    return k_step_returns_all(q, v, mask, [k], tail)[0]
+
+
+@torch.no_grad()
+def k_step_returns_all(q: Tensor, v: Tensor, mask: Tensor, ks: Sequence[int], tail: Tail = "segment") -> Tensor:
+    """K-step returns for every K in `ks`, in that order: [K, R, T], 0 in padding.
+
+    All K come from one teacher pass and share the advantages; with the one-step tail they also share the suffix sums,
+    since what follows the last whole jump is the sum of *all* later advantages. A K beyond the longest rollout is
+    fine: `segment` then gives q_t, `one-step` gives G_t.
+
+    Raises `ValueError` for a K below 1, an unknown tail, or rows that are not right-padded.
+    """
+    _check_choice(ks, tail)
+    check_right_padded(mask)
+    taken = torch.where(mask, q, 0)
+    a = advantages(q, v, mask)
+    if tail == "segment":
+        return torch.stack([taken + _strided_later_sums(a, k) for k in ks])
+
+    all_later = _strided_later_sums(a, 1)
+    remaining = remaining_actions(mask).clamp(min=0)
+    t = torch.arange(mask.shape[1], device=mask.device)
+    returns = []
+    for k in ks:
+        last_jump = t + remaining - remaining % k  # t + mK; in padding t itself, after which all sums are 0
+        returns.append(taken + _strided_later_sums(a, k) + all_later.gather(1, last_jump))
+    return torch.stack(returns)
+
+
+def implied_baseline(q: Tensor, v: Tensor, mask: Tensor, k: int, tail: Tail = "segment") -> Tensor:
+    """The baseline b_t = G_t - Ĝ_t that a K-step return amounts to (Eqs. 9 and 27), [R, T]; 0 in padding.
+
+    b_t is the sum of the skipped advantages, hence ≤ 0 up to rounding, and free of the gauge. It depends on actions
+    taken *after* a_t, so it is no ordinary state baseline: E[-b_t ∇ log π(a_t | s_t)] is the bias of the gradient
+    (Eq. 26). Zero for K = 1 and for a rollout the teacher would have chosen itself. Errors as `k_step_returns_all`.
+    """
+    returns = k_step_returns_all(q, v, mask, [1, k], tail)
+    return returns[0] - returns[1]
+
+
+def remaining_actions(mask: Tensor) -> Tensor:
+    """n_t = L - 1 - t, the number of actions after a_t, as int64 [R, T]; negative in padding. Rows are right-padded."""
+    t = torch.arange(mask.shape[1], device=mask.device)
+    return mask.sum(dim=1, keepdim=True) - 1 - t
+
+
+def k_step_terms(remaining: Tensor, k: int, tail: Tail = "segment") -> Tensor:
+    """Number of terms in Ĝ_t, the q_t included, when n = `remaining` actions follow a_t; any shape, n ≥ 0.
+
+    `segment`: ⌊n/K⌋ + 1, the count in Eq. 24 (n + 1 for K = 1, Eq. 19). `one-step`: ⌊n/K⌋ + n mod K + 1. If terms were
+    independent and alike, the variance of a return would be proportional to this count: that is Theorem 1. The terms
+    under K are among those under 1, so equal counts mean the same return, term by term.
+
+    Raises `ValueError` for a K below 1 or an unknown tail.
+    """
+    _check_choice([k], tail)
+    jumps = remaining // k + 1
+    return jumps if tail == "segment" else jumps + remaining % k
+
+
+def _strided_later_sums(a: Tensor, k: int) -> Tensor:
+    """Σ_{j ≥ 1} a_{t+jK} for every t, [R, T], without a loop over t.
+
+    The row is laid out in lines of K columns, so that t and t+K are neighbours in one column; a reversed cumulative
+    sum down the columns then holds Σ_{j ≥ 0} a_{t+jK} at t, and what starts one jump ahead is the same table K later.
+    """
+    rows, length = a.shape
+    k = min(k, max(length, 1))  # a jump of T leaves every row already; a longer one would only allocate zeros
+    lines = -(-length // k) + 1  # one line of zeros more, for the jump past the end
+    table = F.pad(a, (0, lines * k - length)).view(rows, lines, k)
+    from_here = table.flip(1).cumsum(1).flip(1).reshape(rows, lines * k)
+    return from_here[:, k : k + length]
+
+
+def _check_choice(ks: Sequence[int], tail: str) -> None:
+    for k in ks:
+        if k < 1:
+            raise ValueError(f"K is the number of actions in a step and at least 1, not {k}")
+    if tail not in get_args(Tail):
+        raise ValueError(f"the tail is 'segment' or 'one-step', not {tail!r}")

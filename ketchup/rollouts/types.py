@@ -1,0 +1,78 @@
+"""What sampling takes and gives. Axes: B inputs, N samples an input, R = B x N rows (an input's samples adjacent), T."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from ketchup.errors import UsageError
+from ketchup.models.language_model import LanguageModel
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How tokens are drawn: from softmax(logits / temperature) over the `top_k` likeliest (0: all); 0 is greedy."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_k: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise UsageError(f"--max-new-tokens must be at least 1, not {self.max_new_tokens}.")
+        if self.temperature < 0:
+            raise UsageError(f"--temperature must be 0 (greedy) or more, not {self.temperature}.")
+        if self.top_k < 0:
+            raise UsageError(f"--top-k must be 0 (whole vocabulary) or more, not {self.top_k}.")
+
+    @property
+    def greedy(self) -> bool:
+        """True when the likeliest token is always taken."""
+        return self.temperature == 0
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """What the student wrote for B inputs.
+
+    `tokens[R, T]` is right-padded with the pad id; `action_mask[R, T]` is True for tokens that the student chose, eos
+    included; it is False for padding and for tokens that the environment inserted (`token_mask` tells the two apart).
+    `ended[R]` is True where eos was chosen within the limit; a row that did not end was truncated.
+    """
+
+    ids: tuple[str, ...]
+    tokens: Tensor
+    token_mask: Tensor
+    action_mask: Tensor
+    ended: Tensor
+
+    @property
+    def samples(self) -> int:
+        """N, the rollouts of each input."""
+        return len(self.tokens) // len(self.ids)
+
+
+class Engine(Protocol):
+    """Draws tokens from a model. Engines differ in speed, never in distribution."""
+
+    name: str
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prefixes: Sequence[Sequence[int]] | None,
+        samples: int,
+        decoding: Decoding,
+        seed: int,
+    ) -> list[list[int]]:
+        """Continues each prompt `samples` times; rows of an input are adjacent, each without its prefix.
+
+        `prefixes` are tokens already written for each prompt (`None`: none); they count towards `max_new_tokens`.
+        A row ends with eos if the model chose it, and is shorter than the limit only then.
+        """
+        ...
+
+    def update(self, model: LanguageModel) -> None:
+        """Takes over the model's current weights; later samples come from them."""
+        ...

@@ -1,0 +1,92 @@
+"""Checkpoints: ordinary `save_pretrained` folders, with what is needed to go on beside the weights of the last one.
+
+    RUN/checkpoints/step-000200/    model, tokenizer, trainer.pt (the last one only)
+    RUN/last -> checkpoints/step-000200        RUN/best -> checkpoints/step-000150
+
+A folder appears whole, by a rename, and the links change after it: a kill at any moment leaves a run to resume from.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ketchup.errors import RunError
+from ketchup.models.language_model import LanguageModel
+from ketchup.runs import atomic_folder, atomic_write_json
+
+TRAINER = "trainer.pt"
+
+
+@dataclass
+class TrainerState:
+    """What training needs beside float32 weights: how far it is, and the optimiser's moments."""
+
+    step: int = 0
+    best_step: int | None = None
+    best_loss: float | None = None
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    """Float32 weights; only where the model folder holds a narrower type."""
+
+
+def last_state(run: Path) -> tuple[Path, TrainerState] | None:
+    """The newest whole checkpoint of a run and its state, or `None` for a run that has none."""
+    link = run / "last"
+    if not link.exists():
+        return None
+    folder = link.resolve()
+    try:
+        content = torch.load(folder / TRAINER, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError) as error:
+        raise RunError(f"{folder / TRAINER} cannot be read ({error}); delete {run} and start again.") from error
+    return folder, TrainerState(**content)
+
+
+def save(run: Path, model: LanguageModel, state: TrainerState, dtype: str, milestones: tuple[int, ...]) -> Path:
+    """Writes a checkpoint, points `last` (and `best`, if this step is it) to it, and removes those not needed again."""
+    folder = run / "checkpoints" / f"step-{state.step:06d}"
+    if not folder.exists():
+        narrow = dtype != "float32"
+        weights = {name: value.cpu() for name, value in model.network.state_dict().items()}
+        kept = TrainerState(state.step, state.best_step, state.best_loss, state.optimizer, weights if narrow else {})
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(folder) as temporary:
+            _save_model(model, temporary, weights, getattr(torch, dtype))
+            torch.save(vars(kept), temporary / TRAINER)
+            atomic_write_json(temporary / "step.json", {"step": state.step, "best_loss": state.best_loss})
+    _point(run / "last", folder)
+    if state.best_step == state.step:
+        _point(run / "best", folder)
+    _prune(run, milestones)
+    return folder
+
+
+def _save_model(model: LanguageModel, folder: Path, weights: dict[str, Any], dtype: torch.dtype) -> None:
+    network = model.network
+    narrowed = {name: value.to(dtype) if value.is_floating_point() else value for name, value in weights.items()}
+    before = network.config.dtype
+    network.config.dtype = dtype
+    network.save_pretrained(folder, state_dict=narrowed)
+    network.config.dtype = before
+    model.tokenizer.save_pretrained(folder)
+
+
+def _point(link: Path, folder: Path) -> None:
+    temporary = link.with_name(f".{link.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder.relative_to(link.parent))
+    os.replace(temporary, link)  # noqa: PTH105
+
+
+def _prune(run: Path, milestones: tuple[int, ...]) -> None:
+    last = (run / "last").resolve()
+    needed = {last, (run / "best").resolve(), *(run / "checkpoints" / f"step-{step:06d}" for step in milestones)}
+    for folder in (run / "checkpoints").iterdir():
+        if folder.resolve() not in {path.resolve() for path in needed}:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif folder.resolve() != last:
+            (folder / TRAINER).unlink(missing_ok=True)

@@ -1,0 +1,46 @@
+"""The command line `ketchup`: one file a command, which imports what is slow only when it runs."""
+
+from typing import Annotated
+
+import typer
+
+import ketchup
+from ketchup_eval.cli.command import Command
+from ketchup_eval.cli.init_student import init_student
+from ketchup_eval.cli.train import train
+from ketchup_eval.cli.variance import variance
+
+app = typer.Typer(
+    name="ketchup",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # errors are one sentence, see `command`
+)
+
+COMMANDS = (train, init_student, variance)
+"""In the order of the help; a command's name is its function's, with hyphens."""
+
+for function in COMMANDS:
+    app.command(cls=Command)(function)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"ketchup {ketchup.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Distil language models with reinforcement learning, and measure what it does."""
+
+
+def main() -> None:
+    """The entry point of the installed `ketchup`."""
+    app(prog_name="ketchup")

@@ -1,0 +1,52 @@
+"""What every command does alike: lists of values, and errors of one sentence with an exit code."""
+
+import errno
+import sys
+import traceback
+from typing import Any
+
+import typer
+
+from ketchup.errors import KetchupError
+from ketchup.runs import is_disk_full
+from ketchup_eval.cli.many_values import ManyValues
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+
+class Command(ManyValues):
+    """The class of every command.
+
+    Exit codes: 0 done, 1 error, 2 usage, 130 interrupted. Errors go to stderr; `ketchup --debug` shows their
+    traceback too.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; its errors end as one sentence."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except KeyboardInterrupt as interrupt:
+            typer.echo("Interrupted; run the same command again to continue.", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # `ketchup ... | head`, which Typer ends quietly
+            if ctx.find_root().params.get("debug"):
+                traceback.print_exception(error, file=sys.stderr)
+            typer.echo(f"Error: {_sentence(error, ctx)}", err=True)
+            raise typer.Exit(error.exit_code if isinstance(error, KetchupError) else EXIT_ERROR) from error
+
+
+def _sentence(error: Exception, ctx: Any) -> str:
+    if isinstance(error, KetchupError):
+        return str(error)
+    if is_disk_full(error):
+        return "The disk is full; free some space and run the same command again."
+    first_line = (str(error).strip().splitlines() or ["no message"])[0]
+    return (
+        f"Unexpected {type(error).__name__} ({first_line}); "
+        f"run with --debug for the traceback (`ketchup --debug {ctx.info_name} ...`)."
+    )

@@ -1,0 +1,39 @@
+"""`ketchup init-student`: a smaller model to start from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ketchup.errors import UsageError
+from ketchup.runs import MANIFEST, atomic_folder, atomic_write_json, manifest
+
+
+def init_student(
+    layers: Annotated[int, typer.Option(help="How many layers to keep (of the encoder and of the decoder).")],
+    out: Annotated[Path, typer.Option(help="Folder for the student; it must be new or empty.")],
+    teacher: Annotated[str, typer.Option(help="Built-in name, folder or hub id.")] = "demo-teacher",
+    decoder_layers: Annotated[
+        int | None, typer.Option(help="How many layers of the decoder to keep.", show_default="as --layers")
+    ] = None,
+) -> None:
+    """Make a student of some of the teacher's layers, evenly spaced, with their weights."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists and is not an empty folder; choose another --out or delete it.")
+
+    from ketchup.models.layers import choose_layers, keep_layers
+    from ketchup.models.loading import load
+
+    model = load(teacher)
+    kept = choose_layers(model.network, layers, decoder_layers)
+    student = keep_layers(model.network, layers, decoder_layers)
+    settings = {"teacher": teacher, "layers": layers, "decoder_layers": decoder_layers}
+    with atomic_folder(out) as folder:
+        student.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        atomic_write_json(folder / MANIFEST, {**manifest(settings), "kept": kept})
+
+    sizes = [network.num_parameters() / 1e6 for network in (student, model.network)]
+    typer.echo(f"{out}: {sizes[0]:.1f} of {sizes[1]:.1f} million parameters")
+    for field, numbers in kept.items():
+        typer.echo(f"{field}: kept {', '.join(map(str, numbers))}")

@@ -1,0 +1,14 @@
+"""How many CPU threads the heavy libraries may use."""
+
+import os
+
+from ketchup.errors import UsageError
+
+
+def use_threads(threads: int | None) -> None:
+    """Limits torch (and CTranslate2, which follows it) to `threads`; `None` means all that this process may run on."""
+    if threads is not None and threads < 1:
+        raise UsageError(f"--threads must be at least 1, not {threads}.")
+    import torch
+
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))

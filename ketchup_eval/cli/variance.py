@@ -1,0 +1,115 @@
+"""`ketchup variance`: bias and variance of K-step returns for a teacher and its students."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ketchup_eval.cli.threads import use_threads
+
+if TYPE_CHECKING:
+    from ketchup_eval.variance.study import VarianceResult
+
+DEMO_LIMIT = 32
+WIDTH = 150
+"""Columns of a table that is not printed on a terminal."""
+DEMO_STUDENTS = ["demo-student-1", "demo-student-2", "demo-student-3"]
+
+
+def variance(
+    k: Annotated[list[int], typer.Option("--k", "-k", metavar="K...", help="segment lengths")] = [1, 2, 4, 8, 16],  # noqa: B006
+    task: Annotated[str, typer.Option(help="demo, gsm8k, xsum or europarl")] = "demo",
+    teacher: Annotated[str | None, typer.Option(help="built-in name, folder or hub id; default: demo-teacher")] = None,
+    student: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL...", help="one or more; default: the demo's three students")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="rollouts of each input")] = 32,
+    limit: Annotated[
+        int | None, typer.Option(help="use the first N inputs; default: 32 for the demo, else all")
+    ] = None,
+    split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
+    data: Annotated[
+        Path | None, typer.Option(help="folder with SPLIT.jsonl; default: generated or from the hub")
+    ] = None,
+    tail: Annotated[
+        Literal["segment", "one-step", "both"], typer.Option(help="segment: Eq. 7; one-step: Algorithm 1")
+    ] = "segment",
+    gauge: Annotated[
+        Literal["raw", "centered", "logprob"], typer.Option(help="the constant of the teacher's logits in each state")
+    ] = "raw",
+    max_new_tokens: Annotated[int | None, typer.Option(help="longest rollout in tokens; default: the task's")] = None,
+    temperature: Annotated[float, typer.Option(help="of the student's sampling")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="sample among the likeliest; 0: whole vocabulary")] = 0,
+    prompt_style: Annotated[
+        str | None, typer.Option(help="source, chat or plain; default: what fits the model")
+    ] = None,
+    engine: Annotated[
+        Literal["auto", "ctranslate2", "transformers"], typer.Option(help="what samples; auto: the fastest that can")
+    ] = "auto",
+    resamples: Annotated[int, typer.Option(help="bootstrap resamples over inputs")] = 2000,
+    seed: Annotated[int, typer.Option()] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all")] = None,
+    name: Annotated[str | None, typer.Option(help="name of the run; default: variance-TASK")] = None,
+    runs_dir: Annotated[Path, typer.Option(help="where runs live")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print variance.json instead of tables")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and stop")] = False,
+) -> None:
+    """Measure bias and variance of K-step returns; run the same command again to continue, or with other K."""
+    from ketchup.errors import UsageError
+
+    if (teacher is None) != (not student):
+        raise UsageError("Name a --teacher together with its --student models, or neither for the demo's own.")
+    use_threads(threads)
+    from ketchup.rollouts.types import Decoding
+    from ketchup.tasks import task as task_named
+    from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
+    from ketchup_eval.variance.study import describe, run_variance
+
+    rollouts = RolloutSettings(
+        task=task,
+        teacher=teacher or "demo-teacher",
+        students=tuple(student or DEMO_STUDENTS),
+        data=data,
+        split=split,
+        samples=samples,
+        decoding=Decoding(max_new_tokens or task_named(task).max_new_tokens, temperature, top_k),
+        prompt_style=prompt_style,
+        engine=engine,
+        seed=seed,
+    )
+    analysis = AnalysisSettings(
+        ks=tuple(sorted(set(k))),
+        tails=("segment", "one-step") if tail == "both" else (tail,),
+        gauge=gauge,
+        resamples=resamples,
+        limit=limit or (DEMO_LIMIT if task == "demo" and data is None else None),
+    )
+    run = runs_dir / (name or f"variance-{task}")
+    if dry_run:
+        typer.echo(describe(rollouts, analysis, run))
+        return
+    result = run_variance(rollouts, analysis, run)
+    _show(result, run, as_json=as_json)
+
+
+def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:
+    """Files first, so that nothing is lost should the terminal fail."""
+    from rich.console import Console
+
+    from ketchup_eval.report.variance_figure import write_variance_figure
+    from ketchup_eval.report.variance_table import variance_notes, variance_tables
+    from ketchup_eval.variance.files import as_json as json_content
+    from ketchup_eval.variance.files import write_files
+
+    write_files(result, run)
+    write_variance_figure(result, run)
+    if as_json:
+        typer.echo(json.dumps(json_content(result), indent=2))
+        return
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for table in variance_tables(result):
+        console.print(table)
+    typer.echo(variance_notes(result))
+    typer.echo(f"Written: {run}/variance.json, .csv, .png, .pdf and rollouts/")

@@ -1,0 +1,80 @@
+"""Figure 2 of the paper for the user's own models: variance and bias of the K-step return by K, a line per student."""
+
+from pathlib import Path
+from typing import Any
+
+from ketchup.runs import atomic_path
+from ketchup_eval.variance.study import StudentResult, VarianceResult
+
+STYLES = {"segment": ("-", "o"), "one-step": ("--", "s")}
+
+
+def write_variance_figure(result: VarianceResult, run: Path) -> list[Path]:
+    """Draws `variance.png` and `variance.pdf`; error bars are 95% intervals, lines are labelled by the student's KL."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 3, figsize=(12.5, 3.9), layout="constrained")
+    colours = plt.get_cmap("viridis")
+    for index, student in enumerate(result.students):
+        colour = colours(0.85 * index / max(1, len(result.students) - 1))
+        for tail in result.analysis.tails:
+            _draw(panels[0], student, tail, "variance", colour, result)
+            _draw(panels[1], student, tail, "bias", colour, result)
+            _draw(panels[2], student, tail, "mse", colour, result)
+    for panel, title, unit in zip(
+        panels,
+        ("Variance of the K-step return", "Bias of the K-step return", "Error of one sample (MSE)"),
+        ("Var[$\\hat{G}_0$]  (nats²)", "E[$\\hat{G}_0 - G_0$]  (nats)", "variance + bias²  (nats²)"),
+        strict=True,
+    ):
+        _finish(panel, result, title, unit)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
+    figure.suptitle(
+        f"{result.rollouts.task}, teacher {Path(result.rollouts.teacher).name}: {result.inputs} inputs x "
+        f"{result.rollouts.samples} samples, gauge {result.analysis.gauge}, 95% intervals over inputs",
+        fontsize=10,
+    )
+    paths = [run / "variance.png", run / "variance.pdf"]
+    for path in paths:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=160)
+    plt.close(figure)
+    return paths
+
+
+def _draw(panel: Any, student: StudentResult, tail: str, quantity: str, colour: Any, result: VarianceResult) -> None:
+    rows = [row for row in student.estimates if row.tail == tail]
+    numbers = [getattr(row, quantity) for row in rows]
+    known = [(row.k, number) for row, number in zip(rows, numbers, strict=True) if number.value is not None]
+    below = [number.value - number.low if number.low is not None else 0.0 for _, number in known]
+    above = [number.high - number.value if number.high is not None else 0.0 for _, number in known]
+    line, marker = STYLES[tail]
+    label = f"KL {student.kl.value:.3g}" + (f", {tail}" if len(result.analysis.tails) > 1 else "")
+    panel.errorbar(
+        [k for k, _ in known],
+        [number.value for _, number in known],
+        yerr=[below, above],
+        label=f"{label}  ({Path(student.name).name})",
+        color=colour,
+        linestyle=line,
+        marker=marker,
+        markersize=4,
+        capsize=3,
+        linewidth=1.5,
+    )
+
+
+def _finish(panel: Any, result: VarianceResult, title: str, unit: str) -> None:
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(result.analysis.ks, [str(k) for k in result.analysis.ks])
+    panel.minorticks_off()
+    panel.set_ylim(bottom=0)
+    panel.set_xlabel("K")
+    panel.set_ylabel(unit)
+    panel.set_title(title, fontsize=10)
+    panel.grid(alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,67 @@
+"""The study's table in the terminal."""
+
+from rich.table import Table
+
+from ketchup_eval.stats import Estimate
+from ketchup_eval.variance.study import StudentResult, VarianceResult
+
+
+def variance_tables(result: VarianceResult) -> list[Table]:
+    """One table per student and tail: a row per K, each number with its 95% interval."""
+    return [_table(result, student, tail) for student in result.students for tail in result.analysis.tails]
+
+
+def variance_notes(result: VarianceResult) -> str:
+    """What the columns mean and which settings made them."""
+    decoding = result.rollouts.decoding
+    seconds = result.seconds
+    shares = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if value >= 0.5)
+    return (
+        f"{result.inputs} inputs x {result.rollouts.samples} samples, at most {decoding.max_new_tokens} tokens, "
+        f"temperature {decoding.temperature:g}, gauge {result.analysis.gauge}, seed {result.rollouts.seed}; "
+        f"[low, high]: 95% percentile bootstrap over inputs ({result.analysis.resamples} resamples).\n"
+        "Variance, bias and MSE are those of the return of the whole output (t = 0), in nats² and nats. Theory: number "
+        "of terms, as in Theorem 1; independent: each term's own variance; the rest of the measured ratio is "
+        "covariance.\n"
+        f"Time: {shares}."
+    )
+
+
+def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
+    table = Table(
+        title=f"{student.name}   KL to {result.rollouts.teacher} {_interval(student.kl)} nats/token   "
+        f"length {_interval(student.mean_length)}   tail {tail}",
+        title_justify="left",
+    )
+    columns = ("K", "variance", "bias", "variance / K=1", "theory", "independent", "MSE", "same as LLMR")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in student.estimates:
+        if row.tail == tail:
+            table.add_row(
+                str(row.k),
+                _interval(row.variance),
+                _interval(row.bias),
+                _interval(row.variance_ratio),
+                _number(row.theory_ratio.value),
+                _number(row.independent_ratio.value),
+                _interval(row.mse),
+                _percent(row.same_as_llmr.value),
+            )
+    return table
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return _number(estimate.value)
+    return f"{_number(estimate.value)} [{_number(estimate.low)}, {_number(estimate.high)}]"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f}%"

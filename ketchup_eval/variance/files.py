@@ -1,0 +1,63 @@
+"""A study's results as `variance.json` and `variance.csv`."""
+
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ketchup.runs import atomic_write_json, atomic_write_text
+from ketchup_eval.stats import Estimate
+from ketchup_eval.variance.study import StudentResult, VarianceResult
+
+SCHEMA = 1
+
+
+def as_json(result: VarianceResult) -> dict[str, Any]:
+    """The result as the content of `variance.json`; each number is `{"value", "low", "high", "n"}`, absent ones null."""
+    return {
+        "schema": SCHEMA,
+        "task": result.rollouts.task,
+        "split": result.rollouts.split,
+        "teacher": result.rollouts.teacher,
+        "samples": result.rollouts.samples,
+        "inputs": result.inputs,
+        "max_new_tokens": result.rollouts.decoding.max_new_tokens,
+        "temperature": result.rollouts.decoding.temperature,
+        "top_k": result.rollouts.decoding.top_k,
+        "gauge": result.analysis.gauge,
+        "seed": result.rollouts.seed,
+        "interval": {
+            "level": 0.95,
+            "method": "percentile bootstrap over inputs",
+            "resamples": result.analysis.resamples,
+        },
+        "seconds": result.seconds,
+        "students": [asdict(student) for student in result.students],
+    }
+
+
+def as_csv(result: VarianceResult) -> str:
+    """One line per student, tail, K and quantity: `student,kl,tail,k,quantity,value,low,high,n`."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["student", "kl", "tail", "k", "quantity", "value", "low", "high", "n"])
+    for student in result.students:
+        for row in _rows(student):
+            writer.writerow([student.name, student.kl.value, *row])
+    return out.getvalue()
+
+
+def write_files(result: VarianceResult, run: Path) -> None:
+    """Writes `variance.json` and `variance.csv` into the run's folder."""
+    atomic_write_json(run / "variance.json", as_json(result))
+    atomic_write_text(run / "variance.csv", as_csv(result))
+
+
+def _rows(student: StudentResult) -> list[list[object]]:
+    return [
+        [estimate.tail, estimate.k, name, number.value, number.low, number.high, number.n]
+        for estimate in student.estimates
+        for name, number in vars(estimate).items()
+        if isinstance(number, Estimate)
+    ]

@@ -1,0 +1,103 @@
+"""`ketchup init-student` on models made here."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from typer.testing import CliRunner
+
+from ketchup.models import builtin
+from ketchup_eval.cli import app
+from tests import tiny
+
+
+@pytest.fixture(params=tiny.KINDS)
+def teacher(request, tmp_path):
+    """A teacher of two layers a stack, as a folder."""
+    tokenizer = tiny.tokenizer(request.param)
+    tiny.network(request.param, len(tokenizer)).save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    return request.param, tmp_path / "teacher"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["init-student", *map(str, arguments)])
+
+
+def test_the_student_is_an_ordinary_model_folder(teacher, tmp_path):
+    kind, folder = teacher
+    out = tmp_path / "new" / "student"
+    result = run("--teacher", folder, "--layers", 1, "--out", out)
+    assert result.exit_code == 0, result.output
+    auto = AutoModelForSeq2SeqLM if kind == "t5" else AutoModelForCausalLM
+    student, original = auto.from_pretrained(out), auto.from_pretrained(folder)
+    assert student.num_parameters() < original.num_parameters()
+    assert torch.equal(student.get_input_embeddings().weight, original.get_input_embeddings().weight)
+    assert AutoTokenizer.from_pretrained(out).get_vocab() == AutoTokenizer.from_pretrained(folder).get_vocab()
+    assert result.stdout.splitlines()[0].startswith(f"{out}: 0.0 of 0.0 million parameters")
+
+
+def test_the_manifest_says_what_was_kept(teacher, tmp_path):
+    kind, folder = teacher
+    run("--teacher", folder, "--layers", 2, "--out", tmp_path / "student")
+    recorded = json.loads((tmp_path / "student" / "manifest.json").read_text())
+    assert recorded["settings"] == {"teacher": str(folder), "layers": 2, "decoder_layers": None}
+    fields = ["num_layers", "num_decoder_layers"] if kind == "t5" else ["num_hidden_layers"]
+    assert recorded["kept"] == {field: [0, 1] for field in fields}
+    assert recorded["versions"]["torch"]
+
+
+@pytest.mark.parametrize("teacher", ["t5"], indirect=True)
+def test_decoder_layers_can_differ(teacher, tmp_path):
+    run("--teacher", teacher[1], "--layers", 2, "--decoder-layers", 1, "--out", tmp_path / "student")
+    config = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "student").config
+    assert (config.num_layers, config.num_decoder_layers) == (2, 1)
+
+
+def test_the_teacher_is_the_demo_one_unless_named(teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr(builtin, "DEMO_FOLDER", tmp_path)
+    assert run("--layers", 1, "--out", tmp_path / "student").exit_code == 0
+    assert json.loads((tmp_path / "student" / "manifest.json").read_text())["settings"]["teacher"] == "demo-teacher"
+
+
+# What is refused, before a model is loaded where that is possible
+
+
+@pytest.fixture
+def out(tmp_path):
+    out = tmp_path / "student"
+    out.mkdir()
+    return out
+
+
+def test_an_empty_folder_is_filled(teacher, out):
+    assert run("--teacher", teacher[1], "--layers", 1, "--out", out).exit_code == 0
+
+
+def test_a_folder_with_files_is_left_alone(out):
+    (out / "thesis.txt").write_text("precious")
+    result = run("--teacher", "no-such-model", "--layers", 1, "--out", out)
+    assert result.exit_code == 2
+    assert f"{out} exists and is not an empty folder; choose another --out" in result.stderr
+    assert [file.name for file in out.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_is_left_alone(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    assert run("--teacher", "no-such-model", "--layers", 1, "--out", tmp_path / "file").exit_code == 2
+
+
+@pytest.mark.parametrize("layers", [0, 3])
+def test_a_number_of_layers_the_teacher_lacks_is_refused(teacher, tmp_path, layers):
+    result = run("--teacher", teacher[1], "--layers", layers, "--out", tmp_path / "student")
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: Cannot keep {layers} of 2 layers; choose a number from 1 to 2.\n"
+    assert not (tmp_path / "student").exists()
+
+
+def test_an_unknown_teacher_is_one_line(tmp_path):
+    result = run("--teacher", str(tmp_path / "none"), "--layers", 1, "--out", tmp_path / "student")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert str(tmp_path / "none") in result.stderr

@@ -1,0 +1,159 @@
+"""A world small enough to be known exactly: every rollout is listed with its probability.
+
+A few tokens, a short horizon, one input, and for each state (a prefix without EOS) random logits of a teacher and a
+student. All expectations, variances and policy gradients are finite sums over the list. The sampler does not use the
+list: it draws token by token from the student, as an engine does.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from tests import reference
+
+EOS = 0
+Rollout = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sampled rollouts [R, T]: teacher values, the mask of actions, and what `gradients` needs; 0 in padding."""
+
+    q: Tensor
+    v: Tensor
+    mask: Tensor
+    actions: Tensor
+    states: Tensor
+    """The row of each state in `World.states`."""
+
+
+@dataclass(frozen=True)
+class World:
+    """`teacher` and `student` map a state to its logits. A rollout ends at EOS or, without one, at the horizon."""
+
+    vocabulary: int
+    horizon: int
+    teacher: dict[Rollout, list[float]]
+    student: dict[Rollout, list[float]]
+
+    @property
+    def states(self) -> list[Rollout]:
+        return list(self.teacher)
+
+    @property
+    def rollouts(self) -> list[Rollout]:
+        ended = [(*state, EOS) for state in self.states]
+        cut_off = [(*state, a) for state in self.states if len(state) == self.horizon - 1 for a in self.tokens]
+        return ended + cut_off
+
+    @property
+    def tokens(self) -> range:
+        """The tokens that go on."""
+        return range(EOS + 1, self.vocabulary)
+
+    def probability(self, rollout: Rollout) -> float:
+        return math.prod(softmax(self.student[rollout[:t]])[a] for t, a in enumerate(rollout))
+
+    def values(self, rollout: Rollout) -> tuple[list[float], list[float]]:
+        """The lists q and v of a rollout."""
+        logits = [self.teacher[rollout[:t]] for t in range(len(rollout))]
+        return [row[a] for row, a in zip(logits, rollout, strict=True)], [max(row) for row in logits]
+
+    def returns(self, rollout: Rollout, k: int, tail: str) -> list[float]:
+        return reference.k_step_returns(*self.values(rollout), k, tail)
+
+    # Exact moments
+
+    def expectation(self, quantity: Callable[[Rollout], float], t: int = 0) -> float:
+        """E of a quantity of a rollout, given that the rollout has an action t."""
+        alive = [(self.probability(r), quantity(r)) for r in self.rollouts if len(r) > t]
+        return sum(p * x for p, x in alive) / sum(p for p, _ in alive)
+
+    def central_moment(self, quantity: Callable[[Rollout], float], order: int = 2, t: int = 0) -> float:
+        mean = self.expectation(quantity, t)
+        return self.expectation(lambda r: (quantity(r) - mean) ** order, t)
+
+    def survival(self, t: int) -> float:
+        """The probability that a rollout has an action t."""
+        return sum(self.probability(r) for r in self.rollouts if len(r) > t)
+
+    # Exact gradients with respect to the student's logits, [S, V] with S states
+
+    def student_logits(self) -> Tensor:
+        return torch.tensor([self.student[state] for state in self.states], dtype=torch.float64)
+
+    def expected_return(self, student_logits: Tensor) -> Tensor:
+        """J = E[G_0] as a differentiable function of the student's logits [S, V] (Eq. 3)."""
+        log_pi = student_logits.log_softmax(-1)
+        row = {state: i for i, state in enumerate(self.states)}
+        total = torch.zeros((), dtype=student_logits.dtype)
+        for rollout in self.rollouts:
+            log_probability = sum(log_pi[row[rollout[:t]], a] for t, a in enumerate(rollout))
+            total = total + log_probability.exp() * reference.reward_to_go(*self.values(rollout))[0]
+        return total
+
+    def policy_gradient(self, weights: Callable[[Rollout], Sequence[float]]) -> Tensor:
+        """E[Σ_t w_t ∇ log π(a_t | s_t)] (Eq. 8 with w = Ĝ); ∇ log softmax is onehot(a) - π at the state's logits."""
+        gradient = {state: [0.0] * self.vocabulary for state in self.states}
+        for rollout in self.rollouts:
+            p = self.probability(rollout)
+            for t, (a, w) in enumerate(zip(rollout, weights(rollout), strict=True)):
+                for b, pi in enumerate(softmax(self.student[rollout[:t]])):
+                    gradient[rollout[:t]][b] += p * w * ((a == b) - pi)
+        return torch.tensor(list(gradient.values()), dtype=torch.float64)
+
+    # Other worlds and samples
+
+    def shifted(self, generator: torch.Generator) -> "World":
+        """The same teacher in another gauge: a random constant is added to all logits of each state."""
+        constants = 10 * torch.randn(len(self.states), generator=generator)
+        moved = {s: [x + c for x in self.teacher[s]] for s, c in zip(self.states, constants.tolist(), strict=True)}
+        return replace(self, teacher=moved)
+
+    def sample(self, rollouts: int, generator: torch.Generator) -> Samples:
+        row = {state: i for i, state in enumerate(self.states)}
+        successor = torch.tensor([[row.get((*s, a), 0) for a in range(self.vocabulary)] for s in self.states])
+        teacher = torch.tensor([self.teacher[s] for s in self.states], dtype=torch.float64)
+        pi = self.student_logits().softmax(-1)
+
+        state = torch.full((rollouts,), row[()])
+        alive = torch.ones(rollouts, dtype=torch.bool)
+        columns = []
+        for _ in range(self.horizon):
+            a = torch.multinomial(pi[state], 1, generator=generator).squeeze(1)
+            columns.append((teacher[state, a] * alive, teacher[state].amax(1) * alive, alive, a, state))
+            alive = alive & (a != EOS)
+            state = successor[state, a]
+        return Samples(*(torch.stack(column, dim=1) for column in zip(*columns, strict=True)))
+
+    def gradients(self, samples: Samples, weights: Tensor) -> Tensor:
+        """Σ_t w_t ∇ log π(a_t | s_t) of each sampled rollout, [R, S, V]; no state is visited twice by one rollout."""
+        pi = self.student_logits().softmax(-1)
+        r, t = samples.mask.nonzero(as_tuple=True)
+        state, a = samples.states[r, t], samples.actions[r, t]
+        result = torch.zeros(len(weights), *pi.shape, dtype=pi.dtype)
+        result[r, state] = weights[r, t, None] * (torch.eye(self.vocabulary, dtype=pi.dtype)[a] - pi[state])
+        return result
+
+
+def softmax(logits: Sequence[float]) -> list[float]:
+    weights = [math.exp(x) for x in logits]
+    return [w / sum(weights) for w in weights]
+
+
+def random_world(seed: int, vocabulary: int = 3, horizon: int = 4) -> World:
+    """A teacher with logits of a few nats, and a student that learned part of them. EOS is made a little rarer."""
+    generator = torch.Generator().manual_seed(seed)
+    teacher, student = {}, {}
+    for length in range(horizon):
+        for state in product(range(EOS + 1, vocabulary), repeat=length):
+            logits = 2 * torch.randn(vocabulary, generator=generator)
+            noise = torch.randn(vocabulary, generator=generator)
+            noise[EOS] -= 1
+            teacher[state] = logits.tolist()
+            student[state] = (0.5 * logits + noise).tolist()
+    return World(vocabulary, horizon, teacher, student)

@@ -1,0 +1,121 @@
+import re
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ketchup.errors import UsageError
+from ketchup.tasks import TASKS, task
+from ketchup.tasks.gsm8k import spaced
+from ketchup.tasks.rows import load_examples
+
+SPLITS = {"train", "validation", "test"}
+HUB_SPLIT = re.compile(r"\w+(\[[0-9]*:[0-9]*\])?")
+
+every_task = pytest.mark.parametrize("row", TASKS.values(), ids=TASKS)
+
+
+@every_task
+def test_a_task_stands_under_its_name(row) -> None:
+    assert task(row.name) is row
+
+
+@every_task
+def test_a_task_names_source_and_reference(row) -> None:
+    assert {"source", "reference"} <= set(row.fields) <= {"id", "source", "reference"}
+
+
+@every_task
+def test_an_instruction_takes_a_source_with_any_characters(row) -> None:
+    source = "{a} \\ {source} 100%"
+    assert row.instruction.format(source=source).count(source) == 1
+    assert row.instruction.count("{source}") == 1
+
+
+@every_task
+def test_a_prefix_ends_where_the_source_can_follow(row) -> None:
+    assert row.prefix == "" or row.prefix.endswith(": ")
+
+
+@every_task
+def test_lengths_are_positive(row) -> None:
+    assert row.max_prompt_tokens > 0
+    assert row.max_new_tokens > 0
+
+
+@every_task
+def test_rows_come_from_a_generator_or_from_the_hub(row) -> None:
+    assert (row.generate is None) != (row.hub is None)
+    if row.hub:
+        assert set(row.hub_splits) <= SPLITS
+        assert {"train", "test"} <= set(row.hub_splits)
+        assert all(HUB_SPLIT.fullmatch(hub_split) for hub_split in row.hub_splits.values())
+
+
+@pytest.mark.parametrize("row", [row for row in TASKS.values() if row.generate], ids=lambda row: row.name)
+def test_generated_rows_hold_the_fields_of_the_task(row) -> None:
+    for split in SPLITS:
+        for generated in islice(row.generate(split), 3):
+            assert all(isinstance(generated[field], str) and generated[field] for field in row.fields.values())
+
+
+@every_task
+def test_a_calculator_goes_with_reasoning_and_a_spaced_form(row) -> None:
+    assert row.calculator == (row.kind == "reasoning")
+    assert row.calculator == (row.spaced is not None)
+    if row.spaced is None:
+        assert row.text("3*4=<<3*4=12>>12", "spaced") == "3*4=<<3*4=12>>12"
+
+
+@pytest.mark.parametrize(("name", "folder"), [("gsm8k", "gsm8k"), ("xsum", "xsum"), ("europarl", "europarl-en-nl")])
+def test_real_rows_fit_the_task(real_data, name, folder) -> None:
+    examples = load_examples(task(name), "test", real_data / folder, limit=50)
+    assert len(examples) == 50
+    assert all(example.source and example.reference for example in examples)
+
+
+def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match=r'"gms8k": did you mean "gsm8k" of demo, gsm8k, xsum, europarl'):
+        task("gms8k")
+    with pytest.raises(UsageError, match='"qqq": choose one of demo, gsm8k'):
+        task("qqq")
+
+
+def test_europarl_splits_have_the_papers_sizes_and_do_not_overlap() -> None:
+    ranges = {
+        split: range(*(int(end or 0) for end in re.fullmatch(r"train\[(\d*):(\d*)\]", hub_split).groups()))
+        for split, hub_split in task("europarl").hub_splits.items()
+    }
+    assert {split: len(rows) for split, rows in ranges.items()} == {
+        "train": 1_167_808,
+        "validation": 10_014,
+        "test": 10_016,
+    }
+    assert len(set().union(*ranges.values())) == sum(map(len, ranges.values()))
+
+
+@pytest.mark.parametrize(
+    ("native", "expected"),
+    [
+        ("Tom has 3*4=<<3*4=12>>12 apples.\n#### 12", "Tom has 3 * 4 = [ 3 * 4 = 12 ] 12 apples. #### 12"),
+        ("He pays 9*2=$<<9*2=18>>18\n#### 18", "He pays 9 * 2 = $ [ 9 * 2 = 18 ] 18. #### 18"),
+        ("(1+2)/3=<<(1+2)/3=1>>1", "(1 + 2) / 3 = [ (1 + 2) / 3 = 1 ] 1"),
+        ("5*-3=<<5*-3=-15>>-15\n#### -15", "5 * -3 = [ 5 * -3 = -15 ] -15. #### -15"),
+        ("It cooled by 8.\n-48/4=<<-48/4=-12>>-12", "It cooled by 8. -48 / 4 = [ -48 / 4 = -12 ] -12"),
+        ("a 30-minute walk at $5/hour", "a 30-minute walk at $5/hour"),
+        ("20%+5% of .5+.25", "20% + 5% of .5 + .25"),
+        ("one\n\n two!\nthree", "one. two! three"),
+        ("", ""),
+    ],
+)
+def test_the_spaced_form_of_examples(native: str, expected: str) -> None:
+    assert spaced(native) == expected
+
+
+@given(st.text("0129 +-*/=<>()[].$%x#\n"))
+def test_the_spaced_form_is_one_line_and_its_own_spaced_form(text: str) -> None:
+    once = spaced(text)
+    assert "\n" not in once
+    assert "<<" not in once or "<<<" in text
+    assert spaced(once) == once

@@ -1,0 +1,278 @@
+import math
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from ketchup_eval.stats import Bootstrap, Estimate
+from ketchup_eval.variance.estimates import InputStatistics, concatenate, per_input_statistics, summarise
+from tests import reference
+from tests.maths.strategies import TAILS
+from tests.tabular import random_world
+
+KS = [1, 2, 3, 4]
+NAMES = [field.name for field in fields(InputStatistics) if field.name not in ("ks", "tail")]
+
+
+@pytest.fixture(scope="module")
+def ragged():
+    """q, v, mask of 6 inputs x 5 samples; two rollouts are absent, one input has only one left, padding is hostile."""
+    generator = torch.Generator().manual_seed(4)
+    q = 5 + torch.randn(6, 5, 11, generator=generator, dtype=torch.float64)
+    v = q + torch.rand(6, 5, 11, generator=generator, dtype=torch.float64)
+    lengths = torch.randint(1, 12, (6, 5), generator=generator)
+    lengths[0, 0] = lengths[2, 3] = 0
+    lengths[4, 1:] = 0
+    mask = torch.arange(11) < lengths[:, :, None]
+    return torch.where(mask, q, math.nan), torch.where(mask, v, math.inf), mask
+
+
+def rollouts_of(ragged, i):
+    """The rollouts of one input that are present, as lists."""
+    q, v, mask = (x[i] for x in ragged)
+    return [(a[m].tolist(), b[m].tolist()) for a, b, m in zip(q, v, mask, strict=True) if m.any()]
+
+
+def mean(values):
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def terms_of_first_return(q, v, k, tail, width):
+    """Ĝ_0 as `width` terms: q_0, then the advantage of each position looked at and 0 for each that is not."""
+    positions = reference.visited(len(q), 0, k, tail)
+    return [q[0]] + [q[i] - v[i] if i in positions else 0.0 for i in range(1, width)]
+
+
+def literal(rollouts, k, tail):
+    """Each statistic of one input, by its definition."""
+    n = len(rollouts)
+    estimates = [reference.k_step_returns(q, v, k, tail) for q, v in rollouts]
+    excess = [
+        [g - full for g, full in zip(estimate, reference.reward_to_go(q, v), strict=True)]
+        for estimate, (q, v) in zip(estimates, rollouts, strict=True)
+    ]
+    width = max(map(len, estimates))
+    by_position = [[row[t] for row in estimates if len(row) > t] for t in range(width)]
+    excess_by_position = [[row[t] for row in excess if len(row) > t] for t in range(width)]
+    shared = [t for t in range(width) if len(by_position[t]) >= 2]
+    actions = sum(len(by_position[t]) for t in shared)
+    first_excess = [row[0] for row in excess]
+    variance = reference.unbiased_variance([row[0] for row in estimates])
+    terms = [terms_of_first_return(q, v, k, tail, width) for q, v in rollouts]
+    return {
+        "variance": variance,
+        "bias": mean(first_excess),
+        "variance_mean_t": sum(
+            len(by_position[t]) * reference.unbiased_variance(by_position[t]) for t in shared
+        ) / actions,
+        "bias_mean_t": sum(sum(excess_by_position[t]) for t in shared) / actions,
+        "mse": variance + mean(first_excess) ** 2 - reference.unbiased_variance(first_excess) / n,
+        "independent": sum(reference.unbiased_variance(column) for column in zip(*terms, strict=True)),
+        "terms": mean(len(reference.visited(len(q), 0, k, tail)) for q, _ in rollouts),
+        "same_as_llmr": sum(
+            reference.visited(len(q), t, k, tail) == list(range(t, len(q))) for q, _ in rollouts for t in range(len(q))
+        ),
+    }  # fmt: skip
+
+
+# Statistics of each input
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_every_statistic_is_its_definition(ragged, tail):
+    found = per_input_statistics(*ragged, KS, tail)
+    for i in [0, 1, 2, 3, 5]:
+        for column, k in enumerate(KS):
+            expected = literal(rollouts_of(ragged, i), k, tail)
+            assert {name: getattr(found, name)[i, column] for name in NAMES} == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_variance_splits_exactly_into_terms_and_their_covariances(ragged, tail):
+    found = per_input_statistics(*ragged, KS, tail)
+    for i in [0, 1, 2, 3, 5]:
+        rollouts = rollouts_of(ragged, i)
+        for column, k in enumerate(KS):
+            terms = [terms_of_first_return(q, v, k, tail, 11) for q, v in rollouts]
+            first = [reference.k_step_returns(q, v, k, tail)[0] for q, v in rollouts]
+            assert [sum(row) for row in terms] == pytest.approx(first)
+            columns = list(zip(*terms, strict=True))
+            pairs = sum(
+                reference.unbiased_covariance(columns[a], columns[b]) for a in range(11) for b in range(11) if a != b
+            )
+            rest = found.variance[i, column] - found.independent[i, column]
+            assert rest == pytest.approx(pairs, abs=1e-9)
+
+
+def test_an_input_with_one_rollout_is_absent_from_everything(ragged):
+    found = per_input_statistics(*ragged, KS, "segment")
+    for name in NAMES:
+        assert np.isnan(getattr(found, name)).any(axis=1).tolist() == [False] * 4 + [True, False]
+        assert np.isnan(getattr(found, name)[4]).all()
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_blocks_join_to_the_whole(ragged, tail):
+    whole = per_input_statistics(*ragged, KS, tail)
+    blocks = [per_input_statistics(*(x[rows] for x in ragged), KS, tail) for rows in (slice(0, 1), slice(1, 6))]
+    joined = concatenate(blocks)
+    assert (joined.ks, joined.tail) == (whole.ks, whole.tail)
+    for name in NAMES:
+        np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), rtol=1e-12)
+
+
+def test_numpy_arrays_serve_as_well(ragged):
+    found = per_input_statistics(*(x.numpy() for x in ragged), [3], "segment")
+    np.testing.assert_array_equal(found.variance, per_input_statistics(*ragged, [3], "segment").variance)
+
+
+def test_k_of_one_comes_first_and_once(ragged):
+    assert per_input_statistics(*ragged, [4, 2, 4], "segment").ks == (1, 4, 2)
+    assert per_input_statistics(*ragged, [2, 1], "segment").ks == (1, 2)
+
+
+def test_a_constant_per_state_moves_only_the_averages_over_t(ragged):
+    q, v, mask = ragged
+    generator = torch.Generator().manual_seed(9)
+    constant = 3 * torch.randn(mask.shape, generator=generator, dtype=torch.float64)
+    constant[:, :, 0] = constant[:, :1, 0]  # samples of one input share their first state
+    before = per_input_statistics(q, v, mask, KS, "one-step")
+    after = per_input_statistics(q + constant, v + constant, mask, KS, "one-step")
+    for name in NAMES:
+        if name == "variance_mean_t":
+            assert (np.nanmean(after.variance_mean_t, axis=0) > 2 * np.nanmean(before.variance_mean_t, axis=0)).all()
+        else:
+            np.testing.assert_allclose(getattr(after, name), getattr(before, name), atol=1e-9)
+
+
+# Averages over inputs
+
+
+@pytest.mark.parametrize(("tail", "shares"), [("segment", [8, 2, 2, 2]), ("one-step", [8, 4, 6, 8])])
+def test_same_as_llmr_by_hand(tail, shares):
+    # Two rollouts of 5 and 3 actions. A K > 1 leaves the two last actions alone; with one-step tails it leaves alone
+    # all that have fewer than K actions after them: 2 and 2 of them for K = 2, 3 and 3 for K = 3, all for K = 5.
+    mask = torch.arange(5) < torch.tensor([[[5], [3]]])
+    q = torch.zeros(1, 2, 5)
+    estimates = summarise(per_input_statistics(q, q, mask, [1, 2, 3, 5], tail), Bootstrap(1, seed=0))
+    assert [estimate.same_as_llmr.value for estimate in estimates] == [share / 8 for share in shares]
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_theory_ratio_comes_from_the_lengths(tail):
+    # Lengths 5 and 8, so 4 and 7 actions after the first. K = 3 has 2 and 3 terms with segments, 2 + 1 and 3 + 1 with
+    # one-step tails; K = 1 has 5 and 8.
+    mask = torch.arange(8) < torch.tensor([[[5], [8]]])
+    q = torch.zeros(1, 2, 8)
+    _, three = summarise(per_input_statistics(q, q, mask, [3], tail), Bootstrap(1, seed=0))
+    assert three.theory_ratio.value == pytest.approx({"segment": 5 / 13, "one-step": 7 / 13}[tail])
+
+
+def test_independent_terms_follow_theorem_1():
+    # Equal lengths and q, v independent across time: each term has variance 1, so all three ratios agree.
+    generator = torch.Generator().manual_seed(6)
+    q = torch.randn(2000, 8, 13, generator=generator, dtype=torch.float64)
+    v, mask = torch.zeros_like(q), torch.ones_like(q, dtype=torch.bool)
+    for tail in TAILS:
+        for estimate in summarise(per_input_statistics(q, v, mask, [2, 4, 8], tail), Bootstrap(2000, seed=0)):
+            for ratio in (estimate.variance_ratio, estimate.independent_ratio):
+                assert abs(ratio.value - estimate.theory_ratio.value) <= ratio.high - ratio.low
+            assert abs(estimate.covariance.value) <= estimate.covariance.high - estimate.covariance.low
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_k_of_one_is_its_own_reference(ragged, tail):
+    one, *others = summarise(per_input_statistics(*ragged, KS, tail), Bootstrap(6, seed=0))
+    assert one.k == 1
+    assert {one.variance_ratio, one.independent_ratio, one.theory_ratio, one.same_as_llmr} == {Estimate(1, 1, 1, 5)}
+    assert one.bias == Estimate(0, 0, 0, 5)
+    assert one.mse == one.variance
+    assert [other.k for other in others] == [2, 3, 4]
+    for other in others:
+        assert other.variance.value == pytest.approx(other.independent.value + other.covariance.value)
+        assert other.variance_ratio.value == pytest.approx(other.variance.value / one.variance.value)
+        assert other.bias.low > 0
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_estimates_agree_with_a_world_known_exactly(tail):
+    inputs, samples = 400, 60
+    world = random_world(seed=1)
+    drawn = world.sample(inputs * samples, torch.Generator().manual_seed(1))
+    q, v, mask = (x.view(inputs, samples, -1) for x in (drawn.q, drawn.v, drawn.mask))
+    estimates = summarise(per_input_statistics(q, v, mask, KS, tail), Bootstrap(inputs, seed=0))
+    one = exact(world, 1, tail)
+    for estimate in estimates:
+        truth = exact(world, estimate.k, tail)
+        truth |= {f"{name}_ratio": truth[name] / one[name] for name in ("variance", "independent")}
+        truth |= {"theory_ratio": truth.pop("terms") / one["terms"], "same_as_llmr": truth.pop("same") / one["same"]}
+        for name, value in truth.items():
+            found = getattr(estimate, name)
+            # The whole width of a 95% interval is just short of four standard errors.
+            assert abs(found.value - value) <= found.high - found.low + 1e-9, (estimate.k, name)
+
+
+def exact(world, k, tail):
+    """The same quantities of the world, as sums over its list of rollouts."""
+
+    def g_hat(t):
+        return lambda r: world.returns(r, k, tail)[t]
+
+    def excess(t):
+        return lambda r: world.returns(r, k, tail)[t] - world.returns(r, 1, tail)[t]
+
+    def term(i):
+        return lambda r: terms_of_first_return(*world.values(r), k, tail, world.horizon)[i]
+
+    def same(r):
+        return sum(reference.visited(len(r), t, k, tail) == list(range(t, len(r))) for t in range(len(r)))
+
+    times = range(world.horizon)
+    actions = sum(map(world.survival, times))
+    variance = world.central_moment(g_hat(0))
+    bias = world.expectation(excess(0))
+    independent = sum(world.central_moment(term(i)) for i in times)
+    return {
+        "variance": variance,
+        "bias": bias,
+        "variance_mean_t": sum(world.survival(t) * world.central_moment(g_hat(t), t=t) for t in times) / actions,
+        "bias_mean_t": sum(world.survival(t) * world.expectation(excess(t), t) for t in times) / actions,
+        "mse": world.expectation(
+            lambda r: (g_hat(0)(r) - world.expectation(lambda x: world.returns(x, 1, tail)[0])) ** 2
+        ),
+        "independent": independent,
+        "covariance": variance - independent,
+        "terms": world.expectation(lambda r: len(reference.visited(len(r), 0, k, tail))),
+        "same": world.expectation(same),
+    }
+
+
+# Errors
+
+
+def test_one_sample_has_no_variance():
+    x = torch.zeros(3, 1, 4)
+    with pytest.raises(ValueError, match="at least 2 samples per input, not 1"):
+        per_input_statistics(x, x, x == 0, KS, "segment")
+
+
+def test_shapes_that_differ_are_named():
+    x = torch.zeros(3, 2, 4)
+    with pytest.raises(ValueError, match=r"\[3, 2, 4\], \[3, 2, 4\], \[3, 2\]"):
+        per_input_statistics(x, x, x[:, :, 0] == 0, KS, "segment")
+
+
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_a_value_that_is_not_finite_is_refused(bad):
+    x = torch.zeros(3, 2, 4)
+    q = x.clone()
+    q[1, 1, 3] = bad
+    with pytest.raises(ValueError, match="not finite"):
+        per_input_statistics(q, x, x == 0, KS, "segment")
+
+
+def test_blocks_of_unlike_measurements_do_not_join(ragged):
+    with pytest.raises(ValueError, match="one-step"):
+        concatenate([per_input_statistics(*ragged, KS, tail) for tail in TAILS])
