@@ -18,7 +18,7 @@ from ketchup.models.language_model import LanguageModel
 WORDS = ("a", "b", "c", "d")
 CALCULATOR_WORDS = ("<<", "1", "2", "+", "=", ">>", "#")
 KINDS = ("t5", "llama")
-SHARPNESS = 4.0
+SHARPNESS = 1.0
 """Weights are scaled up so that distributions are far from uniform and mistakes show."""
 
 

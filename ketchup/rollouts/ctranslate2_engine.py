@@ -21,6 +21,8 @@ from ketchup.errors import ModelError
 from ketchup.models.language_model import LanguageModel, context, hidden_states, logits
 from ketchup.rollouts.types import Decoding
 
+Runner = ctranslate2.Translator | ctranslate2.Generator
+
 BATCH_ROWS = 128
 """Rows decoded at once; more bring no speed on a CPU."""
 PROBE_TOLERANCE = 1e-3
@@ -46,10 +48,7 @@ class CTranslate2Engine:
         self.model = model
         self._strings = _token_strings(model)
         self._ids = {token: index for index, token in enumerate(self._strings)}
-        kind = ctranslate2.Translator if model.encoder_decoder else ctranslate2.Generator
-        self._runner = kind(
-            model.name, device="cpu", compute_type="float32", intra_threads=torch.get_num_threads(), files=_files(model)
-        )
+        self._files = _files(model)
         self._probe()
 
     def sample(
@@ -63,18 +62,31 @@ class CTranslate2Engine:
         """See `Engine.sample`. Prompts go in by falling length, so that each batch is nearly free of padding."""
         given = prefixes or [[] for _ in prompts]
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]) - len(given[index]))
-        ctranslate2.set_random_seed(seed)
+        runner = self._runner(seed)
         size = max(1, BATCH_ROWS // samples)
         results: list[list[list[int]]] = [[] for _ in prompts]
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            rows = self._batch([prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
+            rows = self._batch(runner, [prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
             for index, written in zip(chosen, rows, strict=True):
                 results[index] = written
         return [row for rows in results for row in rows]
 
+    def _runner(self, seed: int) -> Runner:
+        """A fresh runner: only a new worker thread takes the seed. Reading the weights again costs far less than a draw."""
+        ctranslate2.set_random_seed(seed)
+        kind = ctranslate2.Translator if self.model.encoder_decoder else ctranslate2.Generator
+        files = {name: io.BytesIO(content) for name, content in self._files.items()}
+        threads = torch.get_num_threads()
+        return kind(self.model.name, device="cpu", compute_type="float32", intra_threads=threads, files=files)
+
     def _batch(
-        self, prompts: list[Sequence[int]], prefixes: list[Sequence[int]], samples: int, decoding: Decoding
+        self,
+        runner: Runner,
+        prompts: list[Sequence[int]],
+        prefixes: list[Sequence[int]],
+        samples: int,
+        decoding: Decoding,
     ) -> list[list[list[int]]]:
         settings = {
             "beam_size": 1,
@@ -86,11 +98,13 @@ class CTranslate2Engine:
             "suppress_sequences": self._suppressed,
         }
         if self.model.encoder_decoder:
-            return self._translate(prompts, prefixes, decoding.max_new_tokens, settings)
-        return self._generate(prompts, prefixes, decoding.max_new_tokens, settings)
+            return self._translate(runner, prompts, prefixes, decoding.max_new_tokens, settings)
+        return self._generate(runner, prompts, prefixes, decoding.max_new_tokens, settings)
 
-    def _translate(self, prompts: list, prefixes: list, limit: int, settings: dict[str, Any]) -> list[list[list[int]]]:
-        results = self._runner.translate_batch(
+    def _translate(
+        self, runner: Runner, prompts: list, prefixes: list, limit: int, settings: dict[str, Any]
+    ) -> list[list[list[int]]]:
+        results = runner.translate_batch(
             [self._words(prompt) for prompt in prompts],
             target_prefix=[self._words(prefix) for prefix in prefixes] if any(prefixes) else None,
             max_input_length=0,
@@ -103,8 +117,10 @@ class CTranslate2Engine:
             for result, prefix in zip(results, prefixes, strict=True)
         ]
 
-    def _generate(self, prompts: list, prefixes: list, limit: int, settings: dict[str, Any]) -> list[list[list[int]]]:
-        results = self._runner.generate_batch(
+    def _generate(
+        self, runner: Runner, prompts: list, prefixes: list, limit: int, settings: dict[str, Any]
+    ) -> list[list[list[int]]]:
+        results = runner.generate_batch(
             [self._words([*prompt, *prefix]) for prompt, prefix in zip(prompts, prefixes, strict=True)],
             include_prompt_in_result=False,
             max_length=limit - min(len(prefix) for prefix in prefixes),
@@ -126,15 +142,15 @@ class CTranslate2Engine:
 
     def _probe(self) -> None:
         """Compares log-probabilities of a few tokens with torch's; a converter that misreads a config is found here."""
-        model = self.model
+        model, runner = self.model, self._runner(0)
         special = (model.eos_id, model.pad_id, model.start_id)
         tokens = cycle(index for index in range(min(model.vocabulary, 64)) if index not in special)
         prompt, answer = list(islice(tokens, 8)), list(islice(tokens, 16))
         if model.encoder_decoder:
-            scored = self._runner.score_batch([self._words(prompt)], [self._words(answer)])[0].log_probs
+            scored = runner.score_batch([self._words(prompt)], [self._words(answer)])[0].log_probs
             theirs = scored[: len(answer)]
         else:
-            theirs = self._runner.score_batch([self._words(prompt + answer)])[0].log_probs[-len(answer) :]
+            theirs = runner.score_batch([self._words(prompt + answer)])[0].log_probs[-len(answer) :]
         actions = torch.tensor([answer])
         with torch.inference_mode():
             hidden = hidden_states(model, context(model, [prompt]), torch.tensor([0]), actions)
@@ -155,15 +171,17 @@ def _token_strings(model: LanguageModel) -> list[str]:
     return [words.get(index, f"<row {index}>") for index in range(rows)]
 
 
-def _files(model: LanguageModel) -> dict[str, io.BytesIO]:
+def _files(model: LanguageModel) -> dict[str, bytes]:
     """The converted model as CTranslate2's own files, in memory."""
     loader = converters._MODEL_LOADERS[type(model.network.config).__name__]
     with torch.no_grad(), tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
         spec = loader(_shadow(model), model.tokenizer)
+        if spec.config.bos_token is None:  # Qwen has none, CTranslate2 wants a string and never uses it here
+            spec.config.bos_token = model.tokenizer.eos_token
         spec.validate()
         spec.optimize()
         spec.save(folder)
-        return {path.name: io.BytesIO(path.read_bytes()) for path in Path(folder).iterdir()}
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def _shadow(model: LanguageModel) -> Any:

@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
 MAX_LENGTH = 100
-"""The longest expression that is read, in characters; the longest in GSM8K has 33."""
+"""The longest expression that is read, in characters; the longest in GSM8K has 30."""
 MAX_DEPTH = 20
 """How deep parentheses and signs may nest."""
 MAX_MAGNITUDE = 10**12

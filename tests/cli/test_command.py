@@ -98,6 +98,7 @@ def test_no_command_shows_the_help():
     done = ketchup_command()
     assert done.returncode == 2
     assert "Usage: ketchup" in done.stdout + done.stderr
+    assert "init-student" in done.stdout + done.stderr
 
 
 def test_an_unknown_command_is_usage():

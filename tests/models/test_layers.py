@@ -228,6 +228,21 @@ def test_dtype_mode_and_generation_settings_are_the_teachers(model):
     assert student.generation_config.max_length == 77
 
 
+class LlamaWithAdapters(LlamaForCausalLM):
+    """Has another list of modules, which comes before the layers."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self._modules = {"adapters": torch.nn.ModuleList([torch.nn.Linear(2, 2)]), **self._modules}
+
+
+@pytest.mark.parametrize("build", [lambda: LlamaWithAdapters(LlamaConfig(**SIZES))])
+def test_another_list_of_modules_is_not_taken_for_the_layers(model):
+    student = keep_layers(model, 2)
+    assert len(student.model.layers) == 2
+    assert torch.equal(student.adapters[0].weight, model.adapters[0].weight)
+
+
 # What cannot be
 
 

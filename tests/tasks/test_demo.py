@@ -135,3 +135,13 @@ def test_every_sentence_is_used(rows) -> None:
         for sentence in (*scenario.openings, *scenario.changes, *scenario.endings):
             pattern = re.sub(r"\\\{\w+\\\}", r"\\w+", re.escape(sentence.text))
             assert re.search(pattern, questions), sentence.text
+
+
+def test_every_word_is_used_and_two_places_differ(rows) -> None:
+    questions = " ".join(row["question"] for row in rows["train"])
+    people = [name for name, _ in demo.PEOPLE]
+    for word in (*people, *demo.THINGS, *demo.PLANTS, *demo.TREATS, *demo.GOODS, *demo.PLACES, *demo.VEHICLES):
+        assert re.search(rf"\b{word}\b", questions), word
+    stops = re.findall(r"At the (\w+) [0-9]+ people get on\. At the (\w+)", questions)
+    assert stops
+    assert all(first != second for first, second in stops)
