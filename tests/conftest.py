@@ -1,4 +1,4 @@
-"""Tests run offline, without a display, on two threads."""
+"""Tests run offline, without a display, on one thread."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ DATA_FOLDER = Path(__file__).parents[2] / "shared" / "data"
 def few_threads():
     """Tests share a machine; torch is not imported for the ones that do without it."""
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(2)
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -41,12 +41,13 @@ def test_means_agree_with_a_literal_loop(items):
         assert estimate.n == n
 
 
-def test_ratios_agree_with_a_literal_loop(items):
+@pytest.mark.parametrize(("above", "below"), [(0, 1), (1, 0)])
+def test_ratios_agree_with_a_literal_loop(items, above, below):
     def ratio(rows):
-        both = [(a, b) for a, b in rows if not math.isnan(b)]
-        return sum(a for a, _ in both) / sum(b for _, b in both)
+        both = [row for row in rows if not math.isnan(row[1])]
+        return sum(row[above] for row in both) / sum(row[below] for row in both)
 
-    [estimate] = Bootstrap(30, seed=8, resamples=200).ratios(items[:, :1], items[:, 1:])
+    [estimate] = Bootstrap(30, seed=8, resamples=200).ratios(items[:, [above]], items[:, [below]])
     low, high = literal_interval(items.tolist(), ratio, seed=8, resamples=200, level=0.95)
     assert estimate.value == pytest.approx(ratio(items.tolist()))
     assert (estimate.low, estimate.high) == pytest.approx((low, high))

@@ -173,7 +173,8 @@ def _token_strings(model: LanguageModel) -> list[str]:
 
 def _files(model: LanguageModel) -> dict[str, bytes]:
     """The converted model as CTranslate2's own files, in memory."""
-    loader = converters._MODEL_LOADERS[type(model.network.config).__name__]
+    loader = copy.copy(converters._MODEL_LOADERS[type(model.network.config).__name__])
+    loader.get_vocabulary = lambda *_: _token_strings(model)  # its own names for padding rows differ by architecture
     with torch.no_grad(), tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
         spec = loader(_shadow(model), model.tokenizer)
         if spec.config.bos_token is None:  # Qwen has none, CTranslate2 wants a string and never uses it here
@@ -189,11 +190,9 @@ def _shadow(model: LanguageModel) -> Any:
     network = model.network
     weights: dict[int, Any] = {id(tensor): tensor for tensor in [*network.parameters(), *network.buffers()]}
     shadow = copy.deepcopy(network, weights)
-    rope = getattr(network.config, "rope_parameters", None)
-    if rope:
+    rope = getattr(network.config, "rope_parameters", None) or {}
+    if "rope_theta" in rope:
         shadow.config.rope_theta = rope["rope_theta"]
-        if rope.get("rope_type", "default") != "default":
-            vars(shadow.config)["rope_scaling"] = rope  # set past the check that warns of the old name
     return shadow
 
 

@@ -115,7 +115,7 @@ def per_input_statistics(
         "mse": variance[:, :, 0] + squared_bias,
         "independent": torch.stack([_independent_part(parts, mask, k, tail) for k in ks]),
         "terms": torch.stack([_mean_terms(remaining[:, :, 0], present, k, tail) for k in ks]),
-        "same_as_llmr": torch.stack([_same_as_llmr(remaining, mask, k, tail) for k in ks]).double(),
+        "same_as_llmr": torch.stack([_same_as_llmr(remaining, k, tail) for k in ks]).double(),
     }
     enough = present.sum(1) >= 2
     arrays = {name: torch.where(enough, column, torch.nan).T.numpy() for name, column in columns.items()}
@@ -193,10 +193,10 @@ def _mean_terms(last: Tensor, present: Tensor, k: int, tail: Tail) -> Tensor:
     return masked_mean(k_step_terms(last.clamp(min=0), k, tail).double(), present, dim=1)
 
 
-def _same_as_llmr(remaining: Tensor, mask: Tensor, k: int, tail: Tail) -> Tensor:
+def _same_as_llmr(remaining: Tensor, k: int, tail: Tail) -> Tensor:
     """Number of actions [I] whose Ĝ_t has as many terms as G_t, and hence the same ones."""
-    same = k_step_terms(remaining.clamp(min=0), k, tail) == remaining + 1
-    return (same & mask).sum((1, 2))
+    full = remaining + 1  # below 1 in padding, where no count of terms can equal it
+    return (k_step_terms(remaining.clamp(min=0), k, tail) == full).sum((1, 2))
 
 
 def _check(q: Tensor, v: Tensor, mask: Tensor) -> None:

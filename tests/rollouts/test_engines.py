@@ -114,9 +114,9 @@ def test_after_an_update_samples_follow_the_new_weights(kind, name):
 
 
 def test_sampling_leaves_torchs_random_state_alone():
-    torch.manual_seed(0)
+    runner = engine("transformers", tiny.language_model("llama"))
     before = torch.random.get_rng_state()
-    engine("transformers", tiny.language_model("llama")).sample(PROMPTS, None, 2, Decoding(2), seed=1)
+    runner.sample(PROMPTS, None, 2, Decoding(2), seed=1)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
@@ -129,14 +129,17 @@ def test_the_converter_leaves_the_model_whole():
 
 def test_a_converter_that_misreads_the_model_is_found_out(monkeypatch):
     model = tiny.language_model("llama")
+    with torch.no_grad():
+        for layer in model.network.model.layers:
+            layer.self_attn.q_proj.weight.mul_(20)  # sharp attention, which positions decide
 
-    def with_default_rope(model):
+    def with_another_rope(model):
         shadow = real(model)
-        shadow.config.rope_theta = 10.0
+        shadow.config.rope_parameters = {"rope_type": "default", "rope_theta": 3.0}
         return shadow
 
     real = ctranslate2_engine._shadow
-    monkeypatch.setattr(ctranslate2_engine, "_shadow", with_default_rope)
+    monkeypatch.setattr(ctranslate2_engine, "_shadow", with_another_rope)
     with pytest.raises(ModelError, match="other probabilities than torch.*--engine transformers"):
         engine("ctranslate2", model)
 

@@ -258,10 +258,12 @@ def test_one_sample_has_no_variance():
         per_input_statistics(x, x, x == 0, KS, "segment")
 
 
-def test_shapes_that_differ_are_named():
+def test_shapes_that_do_not_fit_are_named():
     x = torch.zeros(3, 2, 4)
     with pytest.raises(ValueError, match=r"\[3, 2, 4\], \[3, 2, 4\], \[3, 2\]"):
         per_input_statistics(x, x, x[:, :, 0] == 0, KS, "segment")
+    with pytest.raises(ValueError, match=r"not \[2, 4\], \[2, 4\], \[2, 4\]"):
+        per_input_statistics(x[0], x[0], x[0] == 0, KS, "segment")
 
 
 @pytest.mark.parametrize("bad", [math.nan, -math.inf])
@@ -274,5 +276,8 @@ def test_a_value_that_is_not_finite_is_refused(bad):
 
 
 def test_blocks_of_unlike_measurements_do_not_join(ragged):
+    whole = per_input_statistics(*ragged, KS, "segment")
     with pytest.raises(ValueError, match="one-step"):
-        concatenate([per_input_statistics(*ragged, KS, tail) for tail in TAILS])
+        concatenate([whole, per_input_statistics(*ragged, KS, "one-step")])
+    with pytest.raises(ValueError, match=r"\(1, 8\)"):
+        concatenate([whole, per_input_statistics(*ragged, [8], "segment")])

@@ -1,0 +1,1 @@
+"""Pairs of outputs compared by a language model, criterion by criterion."""

@@ -1,0 +1,396 @@
+"""A training run that is killed anywhere and started again ends as one that was not.
+
+Commands run in processes of their own, which kill themselves with SIGKILL at a chosen call. They are forked from a
+server that has imported the libraries, so that a process costs a fraction of a second.
+"""
+
+import json
+import multiprocessing
+import os
+import pkgutil
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from ketchup.runs import run_lock
+from tests import tiny
+
+MODULES = (
+    "tests.training.test_resume",
+    "ketchup_eval.cli",
+    "ketchup.training.run",
+    "ketchup_eval.variance.study",
+    "ketchup_eval.report.variance_figure",
+    "ketchup_eval.report.variance_table",
+)
+STEPS = 12
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL at the n-th call of a function (dotted name), `before` or `after` it does its work."""
+
+    function: str
+    call: int = 1
+    when: str = "after"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended: -9 is a kill."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def ketchup(folder, *arguments, kill=None):
+    """Runs `ketchup ARGUMENTS` in a new process and in `folder`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(MODULES))
+    process = context.Process(target=_work, args=(str(folder), [str(argument) for argument in arguments], kill))
+    process.start()
+    process.join(60)
+    assert process.exitcode is not None, "the command hangs"
+    return Finished(process.exitcode, (folder / "stdout").read_text(), (folder / "stderr").read_text())
+
+
+def _work(folder, arguments, kill):
+    os.chdir(folder)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.environ |= {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
+    sys.argv = ["ketchup", *arguments]
+    if kill:
+        _install(kill)
+    from ketchup_eval.cli import app
+
+    app(arguments, prog_name="ketchup")
+
+
+def _install(kill):
+    place, name = kill.function.rsplit(".", 1)
+    owner = pkgutil.resolve_name(place)
+    function = getattr(owner, name)
+    calls = 0
+
+    def doomed(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls == kill.call and kill.when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **kwargs)
+        if calls == kill.call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, doomed)
+
+
+def write_data(folder, **rows):
+    """GSM8K rows in the tiny words, so many for each split."""
+    folder.mkdir(exist_ok=True)
+    letters = random.Random(0)
+    for split, count in rows.items():
+        lines = [
+            {field: "".join(letters.choices("abcd", k=letters.randint(1, 8))) for field in ("question", "answer")}
+            for _ in range(count)
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with data, a teacher and a student."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_data(folder / "data", train=70, validation=5)
+    tiny.save("t5", folder / "teacher", seed=1)
+    tiny.save("t5", folder / "student", seed=2)
+    return folder
+
+
+def train_arguments(inputs, method="sft", *more):
+    given = ["--student", inputs / "student", "--task", "gsm8k", "--data", inputs / "data", "--steps", STEPS]
+    given += ["--batch-size", 4, "--accumulation", 2, "--lr", 0.02, "--schedule", "linear", "--warmup-steps", 3]
+    given += ["--weight-decay", 0.01, "--eval-every", 2, "--save-every", 4, "--milestones", 3, 7, "--threads", 1]
+    if method == "seqkd":
+        given += ["--teacher", inputs / "teacher", "--max-new-tokens", 8, "--teacher-temperature", 1]
+    return ["train", method, *given, *more]
+
+
+@dataclass
+class Run:
+    """What a run left, but for times."""
+
+    folder: Path
+
+    @property
+    def metrics(self):
+        rows = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+        return [{name: value for name, value in row.items() if name != "actions_per_second"} for row in rows]
+
+    @property
+    def weights(self):
+        files = sorted(self.folder.glob("checkpoints/*/model.safetensors"))
+        return {file.parent.name: file.read_bytes() for file in files}
+
+    @property
+    def links(self):
+        return {name: os.readlink(self.folder / name) for name in ("last", "best")}
+
+    @property
+    def whole(self):
+        """No file that was being written is left where a reader would look."""
+        return all((folder / "config.json").exists() for folder in self.folder.glob("checkpoints/step-*"))
+
+
+def assert_same(run, unbroken):
+    assert run.metrics == unbroken.metrics
+    assert run.weights == unbroken.weights
+    assert run.links == unbroken.links
+    assert run.whole
+
+
+def unbroken_run(tmp_path_factory, inputs, method, *more):
+    folder = tmp_path_factory.mktemp("unbroken")
+    done = ketchup(folder, *train_arguments(inputs, method, *more))
+    assert done.code == 0, done.stderr
+    return Run(folder / "runs" / f"{method}-gsm8k")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, inputs):
+    return unbroken_run(tmp_path_factory, inputs, "sft")
+
+
+@pytest.fixture(scope="module")
+def unbroken_float16(tmp_path_factory, inputs):
+    return unbroken_run(tmp_path_factory, inputs, "sft", "--save-dtype", "float16")
+
+
+@pytest.fixture(scope="module")
+def unbroken_seqkd(tmp_path_factory, inputs):
+    return unbroken_run(tmp_path_factory, inputs, "seqkd")
+
+
+def test_a_run_leaves_its_milestones_the_last_and_the_best_checkpoint(unbroken):
+    best = min((row for row in unbroken.metrics if "validation_loss" in row), key=lambda row: row["validation_loss"])
+    assert [row["step"] for row in unbroken.metrics if "validation_loss" in row] == [2, 4, 6, 8, 10, 12]
+    assert unbroken.links == {
+        "last": f"checkpoints/step-{STEPS:06d}",
+        "best": f"checkpoints/step-{best['step']:06d}",
+    }
+    assert set(unbroken.weights) == {f"step-{step:06d}" for step in {3, 7, STEPS, best["step"]}}
+    trainers = [file.parent.name for file in unbroken.folder.glob("checkpoints/*/trainer.pt")]
+    assert trainers == [f"step-{STEPS:06d}"]
+    for name in ("last", "best"):
+        from ketchup.models.loading import load
+
+        assert load(str(unbroken.folder / name)).vocabulary == 6
+
+
+CHECKPOINTS = "ketchup.training.checkpoints"
+KILLS = {
+    "before the first checkpoint": Kill("ketchup.training.loop.total_steps"),
+    "after a logged row": Kill("ketchup.training.loop.append_jsonl", 1),
+    "after a later row": Kill("ketchup.training.loop.append_jsonl", 4),
+    "before a row, its step done": Kill("ketchup.training.loop.append_jsonl", 5, "before"),
+    "the first checkpoint half written": Kill("torch.save", 1, "before"),
+    "a later checkpoint half written": Kill("torch.save", 4, "before"),
+    "before the rename": Kill(f"{CHECKPOINTS}.atomic_write_json", 3, "after"),
+    "between rename and links": Kill(f"{CHECKPOINTS}._point", 4, "before"),
+    "before the very first link": Kill(f"{CHECKPOINTS}._point", 1, "before"),
+    "between last and best": Kill(f"{CHECKPOINTS}._point", 1, "after"),
+    "before the old ones go": Kill(f"{CHECKPOINTS}._prune", 3, "before"),
+    "in the middle of removing": Kill(f"{CHECKPOINTS}.shutil.rmtree", 4, "after"),
+    "after the last checkpoint": Kill(f"{CHECKPOINTS}._prune", 8, "before"),
+}
+
+
+@pytest.mark.parametrize("kill", KILLS.values(), ids=KILLS)
+def test_a_killed_run_ends_as_an_unbroken_one(tmp_path, inputs, unbroken, kill):
+    arguments = train_arguments(inputs)
+    assert ketchup(tmp_path, *arguments, kill=kill).code == -signal.SIGKILL
+    done = ketchup(tmp_path, *arguments)
+    assert done.code == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert_same(Run(tmp_path / "runs/sft-gsm8k"), unbroken)
+
+
+def test_the_best_checkpoint_is_linked_even_after_a_kill_between_the_links(tmp_path, inputs, unbroken):
+    """At the last best step: no later one mends the link."""
+    best = int(unbroken.links["best"][-6:])
+    saves = [step for step in range(1, best + 1) if f"{step}" in saved_steps(unbroken)]
+    points = sum(2 if step in best_steps(unbroken) else 1 for step in map(int, saves))
+    arguments = train_arguments(inputs)
+    kill = Kill(f"{CHECKPOINTS}._point", points, "before")
+    assert ketchup(tmp_path, *arguments, kill=kill).code == -signal.SIGKILL
+    run = Run(tmp_path / "runs/sft-gsm8k")
+    assert run.links["last"] == unbroken.links["best"] != run.links["best"]
+    assert ketchup(tmp_path, *arguments).code == 0
+    assert_same(run, unbroken)
+
+
+def best_steps(run):
+    """The steps that were the best when they came."""
+    lowest, steps = float("inf"), []
+    for row in run.metrics:
+        if row.get("validation_loss", lowest) < lowest:
+            lowest = row["validation_loss"]
+            steps.append(row["step"])
+    return steps
+
+
+def saved_steps(run):
+    return {str(step) for step in (*best_steps(run), 3, 4, 7, 8, STEPS)}
+
+
+def test_many_kills_in_a_row(tmp_path, inputs, unbroken):
+    arguments = train_arguments(inputs)
+    for kill in (
+        Kill("ketchup.training.loop.append_jsonl", 3),
+        Kill("torch.save", 2, "before"),
+        Kill(f"{CHECKPOINTS}._point", 2, "before"),
+        Kill("ketchup.runs.atomic_write_json", 1, "before"),  # while the manifest takes down the resumption
+    ):
+        assert ketchup(tmp_path, *arguments, kill=kill).code == -signal.SIGKILL
+    assert ketchup(tmp_path, *arguments).code == 0
+    assert_same(Run(tmp_path / "runs/sft-gsm8k"), unbroken)
+
+
+def test_a_kill_while_rows_of_lost_steps_are_forgotten_loses_no_other_row(tmp_path, inputs, unbroken):
+    arguments = train_arguments(inputs)
+    # Rows of steps 2, 4, 6, ... ; the checkpoint of step 8 is not whole, so row 8 has to go and the others to stay.
+    kill = Kill("ketchup.training.loop._save", len([s for s in map(int, saved_steps(unbroken)) if s < 8]) + 1, "before")
+    assert ketchup(tmp_path, *arguments, kill=kill).code == -signal.SIGKILL
+    run = Run(tmp_path / "runs/sft-gsm8k")
+    assert run.metrics[-1]["step"] == 8
+    for function in ("ketchup.training.loop.append_jsonl", "pathlib.Path.unlink", "pathlib.Path.replace"):
+        ketchup(tmp_path, *arguments, kill=Kill(function, 1))
+    assert ketchup(tmp_path, *arguments).code == 0
+    assert_same(run, unbroken)
+
+
+def test_a_finished_run_is_left_alone(tmp_path, inputs, unbroken):
+    times = {file: file.stat().st_mtime_ns for file in unbroken.folder.glob("checkpoints/*/*")}
+    folder = unbroken.folder.parents[1]
+    done = ketchup(folder, *train_arguments(inputs), kill=Kill("ketchup.training.loop._optimiser_step", 1, "before"))
+    assert done.code == 0
+    assert done.stdout.strip() == str(unbroken.folder / unbroken.links["last"])
+    assert {file: file.stat().st_mtime_ns for file in unbroken.folder.glob("checkpoints/*/*")} == times
+
+
+def test_float16_checkpoints_resume_from_the_float32_weights(tmp_path, inputs, unbroken_float16):
+    arguments = train_arguments(inputs, "sft", "--save-dtype", "float16")
+    assert ketchup(tmp_path, *arguments, kill=Kill("ketchup.training.loop.append_jsonl", 5)).code == -signal.SIGKILL
+    run = Run(tmp_path / "runs/sft-gsm8k")
+    content = torch.load(run.folder / "last" / "trainer.pt", weights_only=True)
+    assert {value.dtype for value in content["weights"].values()} == {torch.float32}
+    assert ketchup(tmp_path, *arguments).code == 0
+    assert_same(run, unbroken_float16)
+
+
+def test_float16_checkpoints_are_those_of_float32_in_half_the_size(unbroken, unbroken_float16):
+    from safetensors.torch import load
+
+    wide, narrow = load(unbroken.weights["step-000007"]), load(unbroken_float16.weights["step-000007"])
+    assert all(torch.equal(wide[name].half(), narrow[name]) for name in wide)
+    assert [row["loss"] for row in unbroken.metrics] == [row["loss"] for row in unbroken_float16.metrics]
+
+
+def test_the_module_itself_runs_as_a_program(tmp_path, inputs, unbroken):
+    """What launchers start: `python -m ketchup_eval.cli`."""
+    arguments = [str(argument) for argument in train_arguments(inputs)]
+    # The threads of the forked processes; unset, another number of them would sum in another order.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "ketchup_eval.cli", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert_same(Run(tmp_path / "runs/sft-gsm8k"), unbroken)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [("--lr", 0.5, "learning_rate was 0.02 and is now 0.5"), ("--seed", 7, "seed was 0 and is now 7")],
+)
+def test_a_run_with_other_settings_is_refused_by_name(inputs, unbroken, option, value, named):
+    done = ketchup(unbroken.folder.parents[1], *train_arguments(inputs, "sft", option, value))
+    assert done.code == 1
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_in_use_is_refused(inputs, unbroken):
+    with run_lock(unbroken.folder):
+        done = ketchup(unbroken.folder.parents[1], *train_arguments(inputs))
+    assert done.code == 1
+    assert f"in use by process {os.getpid()}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def outputs_file(folder):
+    (file,) = folder.glob("runs/teacher-outputs/*/outputs.jsonl")
+    return file
+
+
+GENERATE = "ketchup.training.teacher_outputs.sample"
+
+
+def test_teacher_outputs_are_generated_once(tmp_path, inputs, unbroken_seqkd):
+    arguments = train_arguments(inputs, "seqkd")
+    folder = unbroken_seqkd.folder.parents[1]
+    file = outputs_file(folder)
+    assert len(file.read_text().splitlines()) == 75
+    before = file.read_bytes()
+    # A second run, under another name, would die when it generates.
+    done = ketchup(folder, *arguments, "--name", "again", kill=Kill(GENERATE, 1, "before"))
+    assert done.code == 0, done.stderr
+    assert file.read_bytes() == before
+    assert_same(Run(folder / "runs/again"), unbroken_seqkd)
+
+
+@pytest.mark.parametrize("rows", [1, 30, 64, 65, 72])
+def test_a_kill_while_the_teacher_writes_loses_no_written_row(tmp_path, inputs, unbroken_seqkd, rows):
+    arguments = train_arguments(inputs, "seqkd")
+    kill = Kill("ketchup.training.teacher_outputs.append_jsonl", rows)
+    assert ketchup(tmp_path, *arguments, kill=kill).code == -signal.SIGKILL
+    file = outputs_file(tmp_path)
+    kept = file.read_bytes()
+    assert kept.count(b"\n") == rows
+    finished_blocks = sum(rows >= end for end in (64, 70, 75))
+    still_to_generate = 3 - finished_blocks
+    if still_to_generate < 3:  # a block that is there is not generated again
+        kill = Kill(GENERATE, still_to_generate + 1, "before")
+        done = ketchup(tmp_path, *arguments, kill=kill)
+    else:
+        done = ketchup(tmp_path, *arguments)
+    assert done.code == 0, done.stderr
+    assert file.read_bytes().startswith(kept)
+    assert file.read_bytes() == outputs_file(unbroken_seqkd.folder.parents[1]).read_bytes()
+    assert_same(Run(tmp_path / "runs/seqkd-gsm8k"), unbroken_seqkd)
+
+
+def test_a_torn_last_line_of_the_teachers_outputs_is_written_again(tmp_path, inputs, unbroken_seqkd):
+    arguments = train_arguments(inputs, "seqkd")
+    whole = outputs_file(unbroken_seqkd.folder.parents[1])
+    copy = tmp_path / "runs/teacher-outputs" / whole.parent.name / whole.name
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(whole.read_bytes()[:-7])
+    assert ketchup(tmp_path, *arguments).code == 0
+    assert copy.read_bytes() == whole.read_bytes()
+    assert_same(Run(tmp_path / "runs/seqkd-gsm8k"), unbroken_seqkd)
+
+
+def test_a_killed_seqkd_run_ends_as_an_unbroken_one(tmp_path, inputs, unbroken_seqkd):
+    arguments = train_arguments(inputs, "seqkd")
+    assert ketchup(tmp_path, *arguments, kill=Kill("ketchup.training.loop.append_jsonl", 4)).code == -signal.SIGKILL
+    assert ketchup(tmp_path, *arguments, kill=Kill(GENERATE, 1, "before")).code == 0
+    assert_same(Run(tmp_path / "runs/seqkd-gsm8k"), unbroken_seqkd)
