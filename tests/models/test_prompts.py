@@ -1,0 +1,80 @@
+"""From examples to ids: styles, forms, cuts."""
+
+from dataclasses import replace
+
+import pytest
+
+from ketchup.errors import ModelError, UsageError
+from ketchup.models.prompts import default_style, prompt_ids, target_ids, text_form, text_of
+from ketchup.tasks.base import Example, Task
+from tests import tiny
+
+TASK = Task(
+    name="tiny",
+    kind="reasoning",
+    fields={},
+    instruction="b{source}c",
+    prefix="d",
+    max_prompt_tokens=5,
+    max_new_tokens=4,
+)
+EXAMPLE = Example("x", "ab", "cd")
+A, B, C, D = 2, 3, 4, 5
+
+
+def test_an_encoder_reads_prefix_and_source_and_nothing_of_the_instruction():
+    model = tiny.language_model("t5")
+    assert default_style(model) == "source"
+    assert prompt_ids(model, TASK, EXAMPLE, "source") == [D, A, B]
+
+
+def test_a_source_that_is_too_long_is_cut():
+    model = tiny.language_model("t5")
+    assert len(prompt_ids(model, TASK, replace(EXAMPLE, source="ab" * 9), "source")) == 5
+
+
+def test_a_base_model_reads_the_instruction_and_a_cue():
+    model = tiny.language_model("llama")
+    assert default_style(model) == "plain"
+    ids = prompt_ids(model, TASK, EXAMPLE, "plain")
+    assert ids[:4] == [B, A, B, C]  # then the unknown letters of "Answer:"
+    assert len(ids) == 4 + len("\nAnswer:")
+
+
+def test_only_the_source_of_an_instruction_is_cut():
+    model = tiny.language_model("llama")
+    ids = prompt_ids(model, TASK, replace(EXAMPLE, source="ab" * 9), "plain")
+    assert ids[:7] == [B, A, B, A, B, A, C]
+
+
+def test_the_chat_template_frames_the_instruction():
+    model = tiny.language_model("llama")
+    model.tokenizer.chat_template = "{% for m in messages %}a{{ m['content'] }}a{% endfor %}d"
+    assert default_style(model) == "chat"
+    assert prompt_ids(model, TASK, EXAMPLE, "chat") == [A, B, A, B, C, A, D]
+
+
+def test_a_style_of_the_other_kind_of_model_is_refused():
+    with pytest.raises(UsageError, match="'chat' does not fit 'tiny-t5-0'"):
+        prompt_ids(tiny.language_model("t5"), TASK, EXAMPLE, "chat")
+
+
+def test_a_prompt_that_leaves_no_room_is_refused():
+    model = tiny.language_model("llama")
+    with pytest.raises(ModelError, match="leaves no room for 60 more"):
+        prompt_ids(model, replace(TASK, max_new_tokens=60), EXAMPLE, "plain")
+
+
+def test_a_target_ends_with_eos_unless_it_is_cut():
+    model = tiny.language_model("t5")
+    assert target_ids(model, TASK, "cd") == [C, D, 1]
+    assert target_ids(model, TASK, "cdcdcd") == [C, D, C, D]
+    assert text_of(model, [C, D, 1]) == "cd"
+
+
+def test_the_spaced_form_is_for_tokenizers_that_cannot_write_the_brackets():
+    task = replace(TASK, spaced=str.upper)
+    assert text_form(tiny.language_model("t5"), task) == "spaced"
+    assert text_form(tiny.language_model("t5"), TASK) == "native"
+    every = (*tiny.CALCULATOR_WORDS, "3")
+    assert text_form(tiny.language_model("t5", words=every), task) == "native"
