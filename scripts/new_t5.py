@@ -20,12 +20,14 @@ PAD, EOS, UNKNOWN = "<pad>", "</s>", "<unk>"
 def new_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """A BPE tokenizer with single digits, as arithmetic needs; runs of other signs stay together."""
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Metaspace(prepend_scheme="first"),
-        pre_tokenizers.Split(Regex(r"\n"), "isolated"),
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.Punctuation("contiguous"),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(prepend_scheme="first"),
+            pre_tokenizers.Split(Regex(r"\n"), "isolated"),
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Punctuation("contiguous"),
+        ]
+    )
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[PAD, EOS, UNKNOWN], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)

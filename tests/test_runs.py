@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ketchup.errors import ModelError, RunError
+from ketchup.hashes import content_hash, file_hash, folder_hash
 from ketchup.runs import (
     append_jsonl,
     atomic_folder,
@@ -18,9 +19,6 @@ from ketchup.runs import (
     atomic_write_json,
     atomic_write_text,
     check_same_settings,
-    content_hash,
-    file_hash,
-    folder_hash,
     manifest,
     read_jsonl,
     read_manifest,

@@ -1,4 +1,4 @@
-"""Models small enough to enumerate: seeded weights, a word-level tokenizer, an encoder-decoder and a decoder-only kind."""
+"""Models small enough to enumerate: seeded weights, one token a word, an encoder-decoder and a decoder-only kind."""
 
 from pathlib import Path
 

@@ -60,7 +60,7 @@ class Context:
     mask: Tensor
     first: Tensor
     encoded: Tensor | None
-    cache: tuple[tuple[Tensor, Tensor], ...] | None
+    cache: tuple[tuple[Tensor | None, Tensor | None], ...] | None
 
 
 def pad(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> tuple[Tensor, Tensor]:
@@ -84,7 +84,7 @@ def context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: b
     """
     ids, mask = pad(prompts, model.pad_id, left=not model.encoder_decoder)
     ids, mask = ids.to(model.device), mask.to(model.device)
-    if model.encoder_decoder:
+    if model.start_id is not None:
         encoded = model.network.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return Context(mask, torch.full_like(ids[:, :1], model.start_id), encoded, None)
     if not shared or ids.shape[1] == 1:
@@ -98,7 +98,8 @@ def context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: b
             past_key_values=cache,
             use_cache=True,
         )
-    return Context(mask, ids[:, -1:], None, tuple((layer.keys, layer.values) for layer in cache.layers))
+    pairs = tuple((layer.keys, layer.values) for layer in cache.layers)  # type: ignore[union-attr]  # all are attention
+    return Context(mask, ids[:, -1:], None, pairs)
 
 
 def hidden_states(model: LanguageModel, shared: Context, rows: Tensor, actions: Tensor) -> Tensor:
@@ -121,7 +122,9 @@ def hidden_states(model: LanguageModel, shared: Context, rows: Tensor, actions: 
         grown = torch.cat([mask, mask.new_ones(len(rows), length - 1)], dim=1)
         extra: dict[str, Any] = {"use_cache": False}
         if shared.cache is not None:
-            kept = [(keys[rows], values[rows]) for keys, values in shared.cache]
+            kept = [
+                (keys[rows], values[rows]) for keys, values in shared.cache if keys is not None and values is not None
+            ]
             extra = {"past_key_values": DynamicCache(kept, config=model.network.config), "use_cache": True}
         positions = _positions(grown)[:, -tokens.shape[1] :]
         hidden = model.network(input_ids=tokens, attention_mask=grown.long(), position_ids=positions, **extra).logits

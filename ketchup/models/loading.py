@@ -7,9 +7,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 from ketchup.errors import ModelError
+from ketchup.hashes import folder_hash
 from ketchup.models.builtin import resolve
 from ketchup.models.language_model import LanguageModel
-from ketchup.runs import folder_hash
 
 
 def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> LanguageModel:
@@ -25,7 +25,8 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         config = AutoConfig.from_pretrained(place)
         tokenizer = AutoTokenizer.from_pretrained(place)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        network = kind.from_pretrained(place, dtype=dtype, use_safetensors=True).to(device).eval()
+        network = kind.from_pretrained(place, dtype=dtype, use_safetensors=True).eval()
+        network.to(device)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
@@ -87,7 +88,9 @@ def check_same_vocabulary(teacher: LanguageModel, student: LanguageModel) -> Non
     """
     teachers, students = teacher.tokenizer.get_vocab(), student.tokenizer.get_vocab()
     if teachers != students:
-        different = sorted(token for token in teachers.keys() | students.keys() if teachers.get(token) != students.get(token))
+        different = sorted(
+            token for token in teachers.keys() | students.keys() if teachers.get(token) != students.get(token)
+        )
         token = different[0]
         raise ModelError(
             f"Teacher {teacher.name!r} and student {student.name!r} differ in {len(different)} tokens, first {token!r} "

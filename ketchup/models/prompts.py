@@ -8,8 +8,8 @@ from ketchup.models.language_model import LanguageModel
 from ketchup.tasks.base import Example, Form, Task
 
 PromptStyle = Literal["source", "chat", "plain"]
-"""`source`: the prefixed source of an encoder-decoder model; `chat`: the tokenizer's own chat template around the task's
-instruction; `plain`: the instruction and a line that opens the answer, for base models."""
+"""`source`: the prefixed source of an encoder-decoder model; `chat`: the tokenizer's chat template around the
+task's instruction; `plain`: the instruction and a line that opens the answer, for base models."""
 
 
 def default_style(model: LanguageModel) -> PromptStyle:
@@ -24,7 +24,7 @@ def text_form(model: LanguageModel, task: Task) -> Form:
     if task.spaced is None:
         return "native"
     probe = "<<1+2=3>>"
-    back = model.tokenizer.decode(model.tokenizer(probe, add_special_tokens=False).input_ids, skip_special_tokens=True)
+    back = text_of(model, model.tokenizer(probe, add_special_tokens=False).input_ids)
     return "native" if "".join(back.split()) == probe else "spaced"
 
 
@@ -64,7 +64,7 @@ def target_ids(model: LanguageModel, task: Task, reference: str) -> list[int]:
 
 def text_of(model: LanguageModel, ids: Sequence[int]) -> str:
     """What the ids say, without special tokens."""
-    return model.tokenizer.decode(list(ids), skip_special_tokens=True)
+    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 def _lead(model: LanguageModel, text: str) -> str:

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from ketchup.maths.divergences import kl, token_statistics
 from ketchup.models.language_model import Context, LanguageModel, context, hidden_states, logits
 
-HEAD_BYTES = 128 * 2**20
+HEAD_BYTES = 40 * 2**20
 """Most bytes that one model's float32 logits of a chunk of positions may take."""
 PASS_TOKENS = 4096
 """Most padded tokens in one forward pass of a network's body."""
@@ -95,23 +95,18 @@ def _token_values(
     teacher: LanguageModel, student: LanguageModel, teacher_states: Tensor, student_states: Tensor, actions: Tensor
 ) -> Tensor:
     """`[7, N]` numbers of N positions: q, v, mean, logsumexp, student log-prob, KL, student entropy."""
-    size = _head_positions(teacher)
-    chunks = zip(teacher_states.split(size), student_states.split(size), actions.split(size), strict=True)
-    rows = []
-    for teacher_chunk, student_chunk, taken in chunks:
-        teacher_logits = logits(teacher, teacher_chunk)
-        student_logits = logits(student, student_chunk).to(teacher_logits.device)
-        taken = taken.to(teacher_logits.device)
+    # Written in place: many small results, kept alive between large chunks, would fragment the heap.
+    values = torch.empty(7, len(actions))
+    for chunk in torch.arange(len(actions)).split(_head_positions(teacher)):
+        teacher_logits = logits(teacher, teacher_states[chunk])
+        student_logits = logits(student, student_states[chunk]).to(teacher_logits.device)
+        taken = actions[chunk].to(teacher_logits.device)
         log_pi = student_logits.log_softmax(-1)
-        rows.append(
-            torch.stack([
-                *token_statistics(teacher_logits, taken),
-                log_pi.gather(-1, taken[:, None])[:, 0],
-                kl(teacher_logits, student_logits),
-                -(log_pi.exp() * log_pi).sum(-1),
-            ]).cpu()
-        )
-    return torch.cat(rows, dim=1)
+        values[:4, chunk] = torch.stack(token_statistics(teacher_logits, taken)).cpu()
+        values[4, chunk] = log_pi.gather(-1, taken[:, None])[:, 0].cpu()
+        values[5, chunk] = kl(teacher_logits, student_logits).cpu()
+        values[6, chunk] = -(log_pi.exp() * log_pi).sum(-1).cpu()
+    return values
 
 
 def log_probs(model: LanguageModel, states: Tensor, actions: Tensor) -> Tensor:

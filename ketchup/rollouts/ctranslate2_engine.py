@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import ctranslate2
 import numpy as np
@@ -18,10 +18,11 @@ import torch
 from ctranslate2.converters import transformers as converters
 
 from ketchup.errors import ModelError
-from ketchup.models.language_model import LanguageModel, context, hidden_states, logits
+from ketchup.models.language_model import LanguageModel, context, hidden_states
 from ketchup.rollouts.types import Decoding
 
-Runner = ctranslate2.Translator | ctranslate2.Generator
+Runner: TypeAlias = Any
+"""A `ctranslate2.Translator` or `ctranslate2.Generator`, which come without types."""
 
 BATCH_ROWS = 128
 """Rows decoded at once; more bring no speed on a CPU."""
@@ -73,7 +74,7 @@ class CTranslate2Engine:
         return [row for rows in results for row in rows]
 
     def _runner(self, seed: int) -> Runner:
-        """A fresh runner: only a new worker thread takes the seed. Reading the weights again costs far less than a draw."""
+        """A fresh runner: only a new worker thread takes the seed, and reading the weights costs less than a draw."""
         ctranslate2.set_random_seed(seed)
         kind = ctranslate2.Translator if self.model.encoder_decoder else ctranslate2.Generator
         files = {name: io.BytesIO(content) for name, content in self._files.items()}
@@ -102,7 +103,12 @@ class CTranslate2Engine:
         return self._generate(runner, prompts, prefixes, decoding.max_new_tokens, settings)
 
     def _translate(
-        self, runner: Runner, prompts: list, prefixes: list, limit: int, settings: dict[str, Any]
+        self,
+        runner: Runner,
+        prompts: list[Sequence[int]],
+        prefixes: list[Sequence[int]],
+        limit: int,
+        settings: dict[str, Any],
     ) -> list[list[list[int]]]:
         results = runner.translate_batch(
             [self._words(prompt) for prompt in prompts],
@@ -118,7 +124,12 @@ class CTranslate2Engine:
         ]
 
     def _generate(
-        self, runner: Runner, prompts: list, prefixes: list, limit: int, settings: dict[str, Any]
+        self,
+        runner: Runner,
+        prompts: list[Sequence[int]],
+        prefixes: list[Sequence[int]],
+        limit: int,
+        settings: dict[str, Any],
     ) -> list[list[list[int]]]:
         results = runner.generate_batch(
             [self._words([*prompt, *prefix]) for prompt, prefix in zip(prompts, prefixes, strict=True)],

@@ -91,7 +91,7 @@ class Calculator:
         return chosen
 
     def _forced_ids(self, before: Sequence[int]) -> list[int]:
-        forced = forced_text(self.tokenizer.decode(list(before), skip_special_tokens=True))
+        forced = forced_text(str(self.tokenizer.decode(list(before), skip_special_tokens=True)))
         if forced is None:
             return []
         if forced not in self.encoded:

@@ -40,12 +40,12 @@ class TransformersEngine:
             torch.manual_seed(seed)
             for length in sorted({len(prefix) for prefix in given}):
                 group = [index for index, prefix in enumerate(given) if len(prefix) == length]
-                size = max(1, BATCH_TOKENS // (samples * (max(len(prompts[i]) for i in group) + decoding.max_new_tokens)))
+                size = max(
+                    1, BATCH_TOKENS // (samples * (max(len(prompts[i]) for i in group) + decoding.max_new_tokens))
+                )
                 for start in range(0, len(group), size):
                     chosen = group[start : start + size]
-                    rows = self._generate(
-                        [prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding
-                    )
+                    rows = self._generate([prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
                     for place, index in enumerate(chosen):
                         results[index] = rows[place * samples : (place + 1) * samples]
         return [row for rows in results for row in rows]
@@ -66,7 +66,7 @@ class TransformersEngine:
             ids, mask = pad([[*a, *b] for a, b in zip(prompts, prefixes, strict=True)], model.pad_id, left=True)
             extra = {}
             skip = ids.shape[1]
-        output = model.network.generate(
+        output = model.network.generate(  # type: ignore[operator]  # a mixin that the stubs do not show
             input_ids=ids.to(device),
             attention_mask=mask.long().to(device),
             generation_config=self._config(decoding, samples, fresh),

@@ -1,4 +1,7 @@
-"""What sampling takes and gives. Axes: B inputs, N samples an input, R = B x N rows (an input's samples adjacent), T."""
+"""What sampling takes and gives.
+
+Axes: B inputs, N samples an input, R = B x N rows (an input's samples adjacent), T actions.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

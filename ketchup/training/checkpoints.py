@@ -47,7 +47,7 @@ def last_state(run: Path) -> tuple[Path, TrainerState] | None:
 
 
 def save(run: Path, model: LanguageModel, state: TrainerState, dtype: str, milestones: tuple[int, ...]) -> Path:
-    """Writes a checkpoint, points `last` (and `best`, if this step is it) to it, and removes those not needed again."""
+    """Writes a checkpoint, points `last` (and before it `best`, if this step is it) to it, and removes the idle ones."""
     folder = run / "checkpoints" / f"step-{state.step:06d}"
     if not folder.exists():
         narrow = dtype != "float32"
@@ -58,9 +58,10 @@ def save(run: Path, model: LanguageModel, state: TrainerState, dtype: str, miles
             _save_model(model, temporary, weights, getattr(torch, dtype))
             torch.save(vars(kept), temporary / TRAINER)
             atomic_write_json(temporary / "step.json", {"step": state.step, "best_loss": state.best_loss})
-    _point(run / "last", folder)
+    # `best` first: a run goes on from `last`, and would not come past this step again to mend the other link.
     if state.best_step == state.step:
         _point(run / "best", folder)
+    _point(run / "last", folder)
     _prune(run, milestones)
     return folder
 

@@ -5,6 +5,7 @@ loss of an optimiser step is the mean over *all* its actions, in every micro-bat
 means. The order of the data follows from seed and epoch alone, the position in it from the step.
 """
 
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -48,19 +49,18 @@ def train(
     steps = total_steps(settings, len(rows), accelerator.num_processes)
     schedule = get_scheduler(settings.schedule, optimizer, settings.warmup_steps, steps)
     state = _resume(run, student, optimizer)
-    for _ in range(state.step):
-        schedule.step()
+    schedule.last_epoch = state.step  # the optimiser's state brought the learning rate of this step along
     started, actions = time.monotonic(), 0
     with progress(f"train {method.name}", total=steps, unit="steps", done=state.step) as bar:
         while state.step < steps:
             batch = [rows[index] for index in step_inputs(settings, state.step, len(rows), accelerator.num_processes)]
             mine = batch[accelerator.process_index :: accelerator.num_processes]
             loss, norm = _optimiser_step(settings, method, student, optimizer, batch, mine, accelerator)
-            schedule.step()
             state.step += 1
             actions += sum(row.actions for row in batch)
-            entry = {"step": state.step, "loss": loss, "grad_norm": norm, "lr": schedule.get_last_lr()[0]}
+            entry = {"step": state.step, "loss": loss, "grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
             _check_finite(entry, run)
+            schedule.step()
             last = state.step == steps
             if last or state.step % settings.eval_every == 0:
                 entry["validation_loss"] = validate(method, student, validation, settings.batch_size)
@@ -107,7 +107,9 @@ def _inputs_per_step(settings: TrainSettings, processes: int) -> int:
 
 @lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, inputs: int) -> list[int]:
-    order: list[int] = torch.randperm(inputs, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
+    order: list[int] = torch.randperm(
+        inputs, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    ).tolist()
     return order
 
 
@@ -151,11 +153,9 @@ def _resume(run: Path, student: LanguageModel, optimizer: Optimizer) -> TrainerS
     weights = state.weights or type(student.network).from_pretrained(folder, dtype=student.network.dtype).state_dict()
     student.network.load_state_dict(weights)
     optimizer.load_state_dict(state.optimizer)
-    if any(row["step"] > state.step for row in logged):
-        (run / METRICS).unlink()
-        for row in logged:
-            if row["step"] <= state.step:
-                append_jsonl(run / METRICS, row)
+    kept = [row for row in logged if row["step"] <= state.step]
+    if len(kept) < len(logged):
+        atomic_write_text(run / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
     return state
 
 
@@ -176,6 +176,6 @@ def _save(
 def _check_finite(entry: dict[str, float], run: Path) -> None:
     if not (math.isfinite(entry["loss"]) and math.isfinite(entry["grad_norm"])):
         raise RunError(
-            f"The loss became {entry['loss']} (gradient norm {entry['grad_norm']}) at step {entry['step']:.0f} of {run}; "
-            "lower --learning-rate and use another --name. The last checkpoint is kept."
+            f"The loss became {entry['loss']} (gradient norm {entry['grad_norm']}) at step {entry['step']:.0f} "
+            f"of {run}; lower --learning-rate and use another --name. The last checkpoint is kept."
         )

@@ -9,7 +9,7 @@ from ketchup.methods import METHODS
 from ketchup.methods.base import Demonstration, Method
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
-from ketchup.models.prompts import default_style, prompt_ids, target_ids
+from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, target_ids
 from ketchup.progress import progress
 from ketchup.rollouts.sampling import Calculator
 from ketchup.rollouts.types import Decoding
@@ -51,8 +51,8 @@ def describe(settings: TrainSettings, run: Path) -> str:
     steps = total_steps(settings, inputs)
     seen = steps * settings.batch_size * settings.accumulation
     return (
-        f"{settings.method} of {settings.student} on {task.name}: {inputs:,} training inputs, {steps:,} optimiser steps, "
-        f"{seen:,} inputs seen ({seen / inputs:.2f} epochs), into {run}"
+        f"{settings.method} of {settings.student} on {task.name}: {inputs:,} training inputs, {steps:,} optimiser "
+        f"steps, {seen:,} inputs seen ({seen / inputs:.2f} epochs), into {run}"
     )
 
 
@@ -84,12 +84,15 @@ def _demonstrations(
         seed=settings.seed,
     )
     written = {
-        split: teacher_outputs(teacher, task, rows, recipe, settings.engine, outputs) for split, rows in examples.items()
+        split: teacher_outputs(teacher, task, rows, recipe, settings.engine, outputs)
+        for split, rows in examples.items()
     }
     return {split: list(written[split].values()) for split in examples}
 
 
-def _references(student: LanguageModel, task: Task, examples: Sequence[Example], style: str) -> list[Demonstration]:
+def _references(
+    student: LanguageModel, task: Task, examples: Sequence[Example], style: PromptStyle
+) -> list[Demonstration]:
     """The data set's own answers; results that the calculator would write are no actions."""
     machine = Calculator(student) if task.calculator else None
     rows = []

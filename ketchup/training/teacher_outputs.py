@@ -1,10 +1,11 @@
-"""What the teacher writes for each input: generated once per teacher, task, split and decoding, then read from a file."""
+"""What the teacher writes for each input: generated once per teacher, task and decoding, then read from a file."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ketchup.hashes import content_hash
 from ketchup.methods.base import Demonstration
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.prompts import PromptStyle, prompt_ids
@@ -12,7 +13,7 @@ from ketchup.progress import progress
 from ketchup.rollouts.engines import EngineName, engine
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Engine
-from ketchup.runs import append_jsonl, atomic_write_json, content_hash, read_jsonl, run_lock
+from ketchup.runs import append_jsonl, atomic_write_json, read_jsonl, run_lock
 from ketchup.tasks.base import Example, Task
 
 BLOCK = 64
@@ -51,14 +52,15 @@ def teacher_outputs(
         atomic_write_json(path.parent / "recipe.json", asdict(recipe))
         known = {row["input"]: row for row in read_jsonl(path)[0]}
         missing = [block for block in blocks if any(_input_hash(example) not in known for example in block)]
-        runner = engine(engine_name, teacher) if missing else None
-        with progress("teacher outputs", total=len(blocks), unit="blocks", done=len(blocks) - len(missing)) as bar:
-            for block in missing if runner else ():
-                for row in _generate(runner, teacher, task, block, prompts, recipe):
-                    if row["input"] not in known:
-                        append_jsonl(path, row)
-                        known[row["input"]] = row
-                bar.advance()
+        if missing:
+            runner = engine(engine_name, teacher)
+            with progress("teacher outputs", total=len(blocks), unit="blocks", done=len(blocks) - len(missing)) as bar:
+                for block in missing:
+                    for row in _generate(runner, teacher, task, block, prompts, recipe):
+                        if row["input"] not in known:
+                            append_jsonl(path, row)
+                            known[row["input"]] = row
+                    bar.advance()
     rows = {example.id: known[_input_hash(example)] for example in examples}
     return {name: Demonstration(prompts[name], row["tokens"], row["chosen"]) for name, row in rows.items()}
 
@@ -71,7 +73,7 @@ def _generate(
     prompts: dict[str, list[int]],
     recipe: Recipe,
 ) -> list[dict[str, Any]]:
-    """Rows of a block of inputs; the seed follows from the inputs, so that a resumed run writes what an unbroken would."""
+    """Rows of a block of inputs; the seed follows from the inputs, so a resumed run writes what an unbroken would."""
     hashes = [_input_hash(example) for example in block]
     written = sample(
         runner,

@@ -31,7 +31,7 @@ def train(
     milestones: Annotated[list[int] | None, typer.Option(help="steps whose checkpoints are kept")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="longest answer in tokens; default: the task's")] = None,
     prompt_style: Annotated[
-        str | None, typer.Option(help="source, chat or plain; default: what fits the model")
+        Literal["source", "chat", "plain"] | None, typer.Option(help="default: what fits the model")
     ] = None,
     teacher_temperature: Annotated[float, typer.Option(help="temperature of the teacher's outputs; 0: greedy")] = 0.0,
     engine: Annotated[

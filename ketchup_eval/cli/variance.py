@@ -43,7 +43,7 @@ def variance(
     temperature: Annotated[float, typer.Option(help="of the student's sampling")] = 1.0,
     top_k: Annotated[int, typer.Option(help="sample among the likeliest; 0: whole vocabulary")] = 0,
     prompt_style: Annotated[
-        str | None, typer.Option(help="source, chat or plain; default: what fits the model")
+        Literal["source", "chat", "plain"] | None, typer.Option(help="default: what fits the model")
     ] = None,
     engine: Annotated[
         Literal["auto", "ctranslate2", "transformers"], typer.Option(help="what samples; auto: the fastest that can")

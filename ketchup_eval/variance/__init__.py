@@ -1,0 +1,1 @@
+"""Monte-Carlo bias and variance of K-step returns."""

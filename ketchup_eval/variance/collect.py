@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ketchup.hashes import content_hash
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.prompts import default_style, prompt_ids
 from ketchup.models.scoring import score
 from ketchup.progress import Bar
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.sampling import sample
-from ketchup.runs import content_hash
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.variance.rollout_store import part_ids, part_path, write_part
 from ketchup_eval.variance.settings import RolloutSettings

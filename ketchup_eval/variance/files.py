@@ -14,7 +14,7 @@ SCHEMA = 1
 
 
 def as_json(result: VarianceResult) -> dict[str, Any]:
-    """The result as the content of `variance.json`; each number is `{"value", "low", "high", "n"}`, absent ones null."""
+    """The result as the content of `variance.json`; numbers are `{"value", "low", "high", "n"}`, absent ones null."""
     return {
         "schema": SCHEMA,
         "task": result.rollouts.task,

@@ -1,13 +1,13 @@
 """A variance study from its settings: rollouts of each student, then every K, tail and gauge from the same q and v."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ketchup.maths.gauges import in_gauge
-from ketchup.models.builtin import resolve
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.progress import progress
@@ -15,7 +15,7 @@ from ketchup.runs import check_same_settings, run_lock
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example
 from ketchup.tasks.rows import load_examples
-from ketchup_eval.stats import Bootstrap, Estimate
+from ketchup_eval.stats import Array, Bootstrap, Estimate
 from ketchup_eval.variance.collect import Blocks, Phases, collect
 from ketchup_eval.variance.estimates import (
     InputStatistics,
@@ -32,8 +32,8 @@ from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
 class StudentResult:
     """One student: how far it is from the teacher, and what each K does to its return.
 
-    `kl` is KL(teacher‖student) per action in nats, over the full vocabulary, on the student's own rollouts; `mean_return`
-    is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos in time.
+    `kl` is KL(teacher‖student) per action in nats, over the full vocabulary, on the student's own rollouts;
+    `mean_return` is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos in time.
     """
 
     name: str
@@ -116,11 +116,14 @@ def _inputs(blocks: Blocks, indices: list[int]) -> int:
     return sum(len(blocks.blocks[index]) for index in indices)
 
 
-def _student_result(name: str, parts, rollouts: RolloutSettings, analysis: AnalysisSettings) -> StudentResult:  # type: ignore[no-untyped-def]
+def _student_result(
+    name: str, parts: Iterable[ScoredBlock], rollouts: RolloutSettings, analysis: AnalysisSettings
+) -> StudentResult:
     means, totals = [], []
     statistics: dict[str, list[InputStatistics]] = {tail: [] for tail in analysis.tails}
     for part in parts:
-        q, v = in_gauge(*(part.values[key] for key in ("q", "v", "mean", "logsumexp")), analysis.gauge)
+        values = {name: torch.from_numpy(array) for name, array in part.values.items()}
+        q, v = in_gauge(values["q"], values["v"], values["mean"], values["logsumexp"], analysis.gauge)
         for tail in analysis.tails:
             statistics[tail].append(per_input_statistics(q, v, part.mask, analysis.ks, tail))
         means.append(_per_input_means(part))
@@ -138,7 +141,7 @@ def _student_result(name: str, parts, rollouts: RolloutSettings, analysis: Analy
     return StudentResult(name, kl, mean_return, mean_length, ended, estimates)
 
 
-def _per_input_means(part: ScoredBlock) -> np.ndarray:
+def _per_input_means(part: ScoredBlock) -> Array:
     """Mean return, mean length and share ended of each input, [I, 3]."""
     advantages = np.where(part.mask, part.values["q"] - part.values["v"], 0.0)
     returns = part.values["v"][:, :, 0] + advantages.sum(2)

@@ -1,7 +1,7 @@
 """Memory of the teacher pass: `ketchup.models.scoring.score` of two models against plain full logits of the teacher.
 
-A random narrow Qwen2 with a vocabulary of 151,936 reads 32 rollouts of 300 tokens. Each variant runs in a process of its
-own, and what counts is how far its peak rises above the loaded models.
+A random narrow Qwen2 with a vocabulary of 151,936 reads 32 rollouts of 300 tokens. Each variant runs in a process of
+its own, and what counts is how far its peak rises above the loaded models.
 
     python tests/benchmarks/teacher_memory.py [--quick]
 """
@@ -85,7 +85,10 @@ RUNS = {"ours": run_ours, "full": run_full}
 def measure(name, length):
     """MB and seconds of one variant, or `None` where the system ended its process for want of memory."""
     done = subprocess.run(
-        [sys.executable, __file__, "--only", name, "--length", str(length)], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, __file__, "--only", name, "--length", str(length)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode:
         return None

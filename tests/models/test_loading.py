@@ -76,7 +76,7 @@ def test_one_shifted_token_is_refused_by_name():
 def test_another_eos_is_refused():
     teacher, student = tiny.language_model("llama"), tiny.language_model("llama")
     object.__setattr__(student, "eos_id", 2)
-    with pytest.raises(ModelError, match="ends with token 1 and student .* with 2"):
+    with pytest.raises(ModelError, match=r"ends with token 1 and student .* with 2"):
         check_same_vocabulary(teacher, student)
 
 

@@ -70,7 +70,9 @@ def test_prefixes_of_different_length_are_continued_from_their_own_state(kind, n
         assert max(len(row) for row in mine) == LIMIT - len(prefix)
         counts = Counter(row[0] for row in mine)
         for token, share in enumerate(tiny.next_logits(model, prompt, prefix).softmax(-1).tolist()):
-            assert counts[token] / samples == pytest.approx(share, abs=4 * (share * (1 - share) / samples) ** 0.5 + 1e-3)
+            assert counts[token] / samples == pytest.approx(
+                share, abs=4 * (share * (1 - share) / samples) ** 0.5 + 1e-3
+            )
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
@@ -140,7 +142,7 @@ def test_a_converter_that_misreads_the_model_is_found_out(monkeypatch):
 
     real = ctranslate2_engine._shadow
     monkeypatch.setattr(ctranslate2_engine, "_shadow", with_another_rope)
-    with pytest.raises(ModelError, match="other probabilities than torch.*--engine transformers"):
+    with pytest.raises(ModelError, match=r"other probabilities than torch.*--engine transformers"):
         engine("ctranslate2", model)
 
 

@@ -67,7 +67,7 @@ def exact_outputs():
     done, stack = Counter(), [((), (), 1.0)]
     while stack:
         tokens, chosen, probability = stack.pop()
-        if tokens and (tokens[-1] == EOS and chosen[-1] or len(tokens) == LIMIT):
+        if tokens and ((tokens[-1] == EOS and chosen[-1]) or len(tokens) == LIMIT):
             done[tokens, chosen] += probability
             continue
         forced = calculated(list(tokens)) if chosen and chosen[-1] else []
@@ -121,7 +121,9 @@ def test_without_the_calculator_every_token_is_an_action(model):
 def test_eos_counts_as_an_action_and_truncation_is_not_an_end(model):
     rollouts = sample(ChainEngine(), model, ["x", "y"], [[2], [3]], 300, Decoding(LIMIT), 0, calculator=True)
     assert rollouts.samples == 300
-    for tokens, mask, chosen, ended in zip(*(vars(rollouts)[name] for name in ("tokens", "token_mask", "action_mask", "ended")), strict=True):
+    for tokens, mask, chosen, ended in zip(
+        *(vars(rollouts)[name] for name in ("tokens", "token_mask", "action_mask", "ended")), strict=True
+    ):
         written = tokens[mask].tolist()
         assert bool(ended) == (written[-1] == EOS)
         assert ended or len(written) == LIMIT
