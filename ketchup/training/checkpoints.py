@@ -47,7 +47,7 @@ def last_state(run: Path) -> tuple[Path, TrainerState] | None:
 
 
 def save(run: Path, model: LanguageModel, state: TrainerState, dtype: str, milestones: tuple[int, ...]) -> Path:
-    """Writes a checkpoint, points `last` (and before it `best`, if this step is it) to it, and removes the idle ones."""
+    """Writes a checkpoint, points `last` (and before it `best`, if this step is it) to it, and removes idle ones."""
     folder = run / "checkpoints" / f"step-{state.step:06d}"
     if not folder.exists():
         narrow = dtype != "float32"

@@ -27,8 +27,7 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path) -> Path:
 
     `outputs` is the folder of cached teacher outputs, shared by runs. Returns the last checkpoint's folder.
     """
-    method = METHODS[settings.method]
-    task = _task(settings)
+    method, task = _method(settings), _task(settings)
     if method.tokens == "teacher" and settings.teacher is None:
         raise UsageError(f"The method {method.name!r} learns from a teacher's outputs; name one with --teacher.")
     if method.tokens == "reference" and settings.teacher is not None:
@@ -46,14 +45,21 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path) -> Path:
 
 def describe(settings: TrainSettings, run: Path) -> str:
     """What `run_training` would do and how much of it, without loading a model."""
-    task = _task(settings)
+    method, task = _method(settings), _task(settings)
     inputs = len(load_examples(task, "train", settings.data, settings.limit))
     steps = total_steps(settings, inputs)
     seen = steps * settings.batch_size * settings.accumulation
     return (
-        f"{settings.method} of {settings.student} on {task.name}: {inputs:,} training inputs, {steps:,} optimiser "
+        f"{method.name} of {settings.student} on {task.name}: {inputs:,} training inputs, {steps:,} optimiser "
         f"steps, {seen:,} inputs seen ({seen / inputs:.2f} epochs), into {run}"
     )
+
+
+def _method(settings: TrainSettings) -> Method:
+    try:
+        return METHODS[settings.method]
+    except KeyError as error:
+        raise UsageError(f"There is no method {settings.method!r}; use one of {', '.join(METHODS)}.") from error
 
 
 def _task(settings: TrainSettings) -> Task:

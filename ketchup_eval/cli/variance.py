@@ -67,6 +67,7 @@ def variance(
     from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
     from ketchup_eval.variance.study import describe, run_variance
 
+    longest = task_named(task).max_new_tokens if max_new_tokens is None else max_new_tokens
     rollouts = RolloutSettings(
         task=task,
         teacher=teacher or "demo-teacher",
@@ -74,7 +75,7 @@ def variance(
         data=data,
         split=split,
         samples=samples,
-        decoding=Decoding(max_new_tokens or task_named(task).max_new_tokens, temperature, top_k),
+        decoding=Decoding(longest, temperature, top_k),
         prompt_style=prompt_style,
         engine=engine,
         seed=seed,
@@ -84,7 +85,7 @@ def variance(
         tails=("segment", "one-step") if tail == "both" else (tail,),
         gauge=gauge,
         resamples=resamples,
-        limit=limit or (DEMO_LIMIT if task == "demo" and data is None else None),
+        limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
     )
     run = runs_dir / (name or f"variance-{task}")
     if dry_run:

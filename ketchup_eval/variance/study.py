@@ -33,7 +33,8 @@ class StudentResult:
     """One student: how far it is from the teacher, and what each K does to its return.
 
     `kl` is KL(teacher‖student) per action in nats, over the full vocabulary, on the student's own rollouts;
-    `mean_return` is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos in time.
+    `mean_return` is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos
+    in time.
     """
 
     name: str
