@@ -245,7 +245,7 @@ def _circumstances() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": {"ketchup": ketchup.__version__, **{name: _version(name) for name in RECORDED_PACKAGES}},
         "python": platform.python_version(),
         "platform": platform.platform(),

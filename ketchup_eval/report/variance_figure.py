@@ -6,6 +6,8 @@ from typing import Any
 from ketchup.runs import atomic_path
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
+APART = 0.06
+"""Lines stand apart by this share of a doubling of K, so that intervals do not hide one another."""
 STYLES = {"segment": ("-", "o"), "one-step": ("--", "s")}
 
 
@@ -18,12 +20,12 @@ def write_variance_figure(result: VarianceResult, run: Path) -> list[Path]:
 
     figure, panels = plt.subplots(1, 3, figsize=(12.5, 3.9), layout="constrained")
     colours = plt.get_cmap("viridis")
-    for index, student in enumerate(result.students):
-        colour = colours(0.85 * index / max(1, len(result.students) - 1))
-        for tail in result.analysis.tails:
-            _draw(panels[0], student, tail, "variance", colour, result)
-            _draw(panels[1], student, tail, "bias", colour, result)
-            _draw(panels[2], student, tail, "mse", colour, result)
+    lines = [(student, tail) for student in result.students for tail in result.analysis.tails]
+    for index, (student, tail) in enumerate(lines):
+        colour = colours(0.85 * result.students.index(student) / max(1, len(result.students) - 1))
+        aside = 2 ** (APART * (index - (len(lines) - 1) / 2))
+        for panel, quantity in zip(panels, ("variance", "bias", "mse"), strict=True):
+            _draw(panel, student, tail, quantity, colour, aside, several_tails=len(result.analysis.tails) > 1)
     for panel, title, unit in zip(
         panels,
         ("Variance of the K-step return", "Bias of the K-step return", "Error of one sample (MSE)"),
@@ -46,16 +48,18 @@ def write_variance_figure(result: VarianceResult, run: Path) -> list[Path]:
     return paths
 
 
-def _draw(panel: Any, student: StudentResult, tail: str, quantity: str, colour: Any, result: VarianceResult) -> None:
+def _draw(
+    panel: Any, student: StudentResult, tail: str, quantity: str, colour: Any, aside: float, *, several_tails: bool
+) -> None:
     rows = [row for row in student.estimates if row.tail == tail]
     numbers = [getattr(row, quantity) for row in rows]
     known = [(row.k, number) for row, number in zip(rows, numbers, strict=True) if number.value is not None]
     below = [number.value - number.low if number.low is not None else 0.0 for _, number in known]
     above = [number.high - number.value if number.high is not None else 0.0 for _, number in known]
     line, marker = STYLES[tail]
-    label = f"KL {student.kl.value:.3g}" + (f", {tail}" if len(result.analysis.tails) > 1 else "")
+    label = f"KL {student.kl.value:.3g}" + (f", {tail}" if several_tails else "")
     panel.errorbar(
-        [k for k, _ in known],
+        [k * aside for k, _ in known],
         [number.value for _, number in known],
         yerr=[below, above],
         label=f"{label}  ({Path(student.name).name})",

@@ -1,5 +1,7 @@
 """The study's table in the terminal."""
 
+from pathlib import Path
+
 from rich.table import Table
 
 from ketchup_eval.stats import Estimate
@@ -29,8 +31,8 @@ def variance_notes(result: VarianceResult) -> str:
 
 def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
     table = Table(
-        title=f"{student.name}   KL to {result.rollouts.teacher} {_interval(student.kl)} nats/token   "
-        f"length {_interval(student.mean_length)}   tail {tail}",
+        title=f"{_short(student.name)}, tail {tail}: KL to {_short(result.rollouts.teacher)} {_interval(student.kl)} "
+        f"nats/token, {_interval(student.mean_length)} actions",
         title_justify="left",
     )
     columns = ("K", "variance", "bias", "variance / K=1", "theory", "independent", "MSE", "same as LLMR")
@@ -49,6 +51,11 @@ def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
                 _percent(row.same_as_llmr.value),
             )
     return table
+
+
+def _short(model: str) -> str:
+    """The last two parts of a path: enough to tell checkpoints of runs apart."""
+    return "/".join(Path(model).parts[-2:])
 
 
 def _interval(estimate: Estimate) -> str:
