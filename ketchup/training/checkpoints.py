@@ -68,7 +68,9 @@ def save(run: Path, model: LanguageModel, state: TrainerState, dtype: str, miles
 
 def _save_model(model: LanguageModel, folder: Path, weights: dict[str, Any], dtype: torch.dtype) -> None:
     network = model.network
-    narrowed = {name: value.to(dtype) if value.is_floating_point() else value for name, value in weights.items()}
+    # A tied weight has several names: narrowed once, it is recognised as one tensor and written once.
+    narrow = {value.data_ptr(): value.to(dtype) for value in weights.values() if value.is_floating_point()}
+    narrowed = {name: narrow.get(value.data_ptr(), value) for name, value in weights.items()}
     before = network.config.dtype
     network.config.dtype = dtype
     network.save_pretrained(folder, state_dict=narrowed)

@@ -128,6 +128,15 @@ def test_numpy_arrays_serve_as_well(ragged):
     np.testing.assert_array_equal(found.variance, per_input_statistics(*ragged, [3], "segment").variance)
 
 
+def test_single_precision_values_are_reduced_in_double():
+    # Ĝ_0 = q_0 + q_1 - v_1 with q_1 - v_1 = 1 + 2^-30, which single precision would round to 1.
+    q = torch.tensor([[[1.0, 1.0], [0.0, 1.0]]])
+    v = torch.tensor([[[1.0, -(2.0**-30)], [0.0, 1.0]]])
+    found = per_input_statistics(q, v, torch.ones_like(q, dtype=torch.bool), [1], "segment")
+    assert found.variance.dtype == np.float64
+    assert found.variance.item() == (2 + 2.0**-30) ** 2 / 2
+
+
 def test_k_of_one_comes_first_and_once(ragged):
     assert per_input_statistics(*ragged, [4, 2, 4], "segment").ks == (1, 4, 2)
     assert per_input_statistics(*ragged, [2, 1], "segment").ks == (1, 2)
