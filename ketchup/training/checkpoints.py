@@ -49,15 +49,16 @@ def last_state(run: Path) -> tuple[Path, TrainerState] | None:
 def save(run: Path, model: LanguageModel, state: TrainerState, dtype: str, milestones: tuple[int, ...]) -> Path:
     """Writes a checkpoint, points `last` (and before it `best`, if this step is it) to it, and removes idle ones."""
     folder = run / "checkpoints" / f"step-{state.step:06d}"
-    if not folder.exists():
-        narrow = dtype != "float32"
-        weights = {name: value.cpu() for name, value in model.network.state_dict().items()}
-        kept = TrainerState(state.step, state.best_step, state.best_loss, state.optimizer, weights if narrow else {})
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(folder) as temporary:
-            _save_model(model, temporary, weights, getattr(torch, dtype))
-            torch.save(vars(kept), temporary / TRAINER)
-            atomic_write_json(temporary / "step.json", {"step": state.step, "best_loss": state.best_loss})
+    narrow = dtype != "float32"
+    weights = {name: value.cpu() for name, value in model.network.state_dict().items()}
+    kept = TrainerState(state.step, state.best_step, state.best_loss, state.optimizer, weights if narrow else {})
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():  # written before a kill, and never linked to
+        shutil.rmtree(folder)
+    with atomic_folder(folder) as temporary:
+        _save_model(model, temporary, weights, getattr(torch, dtype))
+        torch.save(vars(kept), temporary / TRAINER)
+        atomic_write_json(temporary / "step.json", {"step": state.step, "best_loss": state.best_loss})
     # `best` first: a run goes on from `last`, and would not come past this step again to mend the other link.
     if state.best_step == state.step:
         _point(run / "best", folder)

@@ -26,7 +26,6 @@ from ketchup.training.checkpoints import TrainerState, last_state, save
 from ketchup.training.settings import TrainSettings
 
 METRICS = "metrics.jsonl"
-LOG_EVERY = 10
 
 
 def train(
@@ -66,10 +65,9 @@ def train(
                 entry["validation_loss"] = validate(method, student, validation, settings.batch_size)
                 if state.best_loss is None or entry["validation_loss"] < state.best_loss:
                     state.best_step, state.best_loss = state.step, entry["validation_loss"]
-            if last or state.step % LOG_EVERY == 0 or "validation_loss" in entry:
-                entry["actions_per_second"] = actions / (time.monotonic() - started)
-                if accelerator.is_main_process:
-                    append_jsonl(run / METRICS, entry)
+            entry["actions_per_second"] = actions / (time.monotonic() - started)
+            if accelerator.is_main_process:
+                append_jsonl(run / METRICS, entry)
             if last or state.step % settings.save_every == 0 or state.step in (*settings.milestones, state.best_step):
                 _save(run, student, optimizer, state, settings, accelerator)
             bar.advance(1, note=f"loss {loss:.3f}")

@@ -1,10 +1,11 @@
 """A training run from its settings: models, rows, demonstrations, then the loop, inside a run directory."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 
 from ketchup.errors import UsageError
+from ketchup.hashes import content_hash
 from ketchup.methods import METHODS
 from ketchup.methods.base import Demonstration, Method
 from ketchup.models.language_model import LanguageModel
@@ -38,7 +39,8 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path) -> Path:
     }
     student = load(settings.student)
     with run_lock(run):
-        check_same_settings(run, {**asdict(settings), "student_fingerprint": student.fingerprint})
+        prints = {"student_fingerprint": student.fingerprint, "rows_fingerprint": _fingerprint(examples)}
+        check_same_settings(run, {**asdict(settings), **prints})
         rows = _demonstrations(settings, method, task, student, examples, outputs)
         return train(settings, method, student, rows["train"], rows["validation"], run)
 
@@ -60,6 +62,11 @@ def _method(settings: TrainSettings) -> Method:
         return METHODS[settings.method]
     except KeyError as error:
         raise UsageError(f"There is no method {settings.method!r}; use one of {', '.join(METHODS)}.") from error
+
+
+def _fingerprint(examples: dict[Split, list[Example]]) -> str:
+    """Changes whenever a row does, so that no run goes on with other data under the same names."""
+    return content_hash({split: [astuple(example) for example in rows] for split, rows in examples.items()})
 
 
 def _task(settings: TrainSettings) -> Task:

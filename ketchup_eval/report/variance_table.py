@@ -17,7 +17,7 @@ def variance_notes(result: VarianceResult) -> str:
     """What the columns mean and which settings made them."""
     decoding = result.rollouts.decoding
     seconds = result.seconds
-    shares = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if value >= 0.5)
+    shares = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
     return (
         f"{result.inputs} inputs x {result.rollouts.samples} samples, at most {decoding.max_new_tokens} tokens, "
         f"temperature {decoding.temperature:g}, gauge {result.analysis.gauge}, seed {result.rollouts.seed}; "
