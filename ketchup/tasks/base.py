@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ketchup.hashes import content_hash
+
 Split = Literal["train", "validation", "test"]
 Row = Mapping[str, Any]
 Form = Literal["native", "spaced"]
@@ -17,6 +19,11 @@ class Example:
     id: str
     source: str
     reference: str
+
+    @property
+    def input_hash(self) -> str:
+        """Tells inputs apart by id and source: a numbered row keeps its id when its text is edited."""
+        return content_hash([self.id, self.source])
 
 
 @dataclass(frozen=True)

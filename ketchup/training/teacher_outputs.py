@@ -51,7 +51,7 @@ def teacher_outputs(
     with run_lock(path.parent, wait=True):
         atomic_write_json(path.parent / "recipe.json", asdict(recipe))
         known = {row["input"]: row for row in read_jsonl(path)[0]}
-        missing = [block for block in blocks if any(_input_hash(example) not in known for example in block)]
+        missing = [block for block in blocks if any(example.input_hash not in known for example in block)]
         if missing:
             runner = engine(engine_name, teacher)
             with progress("teacher outputs", total=len(blocks), unit="blocks", done=len(blocks) - len(missing)) as bar:
@@ -61,7 +61,7 @@ def teacher_outputs(
                             append_jsonl(path, row)
                             known[row["input"]] = row
                     bar.advance()
-    rows = {example.id: known[_input_hash(example)] for example in examples}
+    rows = {example.id: known[example.input_hash] for example in examples}
     return {name: Demonstration(prompts[name], row["tokens"], row["chosen"]) for name, row in rows.items()}
 
 
@@ -74,7 +74,7 @@ def _generate(
     recipe: Recipe,
 ) -> list[dict[str, Any]]:
     """Rows of a block of inputs; the seed follows from the inputs, so a resumed run writes what an unbroken would."""
-    hashes = [_input_hash(example) for example in block]
+    hashes = [example.input_hash for example in block]
     written = sample(
         runner,
         teacher,
@@ -94,7 +94,3 @@ def _generate(
         }
         for index, example in enumerate(block)
     ]
-
-
-def _input_hash(example: Example) -> str:
-    return content_hash([example.id, example.source])

@@ -15,7 +15,7 @@ from ketchup.progress import Bar
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.sampling import sample
 from ketchup.tasks.base import Example, Task
-from ketchup_eval.variance.rollout_store import part_ids, part_path, write_part
+from ketchup_eval.variance.rollout_store import part_inputs, part_path, write_part
 from ketchup_eval.variance.settings import RolloutSettings
 
 ROWS_PER_PART = 256
@@ -64,7 +64,7 @@ class Blocks:
         return [
             index
             for index, block in enumerate(self.blocks)
-            if not {example.id for example in block} <= set(part_ids(part_path(folder, index)))
+            if not {example.input_hash for example in block} <= part_inputs(part_path(folder, index))
         ]
 
 
@@ -100,5 +100,5 @@ def collect(
             )
         with phases.phase("scoring"):
             values = score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask)
-        write_part(part_path(folder, index), rollouts, *values)
+        write_part(part_path(folder, index), block, rollouts, *values)
         bar.advance(len(block), note=student.name)

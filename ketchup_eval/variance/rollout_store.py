@@ -19,6 +19,7 @@ from ketchup.errors import RunError
 from ketchup.models.scoring import StudentValues, TeacherValues
 from ketchup.rollouts.types import Rollouts
 from ketchup.runs import atomic_path
+from ketchup.tasks.base import Example
 
 VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy")
 
@@ -38,11 +39,14 @@ def part_path(folder: Path, index: int) -> Path:
     return folder / f"part-{index:05d}.parquet"
 
 
-def write_part(path: Path, rollouts: Rollouts, teacher: TeacherValues, student: StudentValues) -> None:
+def write_part(
+    path: Path, inputs: Sequence[Example], rollouts: Rollouts, teacher: TeacherValues, student: StudentValues
+) -> None:
     """Writes the rollouts of a few inputs and their scores; the file appears whole or not at all."""
     scores = {**vars(teacher), **vars(student)}
     columns = {
         "id": [name for name in rollouts.ids for _ in range(rollouts.samples)],
+        "input": [example.input_hash for example in inputs for _ in range(rollouts.samples)],
         "sample": [sample for _ in rollouts.ids for sample in range(rollouts.samples)],
         "ended": rollouts.ended.tolist(),
         "tokens": _lists(rollouts.tokens, rollouts.token_mask, pa.int32()),
@@ -53,11 +57,9 @@ def write_part(path: Path, rollouts: Rollouts, teacher: TeacherValues, student: 
         pq.write_table(pa.table(columns), temporary)
 
 
-def part_ids(path: Path) -> tuple[str, ...]:
-    """Ids of the inputs in a part, in order; none if the part does not exist."""
-    if not path.exists():
-        return ()
-    return tuple(dict.fromkeys(_table(path, ["id"]).column("id").to_pylist()))
+def part_inputs(path: Path) -> set[str]:
+    """Hashes of the inputs in a part; none if the part does not exist."""
+    return set(_table(path, ["input"]).column("input").to_pylist()) if path.exists() else set()
 
 
 def read_part(path: Path, ids: Sequence[str]) -> ScoredBlock:

@@ -59,7 +59,7 @@ class VarianceResult:
 def run_variance(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Path) -> VarianceResult:
     """Samples what `run` lacks, then computes all estimates; a stopped study goes on with the same call.
 
-    Models are loaded only if something is to be sampled, so other K, tails or gauges take seconds.
+    Other K, tails or gauges sample nothing and take seconds. Rows whose text has changed are sampled anew.
     """
     phases = Phases()
     task = task_named(rollouts.task)

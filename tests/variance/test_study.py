@@ -296,6 +296,19 @@ def test_more_inputs_keep_the_whole_parts(tmp_path, study, inputs):
     assert result_of(tmp_path) == result_of(study[0])
 
 
+def test_an_edited_row_is_sampled_anew_though_its_number_is_the_same(tmp_path, inputs):
+    mine = tmp_path / "inputs"
+    shutil.copytree(inputs, mine)
+    assert invoke(tmp_path, mine, "--limit", 16).exit_code == 0
+    before = parts_of(tmp_path)
+    rows = (mine / "data/test.jsonl").read_text().splitlines()
+    rows[9] = json.dumps({"question": "dcba", "answer": "a"})
+    (mine / "data/test.jsonl").write_text("\n".join(rows) + "\n")
+    assert invoke(tmp_path, mine, "--limit", 16).exit_code == 0
+    after = parts_of(tmp_path)
+    assert {path.name for path in before if after[path] == before[path]} == {"part-00000.parquet"}
+
+
 def test_a_second_study_of_the_same_seed_is_the_same_and_of_another_is_not(tmp_path, study, inputs):
     assert invoke(tmp_path, inputs, "--limit", 8).exit_code == 0
     assert invoke(tmp_path, inputs, "--limit", 8, "--seed", 1, "--name", "other").exit_code == 0
