@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from ketchup.maths.divergences import kl, token_statistics
 from ketchup.models.language_model import Context, LanguageModel, context, hidden_states, logits
 
-HEAD_BYTES = 40 * 2**20
+HEAD_BYTES = 16 * 2**20
 """Most bytes that one model's float32 logits of a chunk of positions may take."""
 PASS_TOKENS = 4096
 """Most padded tokens in one forward pass of a network's body."""
