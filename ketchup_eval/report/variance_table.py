@@ -31,8 +31,9 @@ def variance_notes(result: VarianceResult) -> str:
 
 def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
     table = Table(
-        title=f"{_short(student.name)}, tail {tail}: KL to {_short(result.rollouts.teacher)} {_interval(student.kl)} "
-        f"nats/token, {_interval(student.mean_length)} actions",
+        title=f"{_short(student.name)}, tail {tail}\n"
+        f"KL to {_short(result.rollouts.teacher)} {_interval(student.kl)} nats/token, {_interval(student.mean_length)} "
+        f"actions, length explains {_percent(student.length_share.value)} of Var[G_0]",
         title_justify="left",
     )
     columns = ("K", "variance", "bias", "variance / K=1", "theory", "independent", "MSE", "same as LLMR")

@@ -34,7 +34,8 @@ class StudentResult:
 
     `kl` is KL(teacher‖student) per action in nats, over the full vocabulary, on the student's own rollouts;
     `mean_return` is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos
-    in time.
+    in time. `length_share` is the share of Var[G_0] within inputs that is linear in the length of the rollout: what the
+    terms of a return have in common because they end together.
     """
 
     name: str
@@ -42,6 +43,7 @@ class StudentResult:
     mean_return: Estimate
     mean_length: Estimate
     ended: Estimate
+    length_share: Estimate
     estimates: list[KEstimate]
 
 
@@ -120,7 +122,7 @@ def _inputs(blocks: Blocks, indices: list[int]) -> int:
 def _student_result(
     name: str, parts: Iterable[ScoredBlock], rollouts: RolloutSettings, analysis: AnalysisSettings
 ) -> StudentResult:
-    means, totals = [], []
+    means, totals, squares = [], [], []
     statistics: dict[str, list[InputStatistics]] = {tail: [] for tail in analysis.tails}
     for part in parts:
         values = {name: torch.from_numpy(array) for name, array in part.values.items()}
@@ -128,22 +130,39 @@ def _student_result(
         for tail in analysis.tails:
             statistics[tail].append(per_input_statistics(q, v, part.mask, analysis.ks, tail))
         means.append(_per_input_means(part))
+        squares.append(_return_squares(part))
         totals.append(np.stack([part.values["kl"].sum((1, 2)), part.mask.sum((1, 2))], axis=1))
-    items, sums = np.concatenate(means), np.concatenate(totals)
+    items, sums, explained = np.concatenate(means), np.concatenate(totals), np.concatenate(squares)
     bootstrap = Bootstrap(len(items), rollouts.seed, analysis.resamples)
     mean_return, mean_length, ended = bootstrap.means(items)
     (kl,) = bootstrap.ratios(sums[:, :1], sums[:, 1:])
+    (length_share,) = bootstrap.ratios(explained[:, :1], explained[:, 1:])
     estimates = [
         estimate
         for tail in analysis.tails
         for estimate in summarise(concatenate(statistics[tail]), bootstrap)
         if estimate.k in analysis.ks
     ]
-    return StudentResult(name, kl, mean_return, mean_length, ended, estimates)
+    return StudentResult(name, kl, mean_return, mean_length, ended, length_share, estimates)
 
 
 def _per_input_means(part: ScoredBlock) -> Array:
     """Mean return, mean length and share ended of each input, [I, 3]."""
+    return np.stack([_returns(part).mean(1), part.mask.sum(2).mean(1), part.ended.mean(1)], axis=1)
+
+
+def _return_squares(part: ScoredBlock) -> Array:
+    """Squares of G_0 about its input's mean: those a line through the lengths explains, and all of them, [I, 2]."""
+    returns, lengths = _returns(part), part.mask.sum(2).astype(np.float64)
+    returns -= returns.mean(1, keepdims=True)
+    lengths -= lengths.mean(1, keepdims=True)
+    spread = (lengths**2).sum(1)
+    explained = (lengths * returns).sum(1) ** 2 / np.where(spread > 0, spread, 1)
+    return np.stack([explained, (returns**2).sum(1)], axis=1)
+
+
+def _returns(part: ScoredBlock) -> Array:
+    """G_0 = v_0 + Σ_t A_t of each rollout, [I, N], raw gauge."""
     advantages = np.where(part.mask, part.values["q"] - part.values["v"], 0.0)
-    returns = part.values["v"][:, :, 0] + advantages.sum(2)
-    return np.stack([returns.mean(1), part.mask.sum(2).mean(1), part.ended.mean(1)], axis=1)
+    returns: Array = part.values["v"][:, :, 0] + advantages.sum(2)
+    return returns

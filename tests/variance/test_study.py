@@ -194,6 +194,21 @@ def test_k_1_is_the_same_with_both_tails(study):
         assert estimates(content, student, "segment")[2] != estimates(content, student, "one-step")[2]
 
 
+def test_the_share_of_variance_that_length_explains_agrees_with_a_regression(study, rollouts):
+    for folder, rows in rollouts.items():
+        explained = total = 0.0
+        for mine in by_input(rows).values():
+            returns = [row["v"][0] + sum(np.subtract(row["q"], row["v"])) for row in mine]
+            lengths = [len(row["q"]) for row in mine]
+            total += statistics.variance(returns)
+            if len(set(lengths)) > 1:
+                explained += statistics.correlation(lengths, returns) ** 2 * statistics.variance(returns)
+        (found,) = [
+            entry for entry in result_of(study[0])["students"] if entry["name"].endswith(folder.split("-", 1)[1])
+        ]
+        assert found["length_share"]["value"] == pytest.approx(explained / total, rel=1e-4)
+
+
 def test_values_kl_and_return_agree_with_plain_forward_passes(study, rollouts, inputs):
     """q, v, log-probability and KL of a handful of rollouts, from one unpadded pass for each token."""
     teacher, student = load(str(inputs / "teacher")), load(str(inputs / "far"))
