@@ -1,6 +1,6 @@
-"""The methods of training. A new one is a file with a `Method`, and a row here."""
+"""The methods of training. A new one is a file with a `METHOD`, and a row here."""
 
+from ketchup.methods import seqkd, sft
 from ketchup.methods.base import Method
-from ketchup.methods.cross_entropy import SEQKD, SFT
 
-METHODS: dict[str, Method] = {method.name: method for method in (SFT, SEQKD)}
+METHODS: dict[str, Method] = {method.name: method for method in (sft.METHOD, seqkd.METHOD)}

@@ -1,15 +1,11 @@
-"""Cross-entropy on given tokens: fine-tuning on references (`sft`) and sequence-level distillation (`seqkd`).
-
-Both minimise -sum_t log π(a_t | s_t). On references that fits a model to the data; on the teacher's own outputs it is
-SeqKD (Kim and Rush, 2016), which the paper also uses to pre-distil students before reinforcement learning.
-"""
+"""Cross-entropy on given tokens, the loss of fine-tuning (`sft`) and of sequence-level distillation (`seqkd`)."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ketchup.methods.base import Demonstration, Method
+from ketchup.methods.base import Demonstration
 from ketchup.models.language_model import LanguageModel, context, hidden_states, pad
 from ketchup.models.scoring import log_probs
 
@@ -26,7 +22,3 @@ def cross_entropy(student: LanguageModel, batch: Sequence[Demonstration]) -> Ten
     tokens, mask = tokens.to(student.device), mask.to(student.device)
     hidden = hidden_states(student, shared, torch.arange(len(batch), device=student.device), tokens)
     return -log_probs(student, hidden[mask], tokens[mask]).sum()
-
-
-SFT = Method("sft", tokens="reference", loss=cross_entropy)
-SEQKD = Method("seqkd", tokens="teacher", loss=cross_entropy)

@@ -9,7 +9,8 @@ import torch
 
 from ketchup.errors import RunError
 from ketchup.methods.base import Demonstration, Method
-from ketchup.methods.cross_entropy import SFT, cross_entropy
+from ketchup.methods.cross_entropy import cross_entropy
+from ketchup.methods.sft import METHOD as SFT
 from ketchup.runs import read_jsonl
 from ketchup.training import loop
 from ketchup.training.loop import step_inputs, total_steps, train, validate
