@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.runs import atomic_path
+from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
 APART = 0.06
@@ -36,7 +37,7 @@ def write_variance_figure(result: VarianceResult, run: Path) -> list[Path]:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
     figure.suptitle(
-        f"{result.rollouts.task}, teacher {Path(result.rollouts.teacher).name}: {result.inputs} inputs x "
+        f"{result.rollouts.task}, teacher {short_name(result.rollouts.teacher)}: {result.inputs} inputs x "
         f"{result.rollouts.samples} samples, gauge {result.analysis.gauge}, 95% intervals over inputs",
         fontsize=10,
     )
@@ -62,7 +63,7 @@ def _draw(
         [k * aside for k, _ in known],
         [number.value for _, number in known],
         yerr=[below, above],
-        label=f"{label}  ({Path(student.name).name})",
+        label=f"{label}  ({short_name(student.name)})",
         color=colour,
         linestyle=line,
         marker=marker,

@@ -31,8 +31,8 @@ def variance_notes(result: VarianceResult) -> str:
 
 def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
     table = Table(
-        title=f"{_short(student.name)}, tail {tail}\n"
-        f"KL to {_short(result.rollouts.teacher)} {_interval(student.kl)} nats/token, {_interval(student.mean_length)} "
+        title=f"{short_name(student.name)}, tail {tail}\n"
+        f"KL to {short_name(result.rollouts.teacher)} {_interval(student.kl)} nats/token, {_interval(student.mean_length)} "
         f"actions, length explains {_percent(student.length_share.value)} of Var[G_0]",
         title_justify="left",
     )
@@ -54,7 +54,7 @@ def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
     return table
 
 
-def _short(model: str) -> str:
+def short_name(model: str) -> str:
     """The last two parts of a path: enough to tell checkpoints of runs apart."""
     return "/".join(Path(model).parts[-2:])
 
