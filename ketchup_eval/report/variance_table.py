@@ -32,8 +32,8 @@ def variance_notes(result: VarianceResult) -> str:
 def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
     table = Table(
         title=f"{short_name(student.name)}, tail {tail}\n"
-        f"KL to {short_name(result.rollouts.teacher)} {_interval(student.kl)} nats/token, {_interval(student.mean_length)} "
-        f"actions, length explains {_percent(student.length_share.value)} of Var[G_0]",
+        f"KL to {short_name(result.rollouts.teacher)} {_interval(student.kl)} nats/token, "
+        f"{_interval(student.mean_length)} actions, length explains {_percent(student.length_share.value)} of Var[G_0]",
         title_justify="left",
     )
     columns = ("K", "variance", "bias", "variance / K=1", "theory", "independent", "MSE", "same as LLMR")
