@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ketchup_eval.stats import Estimate
+from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
 

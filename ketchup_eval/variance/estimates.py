@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ketchup.maths.masked import masked_mean, masked_var
 from ketchup.maths.returns import Tail, advantages, k_step_returns_all, k_step_terms, remaining_actions
-from ketchup_eval.stats import Array, Bootstrap, Estimate
+from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ketchup.runs import check_same_settings, run_lock
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example
 from ketchup.tasks.rows import load_examples
-from ketchup_eval.stats import Array, Bootstrap, Estimate
+from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.variance.collect import Blocks, Phases, collect
 from ketchup_eval.variance.estimates import (
     InputStatistics,

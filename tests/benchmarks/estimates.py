@@ -15,7 +15,7 @@ from statistics import median
 import torch
 
 from ketchup.rollouts.types import Decoding
-from ketchup_eval.stats import Bootstrap
+from ketchup_eval.stats.bootstrap import Bootstrap
 from ketchup_eval.variance.estimates import per_input_statistics, summarise
 from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
 from ketchup_eval.variance.study import run_variance

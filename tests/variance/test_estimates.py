@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from ketchup_eval.stats import Bootstrap, Estimate
+from ketchup_eval.stats.bootstrap import Bootstrap, Estimate
 from ketchup_eval.variance.estimates import InputStatistics, concatenate, per_input_statistics, summarise
 from tests import reference
 from tests.maths.strategies import TAILS

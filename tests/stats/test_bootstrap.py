@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from ketchup_eval import stats
-from ketchup_eval.stats import Bootstrap, Estimate
+from ketchup_eval.stats import bootstrap
+from ketchup_eval.stats.bootstrap import Bootstrap, Estimate
 
 
 def literal_interval(items, statistic, seed, resamples, level):
@@ -56,7 +56,7 @@ def test_ratios_agree_with_a_literal_loop(items, above, below):
 
 def test_blocks_do_not_show(items, monkeypatch):
     whole = Bootstrap(30, seed=1, resamples=50).resampled_means(items)
-    monkeypatch.setattr(stats, "BLOCK_ENTRIES", 30 * 7)
+    monkeypatch.setattr(bootstrap, "BLOCK_ENTRIES", 30 * 7)
     np.testing.assert_allclose(Bootstrap(30, seed=1, resamples=50).resampled_means(items), whole, rtol=1e-12)
 
 
