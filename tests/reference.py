@@ -81,3 +81,16 @@ def unbiased_covariance(xs: Sequence[float], ys: Sequence[float]) -> float:
     n = len(xs)
     products = ((xs[i] - xs[j]) * (ys[i] - ys[j]) for i in range(n) for j in range(n))
     return sum(products) / 2 / (n * (n - 1))
+
+
+def clipped_returns(q: Sequence[float], v: Sequence[float], k: int, tail: str, limit: float) -> list[float]:
+    """K-step returns whose step rewards are clipped one by one, as the walk meets them."""
+    found = []
+    for t in range(len(q)):
+        on_the_way = visited(len(q), t, k, tail)
+        total = 0.0
+        for here, there in zip(on_the_way, [*on_the_way[1:], len(q)], strict=True):
+            reward = q[here] - (v[there] if there < len(q) else 0.0)
+            total += max(-limit, min(limit, reward))
+        found.append(total)
+    return found

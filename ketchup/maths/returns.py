@@ -52,8 +52,7 @@ def step_rewards(q: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     Rows must be right-padded (`ValueError` otherwise): with a hole, the next column would not be the next state.
     """
     check_right_padded(mask)
-    v_next = F.pad(torch.where(mask, v, 0)[:, 1:], (0, 1))
-    return torch.where(mask, q - v_next, 0)
+    return _rewards(q, v, mask, 1)
 
 
 def rollout_returns(q: Tensor, v: Tensor, mask: Tensor) -> Tensor:
@@ -100,6 +99,29 @@ def k_step_returns_all(q: Tensor, v: Tensor, mask: Tensor, ks: Sequence[int], ta
     return torch.stack(returns)
 
 
+@torch.no_grad()
+def clipped_step_returns(q: Tensor, v: Tensor, mask: Tensor, k: int, tail: Tail, limit: float) -> Tensor:
+    """K-step returns whose every step reward q_t - v_{t+K} is first clipped to [-limit, limit]; [R, T], 0 in padding.
+
+    One reading of the paper's "reward clip range" (the other clips the return). Clipped rewards no longer telescope,
+    so the rewards of whole jumps, and with the one-step tail those of the single steps after them, are summed as they
+    stand. With an infinite limit this is `k_step_returns`, and the errors are the same.
+    """
+    _check_choice([k], tail)
+    check_right_padded(mask)
+    remaining = remaining_actions(mask)
+    jumping = mask if tail == "segment" else mask & (remaining >= k)
+    jumps = torch.where(jumping, _rewards(q, v, mask, k).clamp(-limit, limit), 0)
+    total = jumps + _strided_later_sums(jumps, k)
+    if tail == "segment":
+        return total
+    singles = _rewards(q, v, mask, 1).clamp(-limit, limit)
+    to_the_end = singles + _strided_later_sums(singles, 1)
+    t = torch.arange(mask.shape[1], device=mask.device)
+    last_jump = t + remaining.clamp(min=0) - remaining.clamp(min=0) % k
+    return torch.where(mask, total + to_the_end.gather(1, last_jump), 0)
+
+
 def implied_baseline(q: Tensor, v: Tensor, mask: Tensor, k: int, tail: Tail = "segment") -> Tensor:
     """The baseline b_t = G_t - Ĝ_t that a K-step return amounts to (Eqs. 9 and 27), [R, T]; 0 in padding.
 
@@ -129,6 +151,12 @@ def k_step_terms(remaining: Tensor, k: int, tail: Tail = "segment") -> Tensor:
     _check_choice([k], tail)
     jumps = remaining // k + 1
     return jumps if tail == "segment" else jumps + remaining % k
+
+
+def _rewards(q: Tensor, v: Tensor, mask: Tensor, k: int) -> Tensor:
+    """Rewards q_t - v_{t+K} of a step of K actions, v = 0 past the end."""
+    reached = F.pad(torch.where(mask, v, 0)[:, k:], (0, min(k, mask.shape[1])))
+    return torch.where(mask, q - reached, 0)
 
 
 def _strided_later_sums(a: Tensor, k: int) -> Tensor:

@@ -1,24 +1,32 @@
-"""What a method is: where the tokens come from that the student is trained on, and the loss each of them gets."""
+"""What a method is: on whose tokens it learns, and what each of them costs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from ketchup.errors import UsageError
+from ketchup.methods.credit import Credit
 from ketchup.models.language_model import LanguageModel
 
-TokenSource = Literal["reference", "teacher"]
-"""`reference`: the data set's own answers; `teacher`: outputs that the teacher generated once, cached."""
+Writer = Literal["reference", "teacher", "student"]
+"""Whose tokens are prefixes: the data set's answers, outputs the teacher wrote once, the student's fresh rollouts."""
 
 
 @dataclass(frozen=True)
-class Demonstration:
-    """One prompt with tokens to learn from; `chosen` is False for those that the environment writes."""
+class Trajectory:
+    """One prompt with the tokens after it; `chosen` is False for those that the environment writes.
+
+    A policy gradient weighs each action: `weights` has one number per *chosen* token, and `teacher_log_probs` what
+    the teacher thinks of it, in nats.
+    """
 
     prompt: list[int]
     tokens: list[int]
     chosen: list[bool]
+    weights: list[float] | None = None
+    teacher_log_probs: list[float] | None = None
 
     @property
     def actions(self) -> int:
@@ -26,10 +34,68 @@ class Demonstration:
         return sum(self.chosen)
 
 
+class Loss(NamedTuple):
+    """A loss summed over the actions of a batch, and other sums over them that are worth a line in the log."""
+
+    total: Tensor
+    sums: Mapping[str, Tensor]
+
+
+LossFunction = Callable[[LanguageModel, LanguageModel | None, Sequence[Trajectory]], Loss]
+"""From student, teacher (for methods that compare with it) and a batch; the loop alone decides what to divide by."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One term of a loss: the mean over the tokens of one writer, times `weight`."""
+
+    writer: Writer
+    loss: LossFunction
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a method draws the student's own tokens."""
+
+    samples_per_input: int = 1
+    temperature: float = 1.0
+    top_k: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples_per_input < 1:
+            raise UsageError(f"--samples-per-input must be at least 1, not {self.samples_per_input}.")
+
+
 @dataclass(frozen=True)
 class Method:
-    """`loss(student, batch)` is a sum over the batch's actions: the loop alone decides what to divide it by."""
+    """A method with its options settled; `options` are all of them, for the manifest.
+
+    `compares` says whether the loss needs the teacher itself and not just its outputs. With `credit` the student's
+    rollouts get the weights of a policy gradient.
+    """
 
     name: str
-    tokens: TokenSource
-    loss: Callable[[LanguageModel, Sequence[Demonstration]], Tensor]
+    parts: tuple[Part, ...]
+    compares: bool = False
+    sampling: Sampling | None = None
+    credit: Credit | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def writers(self) -> set[Writer]:
+        """Whose tokens the method learns from."""
+        return {part.writer for part in self.parts}
+
+
+def two_writers(loss: LossFunction, student_share: float) -> tuple[Part, ...]:
+    """The same loss on the student's tokens and the teacher's, so weighed; a writer with weight 0 is left out."""
+    check_share("--student-share", student_share)
+    parts = (Part("student", loss, student_share), Part("teacher", loss, 1 - student_share))
+    return tuple(part for part in parts if part.weight > 0)
+
+
+def check_share(flag: str, value: float, *, ends: bool = True) -> None:
+    """Raises `UsageError` unless 0 ≤ value ≤ 1, or 0 < value < 1 without the ends."""
+    if not (0 <= value <= 1 if ends else 0 < value < 1):
+        raise UsageError(f"{flag} must be {'from 0 to 1' if ends else 'between 0 and 1'}, not {value}.")

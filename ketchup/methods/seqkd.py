@@ -3,7 +3,10 @@
 The paper's simplest competitor, and what it pre-distils students with before reinforcement learning (Section 3).
 """
 
-from ketchup.methods.base import Method
-from ketchup.methods.cross_entropy import cross_entropy
+from ketchup.methods.base import Method, Part
+from ketchup.methods.likelihood import cross_entropy
 
-METHOD = Method("seqkd", tokens="teacher", loss=cross_entropy)
+
+def build() -> Method:
+    """No options."""
+    return Method("seqkd", (Part("teacher", cross_entropy),))

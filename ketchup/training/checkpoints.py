@@ -8,13 +8,16 @@ A folder appears whole, by a rename, and the links change after it: a kill at an
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from ketchup.errors import RunError
+from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
 from ketchup.runs import atomic_folder, atomic_write_json
 
@@ -27,10 +30,18 @@ class TrainerState:
 
     step: int = 0
     best_step: int | None = None
-    best_loss: float | None = None
+    best_value: float | None = None
     optimizer: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
     """Float32 weights; only where the model folder holds a narrower type."""
+
+    def consider(self, entry: Mapping[str, float], method: Method) -> None:
+        """Takes this step for the best if it is: by validation return for a policy gradient, else by loss."""
+        higher = method.credit is not None
+        value = entry.get("validation_return" if higher else "validation_loss")
+        better = self.best_value is None or (value is not None and (value > self.best_value) == higher)
+        if value is not None and value != self.best_value and better:
+            self.best_step, self.best_value = self.step, value
 
 
 def last_state(run: Path) -> tuple[Path, TrainerState] | None:
@@ -46,19 +57,27 @@ def last_state(run: Path) -> tuple[Path, TrainerState] | None:
     return folder, TrainerState(**content)
 
 
+def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: Optimizer) -> TrainerState:
+    """Puts a checkpoint's weights and moments back in place; returns its state."""
+    network = model.network
+    network.load_state_dict(state.weights or type(network).from_pretrained(folder, dtype=network.dtype).state_dict())
+    optimizer.load_state_dict(state.optimizer)
+    return state
+
+
 def save(run: Path, model: LanguageModel, state: TrainerState, dtype: str, milestones: tuple[int, ...]) -> Path:
     """Writes a checkpoint, points `last` (and before it `best`, if this step is it) to it, and removes idle ones."""
     folder = run / "checkpoints" / f"step-{state.step:06d}"
     narrow = dtype != "float32"
     weights = {name: value.cpu() for name, value in model.network.state_dict().items()}
-    kept = TrainerState(state.step, state.best_step, state.best_loss, state.optimizer, weights if narrow else {})
+    kept = TrainerState(state.step, state.best_step, state.best_value, state.optimizer, weights if narrow else {})
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():  # written before a kill, and never linked to
         shutil.rmtree(folder)
     with atomic_folder(folder) as temporary:
         _save_model(model, temporary, weights, getattr(torch, dtype))
         torch.save(vars(kept), temporary / TRAINER)
-        atomic_write_json(temporary / "step.json", {"step": state.step, "best_loss": state.best_loss})
+        atomic_write_json(temporary / "step.json", {"step": state.step, "best_step": state.best_step})
     # `best` first: a run goes on from `last`, and would not come past this step again to mend the other link.
     if state.best_step == state.step:
         _point(run / "best", folder)

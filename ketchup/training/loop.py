@@ -2,28 +2,34 @@
 
 Differences from the paper: no dropout anywhere (so that a resumed run repeats an unbroken one bit for bit), and the
 loss of an optimiser step is the mean over *all* its actions, in every micro-batch and every process, never a mean of
-means. The order of the data follows from seed and epoch alone, the position in it from the step.
+means. The order of the data follows from seed and epoch alone, the position in it from the step; rollouts follow from
+the seed, the step and the weights.
 """
 
 import json
 import math
-import time
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch.optim import AdamW, Optimizer
 from transformers import get_scheduler
 
 from ketchup.errors import RunError
-from ketchup.methods.base import Demonstration, Method
+from ketchup.hashes import content_hash
+from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
+from ketchup.phases import Phases
 from ketchup.progress import progress
 from ketchup.runs import append_jsonl, atomic_write_text, read_jsonl
-from ketchup.training.checkpoints import TrainerState, last_state, save
+from ketchup.tasks.base import Task
+from ketchup.training.checkpoints import TrainerState, last_state, restore, save
+from ketchup.training.experience import Inputs, Measures, Student, step_trajectories
+from ketchup.training.gradient import accumulate
+from ketchup.training.processes import Processes
 from ketchup.training.settings import TrainSettings
+from ketchup.training.validation import validate
 
 METRICS = "metrics.jsonl"
 
@@ -31,46 +37,52 @@ METRICS = "metrics.jsonl"
 def train(
     settings: TrainSettings,
     method: Method,
-    student: LanguageModel,
-    rows: Sequence[Demonstration],
-    validation: Sequence[Demonstration],
+    task: Task,
+    model: LanguageModel,
+    teacher: LanguageModel | None,
+    inputs: Inputs,
+    validation: Inputs,
     run: Path,
+    processes: Processes,
 ) -> Path:
-    """Trains `student` in place on `rows`, from the run's last checkpoint if it has one; returns the last checkpoint.
+    """Trains `model` in place on `inputs`, from the run's last checkpoint if it has one; returns the last checkpoint.
 
     Raises `RunError` when the loss is no longer a finite number; the checkpoint before that stays.
     """
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    student.network.to(accelerator.device).eval()
+    model.network.eval().to(processes.device)
     optimizer = AdamW(
-        student.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999), weight_decay=settings.weight_decay
+        [weight for weight in model.network.parameters() if weight.requires_grad],
+        lr=settings.learning_rate,
+        betas=(0.9, 0.999),
+        weight_decay=settings.weight_decay,
     )
-    steps = total_steps(settings, len(rows), accelerator.num_processes)
+    steps = total_steps(settings, len(inputs), processes.count)
     schedule = get_scheduler(settings.schedule, optimizer, settings.warmup_steps, steps)
-    state = _resume(run, student, optimizer)
+    state = _resume(run, model, optimizer, processes)
     schedule.last_epoch = state.step  # the optimiser's state brought the learning rate of this step along
-    started, actions = time.monotonic(), 0
+    phases = Phases()
+    student = Student(model, task, settings.engine, phases)
+
+    def validated() -> dict[str, float]:
+        return validate(method, student, teacher, validation, settings.batch_size, settings.seed, processes)
+
     with progress(f"train {method.name}", total=steps, unit="steps", done=state.step) as bar:
+        if state.step == 0 and not (run / METRICS).exists():
+            _log({"step": 0, **validated(), "seconds": phases.lap()}, run, processes)
         while state.step < steps:
-            batch = [rows[index] for index in step_inputs(settings, state.step, len(rows), accelerator.num_processes)]
-            mine = batch[accelerator.process_index :: accelerator.num_processes]
-            loss, norm = _optimiser_step(settings, method, student, optimizer, batch, mine, accelerator)
+            mine = inputs.at(processes.share(step_inputs(settings, state.step, len(inputs), processes.count)))
+            entry = _optimiser_step(settings, method, student, teacher, optimizer, mine, state.step, processes)
             state.step += 1
-            actions += sum(row.actions for row in batch)
-            entry = {"step": state.step, "loss": loss, "grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
-            _check_finite(entry, run)
+            _check_finite(entry, state.step, run)
             schedule.step()
             last = state.step == steps
             if last or state.step % settings.eval_every == 0:
-                entry["validation_loss"] = validate(method, student, validation, settings.batch_size)
-                if state.best_loss is None or entry["validation_loss"] < state.best_loss:
-                    state.best_step, state.best_loss = state.step, entry["validation_loss"]
-            entry["actions_per_second"] = actions / (time.monotonic() - started)
-            if accelerator.is_main_process:
-                append_jsonl(run / METRICS, entry)
+                entry |= validated()
+                state.consider(entry, method)
+            _log({"step": state.step, **entry, "seconds": phases.lap()}, run, processes)
             if last or state.step % settings.save_every == 0 or state.step in (*settings.milestones, state.best_step):
-                _save(run, student, optimizer, state, settings, accelerator)
-            bar.advance(1, note=f"loss {loss:.3f}")
+                _save(run, model, optimizer, state, settings, processes)
+            bar.advance(1, note=_note(entry))
     return (run / "last").resolve()
 
 
@@ -91,14 +103,6 @@ def step_inputs(settings: TrainSettings, step: int, inputs: int, processes: int 
     return [_permutation(settings.seed, place // inputs, inputs)[place % inputs] for place in places]
 
 
-@torch.no_grad()
-def validate(method: Method, student: LanguageModel, rows: Sequence[Demonstration], batch_size: int) -> float:
-    """Mean loss per action over the validation rows, in nats."""
-    by_length = sorted(rows, key=lambda row: len(row.tokens))
-    batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
-    return sum(method.loss(student, batch).item() for batch in batches) / sum(row.actions for row in rows)
-
-
 def _inputs_per_step(settings: TrainSettings, processes: int) -> int:
     return settings.batch_size * settings.accumulation * processes
 
@@ -114,66 +118,82 @@ def _permutation(seed: int, epoch: int, inputs: int) -> list[int]:
 def _optimiser_step(
     settings: TrainSettings,
     method: Method,
-    student: LanguageModel,
+    student: Student,
+    teacher: LanguageModel | None,
     optimizer: Optimizer,
-    batch: Sequence[Demonstration],
-    mine: Sequence[Demonstration],
-    accelerator: Accelerator,
-) -> tuple[float, float]:
-    """One update from the whole accumulated batch; returns its mean loss per action and the gradient norm."""
-    total = sum(row.actions for row in batch)
-    # Sorted, a micro-batch is nearly free of padding; the sum of losses does not see the order.
-    by_length = sorted(mine, key=lambda row: len(row.prompt) + len(row.tokens))
-    summed = torch.zeros((), device=accelerator.device)
-    for start in range(0, len(by_length), settings.batch_size):
-        loss = method.loss(student, by_length[start : start + settings.batch_size]) / total
-        loss.backward()
-        summed += loss.detach()
-    for parameter in student.network.parameters():
-        if accelerator.num_processes > 1 and parameter.grad is not None:
-            parameter.grad = accelerator.reduce(parameter.grad, "sum")
-    norm = torch.nn.utils.clip_grad_norm_(student.network.parameters(), settings.max_grad_norm)
-    if torch.isfinite(norm):
-        optimizer.step()
-    optimizer.zero_grad()
-    return float(accelerator.reduce(summed, "sum")), float(norm)
+    mine: Inputs,
+    step: int,
+    processes: Processes,
+) -> dict[str, Any]:
+    """One update from the whole accumulated batch, and what is worth logging of it: means over all processes."""
+    measures = Measures()
+    seed = int(content_hash([settings.seed, step, processes.index])[:8], 16)
+    trajectories = step_trajectories(method, student, teacher, mine, seed, processes, measures)
+    with student.phases.phase("student"):
+        loss = accumulate(
+            method,
+            student.model,
+            teacher,
+            trajectories,
+            settings.batch_size,
+            settings.normalization,
+            processes,
+            measures,
+        )
+    with student.phases.phase("optimiser"):
+        weights = optimizer.param_groups[0]["params"]
+        norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
+        if torch.isfinite(norm) and loss is not None:
+            optimizer.step()
+            student.weights_changed()
+        optimizer.zero_grad()
+    entry = {"grad_norm": float(norm), "lr": optimizer.param_groups[0]["lr"], **measures.means(processes)}
+    return entry if loss is None else {"loss": loss, **entry}
 
 
-def _resume(run: Path, student: LanguageModel, optimizer: Optimizer) -> TrainerState:
+def _resume(run: Path, model: LanguageModel, optimizer: Optimizer, processes: Processes) -> TrainerState:
     """Puts the last checkpoint's weights and moments back and forgets what was logged after it."""
     found = last_state(run)
-    logged, _ = read_jsonl(run / METRICS)
-    if found is None:
-        if logged:
-            atomic_write_text(run / METRICS, "")
-        return TrainerState()
-    folder, state = found
-    weights = state.weights or type(student.network).from_pretrained(folder, dtype=student.network.dtype).state_dict()
-    student.network.load_state_dict(weights)
-    optimizer.load_state_dict(state.optimizer)
-    kept = [row for row in logged if row["step"] <= state.step]
-    if len(kept) < len(logged):
-        atomic_write_text(run / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
+    state = TrainerState() if found is None else restore(*found, model, optimizer)
+    if processes.main:
+        logged, _ = read_jsonl(run / METRICS)
+        kept = [row for row in logged if found and row["step"] <= state.step]
+        if not kept:
+            (run / METRICS).unlink(missing_ok=True)
+        elif len(kept) < len(logged):
+            atomic_write_text(run / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
+    processes.wait()
     return state
 
 
 def _save(
     run: Path,
-    student: LanguageModel,
+    model: LanguageModel,
     optimizer: Optimizer,
     state: TrainerState,
     settings: TrainSettings,
-    accelerator: Accelerator,
+    processes: Processes,
 ) -> None:
     state.optimizer = optimizer.state_dict()
-    if accelerator.is_main_process:
-        save(run, student, state, settings.save_dtype, settings.milestones)
-    accelerator.wait_for_everyone()
+    processes.first(lambda: save(run, model, state, settings.save_dtype, settings.milestones))
 
 
-def _check_finite(entry: dict[str, float], run: Path) -> None:
-    if not (math.isfinite(entry["loss"]) and math.isfinite(entry["grad_norm"])):
+def _log(entry: dict[str, Any], run: Path, processes: Processes) -> None:
+    if processes.main:
+        append_jsonl(run / METRICS, entry)
+    processes.log(entry, entry["step"])
+
+
+def _note(entry: dict[str, Any]) -> str:
+    """What the progress line shows of a step."""
+    shown = "return" if "return" in entry else "loss"
+    return f"{shown} {entry[shown]:.3f}" if shown in entry else ""
+
+
+def _check_finite(entry: dict[str, Any], step: int, run: Path) -> None:
+    values = [entry.get("loss", 0.0), entry["grad_norm"]]
+    if not all(math.isfinite(value) for value in values):
         raise RunError(
-            f"The loss became {entry['loss']} (gradient norm {entry['grad_norm']}) at step {entry['step']:.0f} "
-            f"of {run}; lower --learning-rate and use another --name. The last checkpoint is kept."
+            f"The loss became {values[0]} (gradient norm {values[1]}) at step {step} of {run}; lower --learning-rate "
+            "and use another --name. The last checkpoint is kept."
         )

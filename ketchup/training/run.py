@@ -1,13 +1,16 @@
-"""A training run from its settings: models, rows, demonstrations, then the loop, inside a run directory."""
+"""A training run from its settings: models, rows, trajectories, then the loop, inside a run directory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 
+import torch
+
 from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
-from ketchup.methods import METHODS
-from ketchup.methods.base import Demonstration, Method
+from ketchup.methods import method as method_named
+from ketchup.methods.base import Method, Trajectory, Writer
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, target_ids
@@ -18,50 +21,93 @@ from ketchup.runs import check_same_settings, run_lock
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Split, Task
 from ketchup.tasks.rows import load_examples
+from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
-from ketchup.training.settings import TrainSettings
+from ketchup.training.processes import Processes
+from ketchup.training.settings import Dtype, TrainSettings
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
 
 
-def run_training(settings: TrainSettings, run: Path, outputs: Path) -> Path:
+def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Sequence[str] = ()) -> Path:
     """Trains as `settings` say in the directory `run`; goes on where an earlier process was stopped.
 
-    `outputs` is the folder of cached teacher outputs, shared by runs. Returns the last checkpoint's folder.
+    `outputs` is the folder of cached teacher outputs, shared by runs; `trackers` are shown the metrics as well.
+    Returns the last checkpoint's folder.
     """
     method, task = _method(settings), _task(settings)
-    if method.tokens == "teacher" and settings.teacher is None:
-        raise UsageError(f"The method {method.name!r} learns from a teacher's outputs; name one with --teacher.")
-    if method.tokens == "reference" and settings.teacher is not None:
-        raise UsageError(f"The method {method.name!r} learns from references and takes no --teacher.")
     examples: dict[Split, list[Example]] = {
         "train": load_examples(task, "train", settings.data, settings.limit),
         "validation": load_examples(task, "validation", settings.data, settings.validation_limit),
     }
+    processes = Processes(settings.precision, trackers, str(run))
     student = load(settings.student)
-    with run_lock(run):
-        prints = {"student_fingerprint": student.fingerprint, "rows_fingerprint": _fingerprint(examples)}
-        check_same_settings(run, {**asdict(settings), **prints})
-        rows = _demonstrations(settings, method, task, student, examples, outputs)
-        return train(settings, method, student, rows["train"], rows["validation"], run)
+    teacher = _teacher(settings, student, processes) if settings.teacher else None
+    recorded = {
+        **asdict(settings),
+        "options": method.options,
+        "student_fingerprint": student.fingerprint,
+        "rows_fingerprint": _fingerprint(examples),
+        "processes": processes.count,
+    }
+    with _only_run(run, recorded, processes):
+        processes.track("ketchup", recorded)
+        inputs = {
+            split: _inputs(settings, method, task, student, teacher, rows, outputs) for split, rows in examples.items()
+        }
+        compared = teacher if method.compares else None
+        folder = train(settings, method, task, student, compared, inputs["train"], inputs["validation"], run, processes)
+        processes.finish()
+    return folder
 
 
 def describe(settings: TrainSettings, run: Path) -> str:
-    """What `run_training` would do and how much of it, without loading a model."""
+    """One line on what a run would do."""
     method, task = _method(settings), _task(settings)
     inputs = len(load_examples(task, "train", settings.data, settings.limit))
     steps = total_steps(settings, inputs)
     seen = steps * settings.batch_size * settings.accumulation
+    options = "".join(f", {name} {value}" for name, value in method.options.items())
     return (
         f"{method.name} of {settings.student} on {task.name}: {inputs:,} training inputs, {steps:,} optimiser "
-        f"steps, {seen:,} inputs seen ({seen / inputs:.2f} epochs), into {run}"
+        f"steps, {seen:,} inputs seen ({seen / inputs:.2f} epochs){options}, into {run}"
     )
 
 
+@contextmanager
+def _only_run(run: Path, recorded: Mapping[str, object], processes: Processes) -> Iterator[None]:
+    """The main process holds the directory's lock for all; the others wait until it has checked the settings."""
+    if not processes.main:
+        processes.wait()
+        yield
+        return
+    with run_lock(run):
+        check_same_settings(run, recorded)
+        processes.wait()
+        yield
+
+
 def _method(settings: TrainSettings) -> Method:
-    try:
-        return METHODS[settings.method]
-    except KeyError as error:
-        raise UsageError(f"There is no method {settings.method!r}; use one of {', '.join(METHODS)}.") from error
+    method = method_named(settings.method, settings.options)
+    wants_teacher = method.compares or "teacher" in method.writers
+    if wants_teacher and settings.teacher is None:
+        raise UsageError(f"The method {method.name!r} learns from a teacher; name one with --teacher.")
+    if not wants_teacher and settings.teacher is not None:
+        raise UsageError(f"The method {method.name!r} learns from references and takes no --teacher.")
+    return method
+
+
+def _teacher(settings: TrainSettings, student: LanguageModel, processes: Processes) -> LanguageModel:
+    teacher = load(str(settings.teacher), dtype=_dtype(settings.teacher_dtype, processes), device=processes.device)
+    check_same_vocabulary(teacher, student)
+    return teacher
+
+
+def _dtype(name: Dtype, processes: Processes) -> torch.dtype:
+    """The teacher is only read: bfloat16 is enough for it on a GPU that has it."""
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    on_gpu = processes.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if on_gpu else torch.float32
 
 
 def _fingerprint(examples: dict[Split, list[Example]]) -> str:
@@ -75,44 +121,56 @@ def _task(settings: TrainSettings) -> Task:
     return task if limit is None else replace(task, max_new_tokens=limit)
 
 
-def _demonstrations(
+def _inputs(
     settings: TrainSettings,
     method: Method,
     task: Task,
     student: LanguageModel,
-    examples: dict[Split, list[Example]],
+    teacher: LanguageModel | None,
+    examples: Sequence[Example],
     outputs: Path,
-) -> dict[str, list[Demonstration]]:
+) -> Inputs:
+    """A split's prompts, with the trajectories of each writer that the method learns from but the student."""
     style = settings.prompt_style or default_style(student)
-    if method.tokens == "reference":
-        return {split: _references(student, task, rows, style) for split, rows in examples.items()}
-    teacher = load(str(settings.teacher))
-    check_same_vocabulary(teacher, student)
+    prompts = [prompt_ids(student, task, example, style) for example in examples]
+    given: dict[Writer, Sequence[Trajectory]] = {}
+    if "reference" in method.writers:
+        given["reference"] = _references(student, task, examples, prompts)
+    if "teacher" in method.writers:
+        assert teacher is not None
+        given["teacher"] = _teacher_outputs(settings, task, teacher, style, examples, outputs)
+    return Inputs([example.id for example in examples], prompts, given)
+
+
+def _teacher_outputs(
+    settings: TrainSettings,
+    task: Task,
+    teacher: LanguageModel,
+    style: PromptStyle,
+    examples: Sequence[Example],
+    outputs: Path,
+) -> list[Trajectory]:
     recipe = Recipe(
         teacher=teacher.name,
         teacher_fingerprint=teacher.fingerprint,
         task=task.name,
         prompt_style=style,
         decoding=Decoding(task.max_new_tokens, temperature=settings.teacher_temperature),
-        seed=settings.seed,
+        seed=settings.seed if settings.teacher_temperature else 0,  # greedy outputs know no seed
     )
-    written = {
-        split: teacher_outputs(teacher, task, rows, recipe, settings.engine, outputs)
-        for split, rows in examples.items()
-    }
-    return {split: list(written[split].values()) for split in examples}
+    return list(teacher_outputs(teacher, task, examples, recipe, settings.engine, outputs).values())
 
 
 def _references(
-    student: LanguageModel, task: Task, examples: Sequence[Example], style: PromptStyle
-) -> list[Demonstration]:
+    student: LanguageModel, task: Task, examples: Sequence[Example], prompts: Sequence[list[int]]
+) -> list[Trajectory]:
     """The data set's own answers; results that the calculator would write are no actions."""
     machine = Calculator(student) if task.calculator else None
     rows = []
     with progress("tokenise", total=len(examples), unit="rows") as bar:
-        for example in examples:
+        for example, prompt in zip(examples, prompts, strict=True):
             tokens = target_ids(student, task, example.reference)
             chosen = machine.action_mask(tokens) if machine else [True] * len(tokens)
-            rows.append(Demonstration(prompt_ids(student, task, example, style), tokens, chosen))
+            rows.append(Trajectory(prompt, tokens, chosen))
             bar.advance()
     return rows

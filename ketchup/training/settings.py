@@ -1,12 +1,16 @@
 """Everything that decides what a training run computes; the manifest records it, and a resumed run must agree."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from ketchup.errors import UsageError
 from ketchup.models.prompts import PromptStyle
 from ketchup.rollouts.engines import EngineName
+from ketchup.training.processes import Precision
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 SCHEDULES = ("constant", "linear", "cosine")
 
 
@@ -15,13 +19,15 @@ class TrainSettings:
     """Settings of one run. Lengths are in tokens, `batch_size` and `limit` in inputs, the rest in optimiser steps.
 
     An optimiser step sees batch_size x accumulation inputs, in every process. `milestones` are steps whose weights
-    are kept for good. `teacher_temperature` 0 lets the teacher write greedily.
+    are kept for good. `options` are those of the method. `teacher_temperature` 0 lets the teacher write greedily.
+    `overridden` are the values of the `preset` that were given otherwise.
     """
 
     method: str
     task: str
     student: str
     teacher: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     data: Path | None = None
     limit: int | None = None
     validation_limit: int = 200
@@ -34,6 +40,10 @@ class TrainSettings:
     warmup_steps: int = 0
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    normalization: Literal["tokens", "sequence"] = "tokens"
+    lora: int = 0
+    precision: Precision = "auto"
+    teacher_dtype: Dtype = "auto"
     eval_every: int = 100
     save_every: int = 100
     milestones: tuple[int, ...] = ()
@@ -41,8 +51,10 @@ class TrainSettings:
     prompt_style: PromptStyle | None = None
     teacher_temperature: float = 0.0
     engine: EngineName = "auto"
-    save_dtype: str = "float32"
+    save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = 0
+    preset: str | None = None
+    overridden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulation", "eval_every", "save_every", "validation_limit"):

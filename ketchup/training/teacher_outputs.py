@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.hashes import content_hash
-from ketchup.methods.base import Demonstration
+from ketchup.methods.base import Trajectory
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.prompts import PromptStyle, prompt_ids
 from ketchup.progress import progress
@@ -39,7 +39,7 @@ def teacher_outputs(
     recipe: Recipe,
     engine_name: EngineName,
     folder: Path,
-) -> dict[str, Demonstration]:
+) -> dict[str, Trajectory]:
     """One output per example, by id, under `folder/<hash of the recipe>.jsonl`; what is there is not generated again.
 
     An input is known by the hash of its id and source, so that other rows under the same ids are generated anew.
@@ -62,7 +62,7 @@ def teacher_outputs(
                             known[row["input"]] = row
                     bar.advance()
     rows = {example.id: known[example.input_hash] for example in examples}
-    return {name: Demonstration(prompts[name], row["tokens"], row["chosen"]) for name, row in rows.items()}
+    return {name: Trajectory(prompts[name], row["tokens"], row["chosen"]) for name, row in rows.items()}
 
 
 def _generate(

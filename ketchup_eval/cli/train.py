@@ -1,87 +1,183 @@
 """`ketchup train METHOD`: trains a student, or a teacher with `sft`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ketchup_eval.cli.threads import use_threads
 
-def train(
-    method: Annotated[str, typer.Argument(help="sft (references) or seqkd (the teacher's own outputs)")],
-    student: Annotated[str, typer.Option(help="model to train: built-in name, folder or hub id")],
-    task: Annotated[str, typer.Option(help="demo, gsm8k, xsum or europarl")] = "demo",
-    teacher: Annotated[str | None, typer.Option(help="model that writes the outputs to learn")] = None,
-    name: Annotated[str | None, typer.Option(help="name of the run; default: METHOD-TASK")] = None,
-    data: Annotated[Path | None, typer.Option(help="folder with train.jsonl and validation.jsonl")] = None,
-    limit: Annotated[int | None, typer.Option(help="use the first N training rows")] = None,
-    validation_limit: Annotated[int, typer.Option(help="use the first N validation rows")] = 200,
-    steps: Annotated[int | None, typer.Option(help="optimiser steps; default: as --epochs says")] = None,
-    epochs: Annotated[float, typer.Option(help="passes over the rows")] = 1.0,
-    batch_size: Annotated[int, typer.Option(help="inputs of a micro-batch")] = 8,
-    accumulation: Annotated[int, typer.Option(help="micro-batches of an optimiser step")] = 1,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr")] = 3e-5,
-    schedule: Annotated[
-        Literal["constant", "linear", "cosine"], typer.Option(help="of the learning rate, after warm-up")
-    ] = "constant",
-    warmup_steps: Annotated[int, typer.Option(help="steps of rising learning rate")] = 0,
-    weight_decay: Annotated[float, typer.Option()] = 0.0,
-    max_grad_norm: Annotated[float, typer.Option(help="gradients are clipped to this norm")] = 1.0,
-    eval_every: Annotated[int, typer.Option(help="steps between validations")] = 100,
-    save_every: Annotated[int, typer.Option(help="steps between checkpoints")] = 100,
-    milestones: Annotated[list[int] | None, typer.Option(help="steps whose checkpoints are kept")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="longest answer in tokens; default: the task's")] = None,
-    prompt_style: Annotated[
-        Literal["source", "chat", "plain"] | None, typer.Option(help="default: what fits the model")
-    ] = None,
-    teacher_temperature: Annotated[float, typer.Option(help="temperature of the teacher's outputs; 0: greedy")] = 0.0,
-    engine: Annotated[
-        Literal["auto", "ctranslate2", "transformers"], typer.Option(help="what samples; auto: the fastest that can")
-    ] = "auto",
-    save_dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="type of the weights in checkpoints")
-    ] = "float32",
-    seed: Annotated[int, typer.Option()] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all")] = None,
-    runs_dir: Annotated[Path, typer.Option(help="where runs live")] = Path("runs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and stop")] = False,
-) -> None:
-    """Train a student by METHOD; run the same command again to continue after a stop."""
-    from ketchup_eval.cli.threads import use_threads
-
-    use_threads(threads)
-    from ketchup.training.run import describe, run_training
+if TYPE_CHECKING:
     from ketchup.training.settings import TrainSettings
 
-    settings = TrainSettings(
-        method=method,
-        task=task,
-        student=student,
-        teacher=teacher,
-        data=data,
-        limit=limit,
-        validation_limit=validation_limit,
-        steps=steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        accumulation=accumulation,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        warmup_steps=warmup_steps,
-        weight_decay=weight_decay,
-        max_grad_norm=max_grad_norm,
-        eval_every=eval_every,
-        save_every=save_every,
-        milestones=tuple(milestones or ()),
-        max_new_tokens=max_new_tokens,
-        prompt_style=prompt_style,
-        teacher_temperature=teacher_temperature,
-        engine=engine,
-        save_dtype=save_dtype,
-        seed=seed,
-    )
-    run = runs_dir / (name or f"{method}-{task}")
+METHOD_OPTIONS = (
+    "k",
+    "baseline",
+    "tail",
+    "gauge",
+    "clip",
+    "clip_range",
+    "truncation",
+    "samples_per_input",
+    "temperature",
+    "top_k",
+    "beta",
+    "student_share",
+)
+NO_SETTINGS = {"name", "threads", "runs_dir", "track", "dry_run"}
+"""What does not decide the result."""
+OF_METHOD, OF_LOOP, OF_RUN = "Method", "Optimisation", "Run"
+
+
+def train(
+    ctx: typer.Context,
+    method: Annotated[str, typer.Argument(help="sft, seqkd, kl, js, tvd, rkl, gkd, llmr or ketchup")],
+    student: Annotated[str | None, typer.Option(help="model to train: built-in name, folder or hub id")] = None,
+    task: Annotated[str, typer.Option(help="demo, gsm8k, xsum or europarl")] = "demo",
+    teacher: Annotated[str | None, typer.Option(help="model to learn from; default for the demo: its own")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="the paper's settings: TASK-t5 or TASK-qwen; other options win over it")
+    ] = None,
+    k: Annotated[int | None, typer.Option("--k", "-k", help="actions in a step", rich_help_panel=OF_METHOD)] = None,
+    baseline: Annotated[
+        Literal["none", "mean", "mean-per-step", "min-variance", "teacher-value"] | None,
+        typer.Option(help="subtracted from the return; default: none", rich_help_panel=OF_METHOD),
+    ] = None,
+    tail: Annotated[
+        Literal["segment", "one-step"] | None,
+        typer.Option(help="one-step: Algorithm 1, the default; segment: Eq. 7", rich_help_panel=OF_METHOD),
+    ] = None,
+    gauge: Annotated[
+        Literal["raw", "centered", "logprob"] | None,
+        typer.Option(help="constant of the teacher's logits per state; default: raw", rich_help_panel=OF_METHOD),
+    ] = None,
+    clip: Annotated[
+        Literal["return", "step", "none"] | None,
+        typer.Option(help="what is held within the range; default: return", rich_help_panel=OF_METHOD),
+    ] = None,
+    clip_range: Annotated[float | None, typer.Option(help="default: 100", rich_help_panel=OF_METHOD)] = None,
+    truncation: Annotated[
+        Literal["terminal", "drop"] | None,
+        typer.Option(help="of rollouts without eos; default: terminal, they count", rich_help_panel=OF_METHOD),
+    ] = None,
+    samples_per_input: Annotated[
+        int | None, typer.Option(help="rollouts of each input; default: 1", rich_help_panel=OF_METHOD)
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="of the student's rollouts; default: 1", rich_help_panel=OF_METHOD)
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="sample among the likeliest; default: 0, all", rich_help_panel=OF_METHOD)
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option(help="mixture of js and gkd; default: 0.5", rich_help_panel=OF_METHOD)
+    ] = None,
+    student_share: Annotated[
+        float | None, typer.Option(help="weight of the student's prefixes: tvd, gkd", rich_help_panel=OF_METHOD)
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="optimiser steps; default: as --epochs says", rich_help_panel=OF_LOOP)
+    ] = None,
+    epochs: Annotated[float, typer.Option(help="passes over the rows", rich_help_panel=OF_LOOP)] = 1.0,
+    batch_size: Annotated[int, typer.Option(help="inputs of a micro-batch", rich_help_panel=OF_LOOP)] = 8,
+    accumulation: Annotated[int, typer.Option(help="micro-batches of an optimiser step", rich_help_panel=OF_LOOP)] = 1,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr", rich_help_panel=OF_LOOP)] = 3e-5,
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"],
+        typer.Option(help="of the learning rate, after warm-up", rich_help_panel=OF_LOOP),
+    ] = "constant",
+    warmup_steps: Annotated[int, typer.Option(help="steps of rising learning rate", rich_help_panel=OF_LOOP)] = 0,
+    weight_decay: Annotated[float, typer.Option(rich_help_panel=OF_LOOP)] = 0.0,
+    max_grad_norm: Annotated[
+        float, typer.Option(help="gradients are clipped to this norm", rich_help_panel=OF_LOOP)
+    ] = 1.0,
+    normalization: Annotated[
+        Literal["tokens", "sequence"],
+        typer.Option(help="mean over the step's actions, or their sum per trajectory", rich_help_panel=OF_LOOP),
+    ] = "tokens",
+    lora: Annotated[
+        int, typer.Option(help="train adapters of this rank only; 0: all weights", rich_help_panel=OF_LOOP)
+    ] = 0,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(help="of matrix products; auto: bfloat16 on GPUs that have it", rich_help_panel=OF_LOOP),
+    ] = "auto",
+    teacher_dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(rich_help_panel=OF_LOOP)
+    ] = "auto",
+    name: Annotated[
+        str | None, typer.Option(help="name of the run; default: METHOD-TASK", rich_help_panel=OF_RUN)
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="folder with train.jsonl and validation.jsonl", rich_help_panel=OF_RUN)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="use the first N training rows", rich_help_panel=OF_RUN)] = None,
+    validation_limit: Annotated[
+        int, typer.Option(help="use the first N validation rows", rich_help_panel=OF_RUN)
+    ] = 200,
+    eval_every: Annotated[int, typer.Option(help="steps between validations", rich_help_panel=OF_RUN)] = 100,
+    save_every: Annotated[int, typer.Option(help="steps between checkpoints", rich_help_panel=OF_RUN)] = 100,
+    milestones: Annotated[
+        list[int] | None, typer.Option(help="steps whose checkpoints are kept", rich_help_panel=OF_RUN)
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="longest answer in tokens; default: the task's", rich_help_panel=OF_RUN)
+    ] = None,
+    prompt_style: Annotated[
+        Literal["source", "chat", "plain"] | None,
+        typer.Option(help="default: what fits the model", rich_help_panel=OF_RUN),
+    ] = None,
+    teacher_temperature: Annotated[
+        float, typer.Option(help="temperature of the teacher's outputs; 0: greedy", rich_help_panel=OF_RUN)
+    ] = 0.0,
+    engine: Annotated[
+        Literal["auto", "ctranslate2", "transformers"],
+        typer.Option(help="what samples; auto: the fastest that can", rich_help_panel=OF_RUN),
+    ] = "auto",
+    save_dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"],
+        typer.Option(help="type of the weights in checkpoints", rich_help_panel=OF_RUN),
+    ] = "float32",
+    track: Annotated[
+        list[str] | None, typer.Option(help="tensorboard, wandb or trackio", rich_help_panel=OF_RUN)
+    ] = None,
+    seed: Annotated[int, typer.Option(rich_help_panel=OF_RUN)] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all", rich_help_panel=OF_RUN)] = None,
+    runs_dir: Annotated[Path, typer.Option(help="where runs live", rich_help_panel=OF_RUN)] = Path("runs"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be done, and stop", rich_help_panel=OF_RUN)
+    ] = False,
+) -> None:
+    """Train a student by METHOD; run the same command again to continue after a stop."""
+    use_threads(threads)
+    from ketchup.training.run import describe, run_training
+
+    settings = _settings(ctx)
+    run = runs_dir / (name or f"{method}-{settings.task}")
     if dry_run:
         typer.echo(describe(settings, run))
         return
-    folder = run_training(settings, run, runs_dir / "teacher-outputs")
+    folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()))
     typer.echo(str(folder))
+
+
+def _settings(ctx: typer.Context) -> "TrainSettings":
+    """What was given, over the preset, over the defaults."""
+    from ketchup.errors import UsageError
+    from ketchup.methods import METHODS
+    from ketchup.training.presets import preset
+    from ketchup.training.settings import TrainSettings
+
+    values: dict[str, Any] = {name: value for name, value in ctx.params.items() if name not in NO_SETTINGS}
+    values["milestones"] = tuple(values["milestones"] or ())
+    if values["preset"]:
+        paper = preset(values["preset"], values["method"])
+        given = {name for name in paper if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
+        values |= {name: value for name, value in paper.items() if name not in given}
+        values["overridden"] = tuple(sorted(name for name in given if values[name] != paper[name]))
+    options = {name: values.pop(name) for name in METHOD_OPTIONS}
+    if values["student"] is None:
+        raise UsageError("Name the model to train with --student.")
+    if values["task"] == "demo" and values["teacher"] is None and values["method"] in METHODS.keys() - {"sft"}:
+        values["teacher"] = "demo-teacher"
+    return TrainSettings(options={name: value for name, value in options.items() if value is not None}, **values)

@@ -1,9 +1,6 @@
 """Samples and scores what is missing of a study's rollouts, block by block, and loses none of it."""
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +8,7 @@ from ketchup.hashes import content_hash
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.prompts import default_style, prompt_ids
 from ketchup.models.scoring import score
+from ketchup.phases import Phases
 from ketchup.progress import Bar
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.sampling import sample
@@ -20,26 +18,6 @@ from ketchup_eval.variance.settings import RolloutSettings
 
 ROWS_PER_PART = 256
 """Rollouts sampled, scored and written together: what a kill can lose at most."""
-
-
-class Phases:
-    """Wall time by phase, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.started = time.monotonic()
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Counts the time of the block towards `name`."""
-        start = time.monotonic()
-        yield
-        self.seconds[name] += time.monotonic() - start
-
-    def report(self) -> dict[str, float]:
-        """Seconds of each phase, and `other` for the rest since the start."""
-        rest = time.monotonic() - self.started - sum(self.seconds.values())
-        return {name: round(seconds, 3) for name, seconds in [*self.seconds.items(), ("other", rest)]}
 
 
 @dataclass(frozen=True)

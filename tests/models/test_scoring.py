@@ -18,7 +18,7 @@ def models(kind):
 
 
 def literal(teacher, student, prompt, row):
-    """q, v, mean, logsumexp, log π, KL, entropy of each action, one position at a time in float64."""
+    """q, v, mean, logsumexp, log π, KL, entropy, collision of each action, one position at a time in float64."""
     values = []
     for place, action in enumerate(row):
         p = tiny.next_logits(teacher, prompt, row[:place])
@@ -26,7 +26,18 @@ def literal(teacher, student, prompt, row):
         log_p = p.log_softmax(-1)
         kl = sum(float(log_p[a].exp() * (log_p[a] - pi[a])) for a in range(len(p)))
         entropy = -sum(float(pi[a].exp() * pi[a]) for a in range(len(p)))
-        values.append([p[action], p.max(), p.mean(), p.exp().sum().log(), pi[action], kl, entropy])
+        values.append(
+            [
+                p[action],
+                p.max(),
+                p.mean(),
+                p.exp().sum().log(),
+                pi[action],
+                kl,
+                entropy,
+                sum(float(x) ** 2 for x in pi.exp()),
+            ]
+        )
     return torch.tensor(values, dtype=torch.float64).T
 
 

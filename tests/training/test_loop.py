@@ -8,25 +8,24 @@ import pytest
 import torch
 
 from ketchup.errors import RunError
-from ketchup.methods.base import Demonstration, Method
-from ketchup.methods.cross_entropy import cross_entropy
-from ketchup.methods.sft import METHOD as SFT
+from ketchup.methods import likelihood, method
+from ketchup.methods.base import Loss, Method, Part, Trajectory
 from ketchup.runs import read_jsonl
 from ketchup.training import loop
-from ketchup.training.loop import step_inputs, total_steps, train, validate
-from ketchup.training.settings import TrainSettings
+from ketchup.training.loop import step_inputs, total_steps
 from tests import tiny
+from tests.training.given import fit, settings, validation_of
 
 EOS = 1
-
-
-def settings(**changes):
-    given = {"method": "sft", "task": "gsm8k", "student": "tiny", "steps": 4, "batch_size": 8, "learning_rate": 1e-2}
-    return TrainSettings(**{**given, "max_grad_norm": 1e9, **changes})
+SFT = method("sft", {})
 
 
 def demonstration(prompt, tokens, chosen=None):
-    return Demonstration(prompt, tokens, chosen or [True] * len(tokens))
+    return Trajectory(prompt, tokens, chosen or [True] * len(tokens))
+
+
+def cross_entropy(model, batch):
+    return likelihood.cross_entropy(model, None, batch).total
 
 
 @pytest.fixture
@@ -125,7 +124,7 @@ def test_environment_tokens_count_neither_in_validation(rows):
     with torch.no_grad():
         total = sum(literal_loss(model, row) for row in half).item()
     actions = sum(sum(row.chosen) for row in half)
-    assert validate(SFT, model, half, 3) == pytest.approx(total / actions, rel=1e-5)
+    assert validation_of(SFT, model, half)["validation_loss"] == pytest.approx(total / actions, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
@@ -153,12 +152,12 @@ def test_a_step_follows_the_mean_over_all_actions_not_a_mean_of_means(kind, rows
             seen.append(torch.cat([value.flatten() for value in gradients]).clone())
 
     monkeypatch.setattr(loop, "AdamW", Watching)
-    train(given, SFT, model, rows, rows[:2], tmp_path)
+    fit(given, model, rows, tmp_path)
     assert len(seen) == 1
     scale = expected.abs().max()
     assert (seen[0] - expected).abs().max() < 1e-5 * scale
     assert (seen[0] - mean_of_means).abs().max() > 0.05 * scale  # or the test would not tell them apart
-    (row,) = read_jsonl(tmp_path / "metrics.jsonl")[0]
+    _, row = read_jsonl(tmp_path / "metrics.jsonl")[0]
     assert row["loss"] == pytest.approx(literal.item(), rel=1e-5)
     assert row["grad_norm"] == pytest.approx(expected.norm().item(), rel=1e-4)
 
@@ -177,7 +176,7 @@ def test_micro_batches_of_any_size_give_the_same_weights(rows, tmp_path):
         given = settings(steps=5, batch_size=batch_size, accumulation=accumulation, learning_rate=1e-3)
         # Adam divides by the root of the squared gradient; where that is rounding alone, so is the step.
         given = dataclasses.replace(given, max_grad_norm=1.0)
-        train(given, SFT, model, rows, rows[:2], run)
+        fit(given, model, rows, run)
         weights[accumulation] = copy_of_weights(model)
         losses[accumulation] = read_jsonl(run / "metrics.jsonl")[0][-1]["loss"]
     moved = max((weights[1][name] - before[name]).abs().max().item() for name in before)
@@ -236,15 +235,15 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(ro
     model = tiny.language_model("t5")
     calls = 0
 
-    def loss(student, batch):
+    def loss(student, teacher, batch):
         nonlocal calls
         if torch.is_grad_enabled():
             calls += 1
-        return cross_entropy(student, batch) * (value if calls == step and torch.is_grad_enabled() else 1.0)
+        return Loss(cross_entropy(student, batch) * (value if calls == step and torch.is_grad_enabled() else 1.0), {})
 
     given = settings(steps=6, save_every=2, eval_every=100)
     with pytest.raises(RunError, match=rf"at step {step} of .*lower --learning-rate") as caught:
-        train(given, Method("sft", tokens="reference", loss=loss), model, rows, rows[:2], tmp_path)
+        fit(given, model, rows, tmp_path, chosen=Method("sft", (Part("reference", loss),)))
     assert "\n" not in str(caught.value)
     assert all(weight.isfinite().all() for weight in model.network.parameters())
     if step == 1:
@@ -256,13 +255,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(ro
 
 def test_logged_learning_rates_are_those_of_the_step(rows, tmp_path):
     given = settings(steps=4, schedule="linear", warmup_steps=2, eval_every=1, learning_rate=0.02)
-    train(given, SFT, tiny.language_model("t5"), rows, rows[:2], tmp_path)
-    logged = [row["lr"] for row in read_jsonl(tmp_path / "metrics.jsonl")[0]]
+    fit(given, tiny.language_model("t5"), rows, tmp_path)
+    logged = [row["lr"] for row in read_jsonl(tmp_path / "metrics.jsonl")[0][1:]]
     assert logged == pytest.approx([0.0, 0.01, 0.02, 0.01])
 
 
 def test_training_lowers_the_loss_on_its_rows(rows, tmp_path):
     model = tiny.language_model("t5")
-    before = validate(SFT, model, rows, 8)
-    train(settings(steps=15), SFT, model, rows, rows, tmp_path)
-    assert validate(SFT, model, rows, 8) < 0.9 * before
+    before = validation_of(SFT, model, rows)["validation_loss"]
+    fit(settings(steps=15), model, rows, tmp_path)
+    assert validation_of(SFT, model, rows)["validation_loss"] < 0.9 * before

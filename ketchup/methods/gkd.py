@@ -1,0 +1,24 @@
+"""GKD (Agarwal et al., 2024): the generalised Jensen-Shannon divergence, on-policy or mixed with the teacher's outputs.
+
+The paper flips a coin per batch between the student's own tokens and given ones; here both are weighed in every step,
+which has the same expected gradient and less variance.
+"""
+
+from functools import partial
+
+from ketchup.maths.divergences import generalised_jsd
+from ketchup.methods.base import Method, Sampling, check_share, two_writers
+from ketchup.methods.divergence import DivergenceLoss
+
+
+def build(
+    beta: float = 0.5,
+    student_share: float = 1.0,
+    samples_per_input: int = 1,
+    temperature: float = 1.0,
+    top_k: int = 0,
+) -> Method:
+    """`beta` weighs the teacher in the mixture; `student_share` is that paper's λ, 1 for purely on-policy."""
+    check_share("--beta", beta, ends=False)
+    parts = two_writers(DivergenceLoss(partial(generalised_jsd, beta=beta)), student_share)
+    return Method("gkd", parts, compares=True, sampling=Sampling(samples_per_input, temperature, top_k))

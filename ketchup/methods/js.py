@@ -1,0 +1,20 @@
+"""JS (Wen et al., 2023, f-distill): a Jensen-Shannon divergence whose two halves live on two kinds of prefixes.
+
+β · mean KL(π ‖ m) on the student's prefixes + (1 - β) · mean KL(p ‖ m) on the teacher's,   m = β π + (1 - β) p
+"""
+
+from functools import partial
+
+from ketchup.maths.divergences import student_to_mixture, teacher_to_mixture
+from ketchup.methods.base import Method, Part, Sampling, check_share
+from ketchup.methods.divergence import DivergenceLoss
+
+
+def build(beta: float = 0.5, samples_per_input: int = 1, temperature: float = 1.0, top_k: int = 0) -> Method:
+    """`beta` is the student's share of mixture and loss; f-distill has 0.85 on XSum, 0.25 in translation."""
+    check_share("--beta", beta, ends=False)
+    parts = (
+        Part("student", DivergenceLoss(partial(student_to_mixture, beta=beta)), beta),
+        Part("teacher", DivergenceLoss(partial(teacher_to_mixture, beta=beta)), 1 - beta),
+    )
+    return Method("js", parts, compares=True, sampling=Sampling(samples_per_input, temperature, top_k))

@@ -1,0 +1,25 @@
+"""KETCHUP, the paper's method: policy gradient on K-step returns of the teacher's Bellman rewards (Algorithm 1)."""
+
+from ketchup.maths.baselines import Baseline
+from ketchup.maths.gauges import Gauge
+from ketchup.maths.returns import Tail
+from ketchup.methods.base import Method, Sampling
+from ketchup.methods.credit import Clip, Credit, Truncation
+from ketchup.methods.likelihood import policy_gradient
+
+
+def build(
+    k: int,
+    baseline: Baseline = "none",
+    tail: Tail = "one-step",
+    gauge: Gauge = "raw",
+    clip: Clip = "return",
+    clip_range: float = 100.0,
+    truncation: Truncation = "terminal",
+    samples_per_input: int = 1,
+    temperature: float = 1.0,
+    top_k: int = 0,
+) -> Method:
+    """`k` actions make a step; the other options are those of `Credit` and `Sampling`."""
+    credit = Credit(k, baseline, tail, gauge, clip, clip_range, truncation)
+    return policy_gradient("ketchup", credit, Sampling(samples_per_input, temperature, top_k))

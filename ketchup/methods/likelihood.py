@@ -1,0 +1,47 @@
+"""Weighted log-likelihood: cross-entropy on given tokens, and the policy gradient on the student's own."""
+
+from collections.abc import Sequence
+
+import torch
+
+from ketchup.methods.base import Loss, Method, Part, Sampling, Trajectory
+from ketchup.methods.batches import action_states
+from ketchup.methods.credit import Credit
+from ketchup.models.language_model import LanguageModel
+from ketchup.models.scoring import log_probs
+
+
+def cross_entropy(student: LanguageModel, _teacher: LanguageModel | None, batch: Sequence[Trajectory]) -> Loss:
+    """Sum of -log π(a_t | s_t) over the actions of the batch, in nats.
+
+    The eos action counts. Tokens that the environment writes are read, not learnt: the calculator writes them at
+    inference too.
+    """
+    states, actions = action_states(student, batch)
+    return Loss(-log_probs(student, states, actions).sum(), {})
+
+
+class PolicyGradient:
+    """Sum of -w_t log π(a_t | s_t) over the actions of the batch; its gradient is -Σ w_t ∇ log π (Eq. 8, Algorithm 1).
+
+    w_t is the return estimate of the action less the baseline (`credit`), a constant. π is the distribution that was
+    sampled from: at the sampling temperature, within the top k. The loss itself has no meaning, its gradient has.
+    """
+
+    def __init__(self, sampling: Sampling) -> None:
+        self.sampling = sampling
+
+    def __call__(self, student: LanguageModel, _teacher: LanguageModel | None, batch: Sequence[Trajectory]) -> Loss:
+        """The sum, and per action the two quantities whose means estimate entropy and KL(π ‖ p), in nats."""
+        states, actions = action_states(student, batch)
+        log_pi = log_probs(student, states, actions, self.sampling.temperature, self.sampling.top_k)
+        weights = torch.tensor([w for row in batch for w in row.weights or []], device=log_pi.device)
+        log_p = torch.tensor([x for row in batch for x in row.teacher_log_probs or []], device=log_pi.device)
+        noted = log_pi.detach()
+        return Loss(-(weights * log_pi).sum(), {"entropy": -noted.sum(), "reverse_kl": (noted - log_p).sum()})
+
+
+def policy_gradient(name: str, credit: Credit, sampling: Sampling) -> Method:
+    """A method that weighs the log-probabilities of the student's own rollouts by `credit`."""
+    part = Part("student", PolicyGradient(sampling))
+    return Method(name, (part,), compares=True, sampling=sampling, credit=credit)

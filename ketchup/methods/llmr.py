@@ -1,0 +1,22 @@
+"""LLMR (Li et al., 2024): policy gradient on the full return of the teacher's Bellman rewards; KETCHUP with K = 1."""
+
+from ketchup.maths.baselines import Baseline
+from ketchup.maths.gauges import Gauge
+from ketchup.methods.base import Method, Sampling
+from ketchup.methods.credit import Clip, Credit, Truncation
+from ketchup.methods.likelihood import policy_gradient
+
+
+def build(
+    baseline: Baseline = "none",
+    gauge: Gauge = "raw",
+    clip: Clip = "return",
+    clip_range: float = 100.0,
+    truncation: Truncation = "terminal",
+    samples_per_input: int = 1,
+    temperature: float = 1.0,
+    top_k: int = 0,
+) -> Method:
+    """The options are those of `Credit` and `Sampling`."""
+    credit = Credit(1, baseline, "one-step", gauge, clip, clip_range, truncation)
+    return policy_gradient("llmr", credit, Sampling(samples_per_input, temperature, top_k))

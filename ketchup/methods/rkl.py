@@ -1,0 +1,14 @@
+"""Reverse KL, on-policy: KL(π ‖ p) over the full vocabulary on the student's own rollouts (on-policy distillation).
+
+As in GKD, no gradient goes through the drawing of the tokens: every state is distilled where the student led itself.
+"""
+
+from ketchup.maths.divergences import reverse_kl
+from ketchup.methods.base import Method, Part, Sampling
+from ketchup.methods.divergence import DivergenceLoss
+
+
+def build(samples_per_input: int = 1, temperature: float = 1.0, top_k: int = 0) -> Method:
+    """Options say how rollouts are drawn."""
+    sampling = Sampling(samples_per_input, temperature, top_k)
+    return Method("rkl", (Part("student", DivergenceLoss(reverse_kl)),), compares=True, sampling=sampling)

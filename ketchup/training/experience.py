@@ -1,0 +1,183 @@
+"""What a step learns from: trajectories that were given, and fresh rollouts of the student as it is now."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ketchup.maths.masked import compact
+from ketchup.maths.returns import rollout_returns
+from ketchup.methods.base import Method, Sampling, Trajectory, Writer
+from ketchup.methods.credit import Credit, Weights, assign
+from ketchup.models.language_model import LanguageModel
+from ketchup.models.scoring import StudentValues, TeacherValues, score, score_teacher
+from ketchup.phases import Phases
+from ketchup.rollouts.engines import EngineName, engine
+from ketchup.rollouts.sampling import sample
+from ketchup.rollouts.types import Decoding, Engine, Rollouts
+from ketchup.tasks.base import Task
+from ketchup.training.processes import Processes
+from ketchup.training.whole import whole
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a split as ids: prompts, and the trajectories of writers other than the student."""
+
+    ids: Sequence[str]
+    prompts: Sequence[list[int]]
+    given: Mapping[Writer, Sequence[Trajectory]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def at(self, indices: Sequence[int]) -> "Inputs":
+        """The inputs at these places."""
+        return Inputs(
+            [self.ids[index] for index in indices],
+            [self.prompts[index] for index in indices],
+            {writer: [rows[index] for index in indices] for writer, rows in self.given.items()},
+        )
+
+
+class Measures:
+    """Sums and counts of what is measured on the way, so that a mean goes over all processes and not over means."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def add(self, name: str, total: Tensor | float, count: Tensor | float) -> None:
+        """Counts `count` more things whose sum is `total`."""
+        self._sums[name][0] += float(total)
+        self._sums[name][1] += float(count)
+
+    def means(self, processes: Processes) -> dict[str, float]:
+        """The mean of each quantity over all processes; one that nothing was counted of is left out."""
+        names = processes.union(self._sums)
+        if not names:
+            return {}
+        sums = torch.tensor([self._sums[name] for name in names], dtype=torch.float64)
+        return {
+            name: above / below
+            for name, (above, below) in zip(names, processes.total(sums).tolist(), strict=True)
+            if below
+        }
+
+
+class Student:
+    """The student at work: draws rollouts with the engine, which is handed the weights anew whenever they change."""
+
+    def __init__(self, model: LanguageModel, task: Task, engine_name: EngineName, phases: Phases) -> None:
+        self.model = model
+        self.task = task
+        self.engine_name = engine_name
+        self.phases = phases
+        self._engine: Engine | None = None
+        self._stale = True
+
+    def weights_changed(self) -> None:
+        """To be called after each update."""
+        self._stale = True
+
+    def draw(self, inputs: Inputs, sampling: Sampling, seed: int) -> Rollouts:
+        """Rollouts of all inputs in one batch, from the weights of this moment."""
+        with self.phases.phase("sample"):
+            if self._engine is None:
+                self._engine = engine(self.engine_name, whole(self.model))
+            elif self._stale:
+                self._engine.update(whole(self.model))
+            self._stale = False
+            decoding = Decoding(self.task.max_new_tokens, sampling.temperature, sampling.top_k)
+            return sample(
+                self._engine,
+                self.model,
+                inputs.ids,
+                inputs.prompts,
+                sampling.samples_per_input,
+                decoding,
+                seed,
+                calculator=self.task.calculator,
+            )
+
+
+def step_trajectories(
+    method: Method,
+    student: Student,
+    teacher: LanguageModel | None,
+    inputs: Inputs,
+    seed: int,
+    processes: Processes,
+    measures: Measures,
+) -> dict[Writer, Sequence[Trajectory]]:
+    """The trajectories of each writer that the method learns from, for this process's inputs.
+
+    Rollouts are drawn for all micro-batches of the step at once, which is still on-policy, as the weights do not
+    change between them. With `credit` they are scored by the teacher and every action gets its weight, baselines being
+    means over the whole step.
+    """
+    found: dict[Writer, Sequence[Trajectory]] = {w: inputs.given[w] for w in method.writers if w != "student"}
+    if method.sampling is None or "student" not in method.writers:
+        return found
+    rollouts = student.draw(inputs, method.sampling, seed)
+    _measure_rollouts(rollouts, measures)
+    if method.credit is None:
+        found["student"] = as_trajectories(inputs.prompts, rollouts)
+        return found
+    assert teacher is not None
+    with student.phases.phase("teacher"):
+        values, own = _scored(method.credit, teacher, student.model, inputs.prompts, rollouts)
+    weights = assign(method.credit, values, own, rollouts.action_mask, rollouts.ended, processes.total)
+    _measure_credit(values, weights, rollouts, measures)
+    rows = as_trajectories(inputs.prompts, rollouts, weights, values)
+    dropped = method.credit.truncation == "drop"
+    found["student"] = [row for row, kept in zip(rows, rollouts.ended.tolist(), strict=True) if kept or not dropped]
+    return found
+
+
+def as_trajectories(
+    prompts: Sequence[list[int]],
+    rollouts: Rollouts,
+    weights: Weights | None = None,
+    values: TeacherValues | None = None,
+) -> list[Trajectory]:
+    """Each rollout with its prompt and, for a policy gradient, its actions' weights."""
+    rows = []
+    samples = rollouts.samples
+    for index, (tokens, written, chosen) in enumerate(
+        zip(rollouts.tokens, rollouts.token_mask, rollouts.action_mask, strict=True)
+    ):
+        extra: dict[str, list[float]] = {}
+        if weights is not None and values is not None:
+            extra["weights"] = weights.weights[index, : int(chosen.sum())].tolist()
+            extra["teacher_log_probs"] = (values.q - values.logsumexp)[index, chosen].tolist()
+        rows.append(Trajectory(prompts[index // samples], tokens[written].tolist(), chosen[written].tolist(), **extra))
+    return rows
+
+
+def _scored(
+    credit: Credit, teacher: LanguageModel, student: LanguageModel, prompts: Sequence[list[int]], rollouts: Rollouts
+) -> tuple[TeacherValues, StudentValues | None]:
+    if credit.needs_student:
+        return score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask)
+    return score_teacher(teacher, prompts, rollouts.tokens, rollouts.action_mask), None
+
+
+def _measure_rollouts(rollouts: Rollouts, measures: Measures) -> None:
+    rows = len(rollouts.tokens)
+    measures.add("length", rollouts.action_mask.sum(), rows)
+    measures.add("ended", rollouts.ended.sum(), rows)
+
+
+def _measure_credit(values: TeacherValues, weights: Weights, rollouts: Rollouts, measures: Measures) -> None:
+    actions = weights.mask.sum()
+    add_returns(values, rollouts, measures)
+    measures.add("return_estimate", weights.returns[weights.mask].sum(), actions)
+    measures.add("clipped", weights.clipped.sum(), actions)
+
+
+def add_returns(values: TeacherValues, rollouts: Rollouts, measures: Measures) -> None:
+    """Counts the full return (Eq. 10) of each rollout, in the teacher's raw logits, a truncated one as it stands."""
+    (q, mask), (v, _) = compact(values.q, rollouts.action_mask), compact(values.v, rollouts.action_mask)
+    measures.add("return", rollout_returns(q, v, mask).nansum(), mask.any(dim=1).sum())

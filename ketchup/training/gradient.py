@@ -1,0 +1,49 @@
+"""The gradient of one optimiser step, from micro-batches and processes of any number."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from ketchup.methods.base import Method, Trajectory, Writer
+from ketchup.models.language_model import LanguageModel
+from ketchup.training.experience import Measures
+from ketchup.training.processes import Processes
+
+
+def accumulate(
+    method: Method,
+    student: LanguageModel,
+    teacher: LanguageModel | None,
+    trajectories: Mapping[Writer, Sequence[Trajectory]],
+    batch_size: int,
+    normalization: str,
+    processes: Processes,
+    measures: Measures,
+) -> float | None:
+    """Adds up the step's gradient in the student's parameters, in every process; returns the step's loss.
+
+    Each part of the method is divided by what the step has of it over all micro-batches and processes: its actions,
+    or with `sequence` its trajectories (Algorithm 1's plain sum over time, averaged over rollouts). The loss is `None`
+    where there is nothing to learn from, as when every rollout was dropped.
+    """
+    losses = []
+    for part in method.parts:
+        rows = trajectories[part.writer]
+        count = len(rows) if normalization == "sequence" else sum(row.actions for row in rows)
+        total = float(processes.total(torch.tensor(float(count))))
+        # Sorted, a micro-batch is nearly free of padding; the sum of losses does not see the order.
+        by_length = sorted(rows, key=lambda row: len(row.prompt) + len(row.tokens))
+        summed = torch.zeros((), device=processes.device)
+        for start in range(0, len(by_length), batch_size):
+            batch = by_length[start : start + batch_size]
+            with processes.narrowed():
+                found = part.loss(student, teacher, batch)
+            loss = found.total * (part.weight / total)
+            loss.backward()
+            summed += loss.detach()
+            for name, value in found.sums.items():
+                measures.add(name, value, sum(row.actions for row in batch))
+        if total:
+            losses.append(float(processes.total(summed)))
+    processes.add_up_gradients([weight for weight in student.network.parameters() if weight.requires_grad])
+    return sum(losses) if losses else None

@@ -1,0 +1,109 @@
+"""One process or many: what is done by all of them together, and what by the first alone.
+
+`accelerate launch` starts the processes. Each takes its share of a step's inputs; sums go over all of them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor
+
+Item = TypeVar("Item")
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Processes:
+    """This process among all that train together.
+
+    With `precision` "auto", matrix products are in bfloat16 where the GPU has it; weights and sums are float32 always.
+    """
+
+    def __init__(self, precision: Precision = "auto", trackers: Sequence[str] = (), folder: str | None = None) -> None:
+        on_gpu = torch.cuda.is_available()
+        narrow = precision == "bfloat16" or (precision == "auto" and on_gpu and torch.cuda.is_bf16_supported())
+        self._accelerator = Accelerator(
+            cpu=not on_gpu,
+            mixed_precision="bf16" if narrow else "no",
+            log_with=list(trackers) or None,
+            project_dir=folder,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._accelerator.num_processes)
+
+    @property
+    def index(self) -> int:
+        """Which one this is."""
+        return int(self._accelerator.process_index)
+
+    @property
+    def main(self) -> bool:
+        """True in the one that writes files."""
+        return bool(self._accelerator.is_main_process)
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self._accelerator.device
+
+    def share(self, rows: Sequence[Item]) -> Sequence[Item]:
+        """This process's part of what all of them work on; parts differ by one row at most."""
+        return rows[self.index :: self.count]
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over processes. Vectors may differ in length, and shorter ones count as ending in zeros."""
+        if self.count == 1:
+            return values
+        moved = values.to(self.device)
+        if moved.dim():
+            moved = self._accelerator.pad_across_processes(moved, dim=0)
+        result: Tensor = self._accelerator.reduce(moved, "sum")
+        return result.to(values.device)
+
+    def add_up_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Every process ends up with the sum of all gradients; a parameter that took part nowhere keeps none."""
+        if self.count == 1:
+            return
+        for parameter in parameters:
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = self._accelerator.reduce(gradient, "sum")
+
+    def union(self, names: Iterable[str]) -> list[str]:
+        """The names that any process has, sorted."""
+        found: list[str] = sorted(names) if self.count == 1 else gather_object(sorted(names))
+        return sorted(set(found))
+
+    def wait(self) -> None:
+        """Until all are here."""
+        self._accelerator.wait_for_everyone()
+
+    def first(self, work: Callable[[], object]) -> None:
+        """The main process does the work, the others wait for it."""
+        if self.main:
+            work()
+        self.wait()
+
+    def narrowed(self) -> AbstractContextManager[None]:
+        """The context of forward passes: matrix products in bfloat16, if so chosen."""
+        context: AbstractContextManager[None] = self._accelerator.autocast()
+        return context
+
+    def track(self, project: str, settings: dict[str, Any]) -> None:
+        """Begins a run of the trackers that were asked for, if any."""
+        if self._accelerator.log_with:
+            self._accelerator.init_trackers(project, {name: str(value) for name, value in settings.items()})
+
+    def log(self, entry: dict[str, Any], step: int) -> None:
+        """Hands numbers to the trackers, if any."""
+        if self._accelerator.log_with:
+            self._accelerator.log({name: value for name, value in entry.items() if isinstance(value, float)}, step)
+
+    def finish(self) -> None:
+        """Ends the trackers' run and lets go of the other processes."""
+        self._accelerator.end_training()

@@ -1,0 +1,59 @@
+"""Validation: the method's own loss, and what the student's own outputs are worth to the teacher."""
+
+import torch
+
+from ketchup.hashes import content_hash
+from ketchup.methods.base import Method, Sampling
+from ketchup.models.language_model import LanguageModel
+from ketchup.models.scoring import score
+from ketchup.training.experience import Inputs, Measures, Student, add_returns, as_trajectories
+from ketchup.training.processes import Processes
+
+
+@torch.no_grad()
+def validate(
+    method: Method,
+    student: Student,
+    teacher: LanguageModel | None,
+    inputs: Inputs,
+    batch_size: int,
+    seed: int,
+    processes: Processes,
+) -> dict[str, float]:
+    """Means over the validation inputs, each named `validation_...`; in nats where they have a unit.
+
+    `loss` is the method's, per action (a policy gradient's has no meaning and is left out). Methods that compare with
+    the teacher also get one rollout per input, drawn from the same seed each time: `return` (Eq. 10, raw logits),
+    `kl` = KL(teacher‖student) and `entropy` per action, `length` and the share `ended`.
+    """
+    mine = inputs.at(processes.share(range(len(inputs))))
+    measures = Measures()
+    trajectories = dict(mine.given)
+    if method.compares:
+        assert teacher is not None
+        drawn = method.sampling or Sampling()
+        one = Sampling(1, drawn.temperature, drawn.top_k)
+        rollouts = student.draw(mine, one, int(content_hash([seed, "validation", processes.index])[:8], 16))
+        with student.phases.phase("teacher"):
+            values, own = score(teacher, student.model, mine.prompts, rollouts.tokens, rollouts.action_mask)
+        trajectories["student"] = as_trajectories(mine.prompts, rollouts)
+        actions = rollouts.action_mask.sum()
+        add_returns(values, rollouts, measures)
+        measures.add("kl", own.kl.sum(), actions)
+        measures.add("entropy", own.entropy.sum(), actions)
+        measures.add("length", actions, len(rollouts.tokens))
+        measures.add("ended", rollouts.ended.sum(), len(rollouts.tokens))
+    if method.credit is None:
+        for number, part in enumerate(method.parts):
+            by_length = sorted(trajectories[part.writer], key=lambda row: len(row.prompt) + len(row.tokens))
+            total = torch.zeros(())
+            with student.phases.phase("student"), processes.narrowed():
+                for start in range(0, len(by_length), batch_size):
+                    batch = by_length[start : start + batch_size]
+                    total += part.loss(student.model, teacher, batch).total.cpu()
+            measures.add(f"part {number}", total, sum(row.actions for row in by_length))
+    means = measures.means(processes)
+    parts = [means.pop(f"part {number}", None) for number in range(len(method.parts))]
+    if method.credit is None and None not in parts:
+        means["loss"] = sum(p.weight * mean for p, mean in zip(method.parts, parts, strict=True) if mean is not None)
+    return {f"validation_{name}": value for name, value in sorted(means.items())}
