@@ -143,7 +143,9 @@ def _optimiser_step(
     with student.phases.phase("optimiser"):
         weights = optimizer.param_groups[0]["params"]
         norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
-        if torch.isfinite(norm) and loss is not None:
+        if loss is None:
+            optimizer.zero_grad()  # without gradients, the optimiser moves nothing
+        if torch.isfinite(norm):
             optimizer.step()
             student.weights_changed()
         optimizer.zero_grad()

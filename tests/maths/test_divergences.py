@@ -5,7 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ketchup.maths.divergences import kl, token_statistics
+from ketchup.maths.divergences import (
+    generalised_jsd,
+    kl,
+    reverse_kl,
+    student_to_mixture,
+    teacher_to_mixture,
+    token_statistics,
+    total_variation,
+)
 from ketchup.maths.gauges import in_gauge
 from ketchup.maths.returns import advantages
 
@@ -30,6 +38,83 @@ def test_kl_is_its_definition(logits):
     p, pi = map(probabilities, logits)
     literal = sum(a * math.log(a / b) for a, b in zip(p, pi, strict=True))
     assert kl(*map(double, logits)).item() == pytest.approx(literal, abs=1e-9)
+
+
+def relative_entropy(a, b):
+    return sum(x * math.log(x / y) for x, y in zip(a, b, strict=True))
+
+
+def mixture(p, pi, beta):
+    """β π + (1 - β) p."""
+    return [beta * y + (1 - beta) * x for x, y in zip(p, pi, strict=True)]
+
+
+LITERAL = {
+    "reverse_kl": (reverse_kl, lambda p, pi, _: relative_entropy(pi, p)),
+    "total_variation": (total_variation, lambda p, pi, _: sum(abs(x - y) for x, y in zip(p, pi, strict=True)) / 2),
+    "student_to_mixture": (student_to_mixture, lambda p, pi, beta: relative_entropy(pi, mixture(p, pi, beta))),
+    "teacher_to_mixture": (teacher_to_mixture, lambda p, pi, beta: relative_entropy(p, mixture(p, pi, beta))),
+    "generalised_jsd": (
+        generalised_jsd,
+        lambda p, pi, beta: (
+            beta * relative_entropy(p, mixture(p, pi, 1 - beta))
+            + (1 - beta) * relative_entropy(pi, mixture(p, pi, 1 - beta))
+        ),
+    ),
+}
+
+
+def value_of(name, teacher, student, beta):
+    function = LITERAL[name][0]
+    with_beta = name in {"student_to_mixture", "teacher_to_mixture", "generalised_jsd"}
+    return function(teacher, student, beta) if with_beta else function(teacher, student)
+
+
+@few
+@given(rows, st.floats(0.05, 0.95), st.sampled_from(sorted(LITERAL)))
+def test_each_divergence_is_its_definition(logits, beta, name):
+    literal = LITERAL[name][1](*map(probabilities, logits), beta)
+    assert value_of(name, *map(double, logits), beta).item() == pytest.approx(literal, abs=1e-9)
+
+
+@few
+@given(rows, st.floats(0.05, 0.95), st.sampled_from(sorted(LITERAL)))
+def test_each_divergence_has_the_gradient_of_its_definition(logits, beta, name):
+    """Central differences of the literal form, in each of the student's logits."""
+    teacher, values = logits[0], logits[1]
+    student = double(values).requires_grad_()
+    value_of(name, double(teacher), student, beta).backward()
+    h = 1e-5
+    for index, found in enumerate(student.grad.tolist()):
+        moved = [[x + (i == index) * step for i, x in enumerate(values)] for step in (h, -h)]
+        if name == "total_variation":  # |p - π| has a kink where the two agree
+            gaps = [abs(x - y) for x, y in zip(probabilities(teacher), probabilities(values), strict=True)]
+            if min(gaps) < 1e-4:
+                return
+        above, below = (LITERAL[name][1](probabilities(teacher), probabilities(m), beta) for m in moved)
+        assert found == pytest.approx((above - below) / (2 * h), abs=1e-5)
+
+
+@few
+@given(rows, st.floats(0.05, 0.95))
+def test_divergences_are_zero_for_equal_models_and_bounded(logits, beta):
+    p, pi = map(double, logits)
+    for name in LITERAL:
+        assert value_of(name, p, p + 3, beta).item() == pytest.approx(0, abs=1e-9)
+        assert value_of(name, p, pi, beta).item() > -1e-12
+    assert total_variation(p, pi) <= 1 + 1e-12
+    assert student_to_mixture(p, pi, beta) <= math.log(1 / beta) + 1e-9
+    assert teacher_to_mixture(p, pi, beta) <= math.log(1 / (1 - beta)) + 1e-9
+    assert reverse_kl(p, pi).item() == pytest.approx(kl(pi, p).item(), abs=1e-12)
+    jsd = beta * teacher_to_mixture(p, pi, 1 - beta) + (1 - beta) * student_to_mixture(p, pi, 1 - beta)
+    assert generalised_jsd(p, pi, beta).item() == pytest.approx(jsd.item(), abs=1e-12)
+
+
+def test_generalised_jsd_tends_to_both_kl():
+    p, pi = double([0.3, -1, 2]), double([1.0, 0, -1])
+    small = 1e-6
+    assert generalised_jsd(p, pi, small).item() / small == pytest.approx(kl(p, pi).item(), rel=1e-4)
+    assert generalised_jsd(p, pi, 1 - small).item() / small == pytest.approx(reverse_kl(p, pi).item(), rel=1e-4)
 
 
 def test_kl_puts_the_teacher_first():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from ketchup.maths.masked import masked_mean
 from ketchup.maths.returns import (
     advantages,
+    clipped_step_returns,
     implied_baseline,
     k_step_returns,
     k_step_returns_all,
@@ -48,6 +49,20 @@ def test_one_step_tail_is_algorithm_1(b, k):
 def test_segment_tail_is_equation_7(b, k):
     result = k_step_returns(b.q, b.v, b.mask, k, "segment")
     assert_rows_equal(result, b.mask, [reference.equation_7(q, v, k) for q, v in b.rows])
+
+
+@few
+@given(batches(), ks, tails, st.floats(0.5, 40))
+def test_step_rewards_are_clipped_one_by_one(b, k, tail, limit):
+    result = clipped_step_returns(b.q, b.v, b.mask, k, tail, limit)
+    assert_rows_equal(result, b.mask, [reference.clipped_returns(q, v, k, tail, limit) for q, v in b.rows])
+
+
+@few
+@given(batches(), ks, tails)
+def test_rewards_that_are_not_clipped_sum_to_the_return(b, k, tail):
+    free = clipped_step_returns(b.q, b.v, b.mask, k, tail, float("inf"))
+    torch.testing.assert_close(free, k_step_returns(b.q, b.v, b.mask, k, tail))
 
 
 @few
