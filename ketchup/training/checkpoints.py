@@ -9,7 +9,7 @@ A folder appears whole, by a rename, and the links change after it: a kill at an
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ketchup.errors import RunError
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
 from ketchup.runs import atomic_folder, atomic_write_json
+from ketchup.training.whole import has_adapters, trained_weights, whole
 
 TRAINER = "trainer.pt"
 
@@ -33,7 +34,7 @@ class TrainerState:
     best_value: float | None = None
     optimizer: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
-    """Float32 weights; only where the model folder holds a narrower type."""
+    """Those trained, in float32; only where the model folder does not hold them: in a narrower type, or merged."""
 
     def consider(self, entry: Mapping[str, float], method: Method) -> None:
         """Takes this step for the best if it is: by validation return for a policy gradient, else by loss."""
@@ -60,7 +61,8 @@ def last_state(run: Path) -> tuple[Path, TrainerState] | None:
 def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: Optimizer) -> TrainerState:
     """Puts a checkpoint's weights and moments back in place; returns its state."""
     network = model.network
-    network.load_state_dict(state.weights or type(network).from_pretrained(folder, dtype=network.dtype).state_dict())
+    weights = state.weights or type(network).from_pretrained(folder, dtype=network.dtype).state_dict()
+    network.load_state_dict(weights, strict=not has_adapters(model))
     optimizer.load_state_dict(state.optimizer)
     return state
 
@@ -68,14 +70,15 @@ def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: 
 def save(run: Path, model: LanguageModel, state: TrainerState, dtype: str, milestones: tuple[int, ...]) -> Path:
     """Writes a checkpoint, points `last` (and before it `best`, if this step is it) to it, and removes idle ones."""
     folder = run / "checkpoints" / f"step-{state.step:06d}"
-    narrow = dtype != "float32"
-    weights = {name: value.cpu() for name, value in model.network.state_dict().items()}
-    kept = TrainerState(state.step, state.best_step, state.best_value, state.optimizer, weights if narrow else {})
+    ordinary = whole(model)
+    weights = {name: value.cpu() for name, value in ordinary.network.state_dict().items()}
+    extra = trained_weights(model) if has_adapters(model) else weights if dtype != "float32" else {}
+    kept = replace(state, weights=extra)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():  # written before a kill, and never linked to
         shutil.rmtree(folder)
     with atomic_folder(folder) as temporary:
-        _save_model(model, temporary, weights, getattr(torch, dtype))
+        _save_model(ordinary, temporary, weights, getattr(torch, dtype))
         torch.save(vars(kept), temporary / TRAINER)
         atomic_write_json(temporary / "step.json", {"step": state.step, "best_step": state.best_step})
     # `best` first: a run goes on from `last`, and would not come past this step again to mend the other link.

@@ -26,6 +26,7 @@ from ketchup.training.loop import total_steps, train
 from ketchup.training.processes import Processes
 from ketchup.training.settings import Dtype, TrainSettings
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
+from ketchup.training.whole import with_adapters
 
 
 def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Sequence[str] = ()) -> Path:
@@ -41,6 +42,8 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
     }
     processes = Processes(settings.precision, trackers, str(run))
     student = load(settings.student)
+    if settings.lora:
+        student = with_adapters(student, settings.lora, settings.seed)
     teacher = _teacher(settings, student, processes) if settings.teacher else None
     recorded = {
         **asdict(settings),

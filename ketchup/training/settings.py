@@ -60,6 +60,8 @@ class TrainSettings:
         for name in ("batch_size", "accumulation", "eval_every", "save_every", "validation_limit"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}.")
+        if self.lora < 0:
+            raise UsageError(f"--lora must be a rank above 0, or 0 to train all weights, not {self.lora}.")
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"--steps must be at least 1, not {self.steps}.")
         if self.epochs <= 0 or self.learning_rate <= 0:

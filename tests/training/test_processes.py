@@ -1,0 +1,141 @@
+"""Two processes under `accelerate launch`: the same gradient as one, one set of files, and resuming after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tests import tiny
+from tests.training.test_resume import Run, write_data
+
+STEPS = 4
+METHODS = {
+    "seqkd": [],
+    "js": ["--temperature", 0],
+    "ketchup": ["--k", 2, "--baseline", "mean-per-step", "--temperature", 0],
+}
+"""Greedy rollouts do not depend on who draws them, so one process and two must agree."""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    write_data(folder / "data", train=40, validation=6)
+    tiny.save("t5", folder / "teacher", seed=1)
+    tiny.save("t5", folder / "student", seed=2)
+    return folder
+
+
+def command(inputs, method, accumulation, processes, *more):
+    given = ["train", method, *METHODS[method], "--student", inputs / "student", "--teacher", inputs / "teacher"]
+    given += ["--task", "gsm8k", "--data", inputs / "data", "--max-new-tokens", 6, "--steps", STEPS]
+    given += ["--batch-size", 2, "--accumulation", accumulation, "--lr", 0.001, "--eval-every", 2, "--save-every", 2]
+    begin = launcher(processes) if processes > 1 else [sys.executable]
+    # a number of threads that does not change, since sums depend on it
+    return [str(word) for word in [*begin, "-m", "ketchup_eval.cli", *given, "--threads", 1, *more]]
+
+
+def launcher(processes):
+    """`--multi_gpu` starts the processes through torchrun, also where there is no GPU (`--cpu` wants MPI)."""
+    words = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", processes]
+    return [*words, "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", 0]
+
+
+def start(folder, words):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+    folder.mkdir(exist_ok=True)
+    with (folder / "output").open("w") as output:
+        return subprocess.Popen(
+            words, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+
+
+def finish(folder, process):
+    assert process.wait(timeout=300) == 0, (folder / "output").read_text()
+
+
+def weights_of(folder, method):
+    from safetensors.torch import load_file
+
+    return load_file(folder / f"runs/{method}-gsm8k/last/model.safetensors")
+
+
+@pytest.mark.parametrize("method", ["js", "ketchup"])
+def test_two_processes_end_as_one(tmp_path, inputs, method):
+    """1 process x 4 micro-batches = 2 processes x 2, to rounding, in weights and in what is logged."""
+    started = {}
+    for processes, accumulation in ((1, 4), (2, 2)):
+        folder = tmp_path / str(processes)
+        started[folder] = start(folder, command(inputs, method, accumulation, processes))
+    for folder, process in started.items():
+        finish(folder, process)
+    one, two = (weights_of(folder, method) for folder in started)
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-5
+    begun = weights_file(inputs / "student")
+    assert max((one[name] - begun[name]).abs().max().item() for name in one) > 1e-3
+    rows = [Run(folder / f"runs/{method}-gsm8k").metrics for folder in started]
+    for alone, together in zip(*rows, strict=True):
+        assert alone.keys() == together.keys()
+        for name in alone:
+            assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5), name
+
+
+def weights_file(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_two_processes_go_on_after_a_kill(tmp_path, inputs):
+    words = command(inputs, "ketchup", 2, 2)
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    finish(unbroken, start(unbroken, words))
+    process = start(broken, words)
+    metrics = broken / "runs/ketchup-gsm8k/metrics.jsonl"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        if metrics.exists() and len(metrics.read_text().splitlines()) > 3:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finish(broken, start(broken, words))
+    one, other = (Run(folder / "runs/ketchup-gsm8k") for folder in (unbroken, broken))
+    assert other.metrics == one.metrics
+    assert other.weights == one.weights
+    manifest = json.loads((broken / "runs/ketchup-gsm8k/manifest.json").read_text())
+    assert manifest["settings"]["processes"] == 2
+    assert len(manifest["resumed"]) <= 1
+
+
+def test_another_number_of_processes_is_refused(tmp_path, inputs):
+    finish(tmp_path, start(tmp_path, command(inputs, "seqkd", 4, 1)))
+    process = start(tmp_path, command(inputs, "seqkd", 4, 2))
+    assert process.wait(timeout=300) != 0
+    assert "processes was 1 and is now 2" in (tmp_path / "output").read_text()
+
+
+def test_sums_go_over_vectors_of_different_length(tmp_path):
+    """What `Processes.total` promises, in two real processes."""
+    script = (
+        "import torch\n"
+        "from ketchup.training.processes import Processes\n"
+        "p = Processes('float32')\n"
+        "own = torch.arange(1.0, 3.0) if p.main else torch.arange(1.0, 5.0)\n"
+        "assert p.total(own).tolist() == [2, 4, 3, 4], p.total(own)\n"
+        "assert p.total(torch.tensor(p.index + 1)).item() == 3\n"
+        "assert p.union(['a', 'b'] if p.main else ['b', 'c']) == ['a', 'b', 'c']\n"
+        "assert p.share(range(5)) == range(p.index, 5, 2)\n"
+        "weight = torch.nn.Parameter(torch.zeros(2))\n"
+        "idle = torch.nn.Parameter(torch.zeros(2))\n"
+        "weight.grad = torch.full((2,), float(p.index + 1))\n"
+        "p.add_up_gradients([weight, idle])\n"
+        "assert weight.grad.tolist() == [3, 3]\n"
+        "p.finish()\n"
+    )
+    file = tmp_path / "script.py"
+    file.write_text(script)
+    finish(tmp_path, start(tmp_path, [*map(str, launcher(2)), str(file)]))
