@@ -1,13 +1,15 @@
 """The fast engine: CTranslate2, which runs the prompt once for all samples of an input and drops finished rows.
 
 Weights are handed over in float32, so that it draws from the very distribution whose log-probabilities torch computes;
-a short probe compares the two at every hand-over.
+a short probe compares the two when a model is first handed over.
 """
 
 import copy
+import gc
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,15 +44,15 @@ class CTranslate2Engine:
     name = "ctranslate2"
 
     def __init__(self, model: LanguageModel) -> None:
-        self.update(model)
-
-    def update(self, model: LanguageModel) -> None:
-        """Converts the model's current weights, in memory, and checks them with a probe."""
-        self.model = model
         self._strings = _token_strings(model)
         self._ids = {token: index for index, token in enumerate(self._strings)}
-        self._files = _files(model)
+        self.update(model)
         self._probe()
+
+    def update(self, model: LanguageModel) -> None:
+        """Converts the model's current weights, in memory."""
+        self.model = model
+        self._files = _files(model, self._strings)
 
     def sample(
         self,
@@ -182,11 +184,11 @@ def _token_strings(model: LanguageModel) -> list[str]:
     return [words.get(index, f"<row {index}>") for index in range(rows)]
 
 
-def _files(model: LanguageModel) -> dict[str, bytes]:
+def _files(model: LanguageModel, strings: list[str]) -> dict[str, bytes]:
     """The converted model as CTranslate2's own files, in memory."""
     loader = copy.copy(converters._MODEL_LOADERS[type(model.network.config).__name__])
-    loader.get_vocabulary = lambda *_: _token_strings(model)  # its own names for padding rows differ by architecture
-    with torch.no_grad(), tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
+    loader.get_vocabulary = lambda *_: strings  # its own names for padding rows differ by architecture
+    with torch.no_grad(), _quick_collections(), tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
         spec = loader(_shadow(model), model.tokenizer)
         if spec.config.bos_token is None:  # Qwen has none, CTranslate2 wants a string and never uses it here
             spec.config.bos_token = model.tokenizer.eos_token
@@ -194,6 +196,16 @@ def _files(model: LanguageModel) -> dict[str, bytes]:
         spec.optimize()
         spec.save(folder)
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+@contextmanager
+def _quick_collections() -> Iterator[None]:
+    """Converters call the garbage collector for every layer, which need not look at what was there before."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _shadow(model: LanguageModel) -> Any:

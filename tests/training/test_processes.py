@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+
 from tests import tiny
 from tests.training.test_resume import Run, write_data
 
