@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -12,7 +13,10 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from ketchup.errors import UsageError
+
 Item = TypeVar("Item")
+TRACKERS = ("tensorboard", "wandb", "trackio")
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -23,6 +27,11 @@ class Processes:
     """
 
     def __init__(self, precision: Precision = "auto", trackers: Sequence[str] = (), folder: str | None = None) -> None:
+        for tracker in trackers:
+            if tracker not in TRACKERS:
+                raise UsageError(f"--track knows {', '.join(TRACKERS)}, not {tracker}.")
+            if find_spec(tracker) is None:
+                raise UsageError(f"--track {tracker} needs that package; install it with pip install {tracker}.")
         on_gpu = torch.cuda.is_available()
         narrow = precision == "bfloat16" or (precision == "auto" and on_gpu and torch.cuda.is_bf16_supported())
         self._accelerator = Accelerator(

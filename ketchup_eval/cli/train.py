@@ -139,7 +139,8 @@ def train(
         typer.Option(help="type of the weights in checkpoints", rich_help_panel=OF_RUN),
     ] = "float32",
     track: Annotated[
-        list[str] | None, typer.Option(help="tensorboard, wandb or trackio", rich_help_panel=OF_RUN)
+        list[str] | None,
+        typer.Option(metavar="TRACKER...", help="tensorboard, wandb or trackio", rich_help_panel=OF_RUN),
     ] = None,
     seed: Annotated[int, typer.Option(rich_help_panel=OF_RUN)] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all", rich_help_panel=OF_RUN)] = None,

@@ -1,0 +1,38 @@
+"""`ketchup report`: learning curves of training runs, seeds taken together."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WIDTH = 160
+"""Columns of a table that is not printed on a terminal."""
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="names or folders of training runs")],
+    out: Annotated[Path | None, typer.Option(help="where files go; default: RUNS_DIR/report")] = None,
+    runs_dir: Annotated[Path, typer.Option(help="where runs live")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print curves.json instead of a table")] = False,
+) -> None:
+    """Draw and tabulate the learning curves of runs; runs that differ only in their seed become one curve."""
+    from rich.console import Console
+
+    from ketchup.runs import atomic_write_json
+    from ketchup_eval.report import learning_curves
+    from ketchup_eval.report.learning_figure import write_learning_figure
+    from ketchup_eval.report.learning_table import learning_table
+
+    folders = [Path(run) if Path(run).is_dir() else runs_dir / run for run in runs]
+    curves = learning_curves.learning_curves(folders)
+    content = learning_curves.as_json(curves, folders)
+    folder = out or runs_dir / "report"
+    atomic_write_json(folder / "curves.json", content)
+    write_learning_figure(curves, folder)
+    if as_json:
+        typer.echo(json.dumps(content, indent=2))
+        return
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(learning_table(curves))
+    typer.echo(f"Written: {folder}/curves.json, .png, .pdf")

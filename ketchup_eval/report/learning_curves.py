@@ -1,0 +1,124 @@
+"""Training runs side by side: their validation curves, seeds of one setting taken together."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ketchup.errors import RunError
+from ketchup.runs import read_jsonl, read_manifest
+from ketchup_eval.stats.bootstrap import Estimate
+from ketchup_eval.stats.seeds import mean_over_seeds
+
+MUST_AGREE = ("task", "teacher", "data", "validation_limit", "max_new_tokens")
+"""Settings without which curves would not show the same thing."""
+SHOWN = ("return", "kl", "length", "entropy", "ended", "loss")
+"""Validation quantities, in the order of the table."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One setting: by quantity and optimiser step, the mean over its seeds."""
+
+    label: str
+    seeds: tuple[int, ...]
+    values: Mapping[str, Mapping[int, Estimate]]
+
+    def last(self, quantity: str) -> Estimate | None:
+        """The estimate at the last step."""
+        steps = self.values.get(quantity)
+        return steps[max(steps)] if steps else None
+
+
+def learning_curves(runs: Sequence[Path]) -> list[Curve]:
+    """The runs grouped by settings but for the seed, in the order given.
+
+    Raises `RunError` for a run without metrics, runs that validate on different things, and one seed given twice.
+    """
+    settings = {run: read_manifest(run)["settings"] for run in runs}
+    _check_alike(settings)
+    groups: dict[str, list[Path]] = {}
+    for run, given in settings.items():
+        rest = {name: value for name, value in given.items() if name not in {"seed", "preset", "overridden"}}
+        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(run)
+    labels = _labels([settings[members[0]] for members in groups.values()])
+    return [_curve(label, members, settings) for label, members in zip(labels, groups.values(), strict=True)]
+
+
+def as_json(curves: Sequence[Curve], runs: Sequence[Path]) -> dict[str, Any]:
+    """What `curves.json` holds; every number is {value, low, high, n} with n seeds."""
+    return {
+        "schema": 1,
+        "runs": [str(run) for run in runs],
+        "curves": [
+            {
+                "label": curve.label,
+                "seeds": curve.seeds,
+                "validation": {
+                    name: [{"step": step, **vars(estimate)} for step, estimate in steps.items()]
+                    for name, steps in curve.values.items()
+                },
+            }
+            for curve in curves
+        ],
+    }
+
+
+def _curve(label: str, members: Sequence[Path], settings: Mapping[Path, Mapping[str, Any]]) -> Curve:
+    seeds = tuple(settings[run]["seed"] for run in members)
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise RunError(f"{label} with seed {seed} is there {seeds.count(seed)} times; name each run once.")
+    logged = [_validations(run) for run in members]
+    values: dict[str, dict[int, Estimate]] = {}
+    for name in SHOWN:
+        shared = sorted(set.intersection(*({step for step, row in rows.items() if name in row} for rows in logged)))
+        if shared:
+            values[name] = {step: mean_over_seeds([rows[step][name] for rows in logged]) for step in shared}
+    return Curve(label, seeds, values)
+
+
+def _validations(run: Path) -> dict[int, dict[str, float]]:
+    """By step, the quantities of each validation."""
+    rows, _ = read_jsonl(run / "metrics.jsonl")
+    found = {
+        row["step"]: {name.removeprefix("validation_"): x for name, x in row.items() if name.startswith("validation_")}
+        for row in rows
+    }
+    found = {step: row for step, row in found.items() if row}
+    if not found:
+        raise RunError(f"{run} has no validation in metrics.jsonl yet; let it train, or name another run.")
+    return found
+
+
+def _check_alike(settings: Mapping[Path, Mapping[str, Any]]) -> None:
+    first, *others = settings
+    for other in others:
+        for name in MUST_AGREE:
+            one, two = settings[first].get(name), settings[other].get(name)
+            if one != two:
+                raise RunError(f"{first} and {other} differ in {name} ({one} and {two}); report them one by one.")
+
+
+def _labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The method, its K and baseline, and whatever else tells groups of one method apart."""
+    labels = []
+    for given in groups:
+        alike = [other for other in groups if other["method"] == given["method"]]
+        options = _flat(given)
+        k, baseline = options.get("k"), options.get("baseline", "none")
+        label = given["method"] + (f" K={k}" if k else "") + (f" + {baseline}" if baseline != "none" else "")
+        apart = [
+            f"{name} {value}"
+            for name, value in options.items()
+            if name not in {"k", "baseline", "method", "seed"}
+            and any(_flat(other).get(name) != value for other in alike)
+        ]
+        labels.append(", ".join([label, *apart]))
+    return labels
+
+
+def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
+    dull = {"options", "student_fingerprint", "rows_fingerprint", "preset", "overridden", "processes"}
+    return {**{name: value for name, value in given.items() if name not in dull}, **given["options"]}

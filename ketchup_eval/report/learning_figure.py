@@ -1,0 +1,61 @@
+"""Learning curves, as the paper's Figures 1 and 3 have them, for the user's own runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ketchup.runs import atomic_path
+from ketchup_eval.report.learning_curves import Curve
+
+PANELS = {
+    "return": ("Mean return on validation inputs (Eq. 10)", "nats"),
+    "kl": ("KL(teacher ‖ student) on its own rollouts", "nats per action"),
+    "length": ("Length of rollouts", "actions"),
+}
+
+
+def write_learning_figure(curves: Sequence[Curve], folder: Path) -> list[Path]:
+    """Draws `curves.png` and `curves.pdf`; bands are 95% intervals over seeds, where there are several."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(PANELS), figsize=(13, 4.4), layout="constrained")
+    colours = plt.get_cmap("tab10")
+    for index, curve in enumerate(curves):
+        for panel, quantity in zip(panels, PANELS, strict=True):
+            _draw(panel, curve, quantity, colours(index % 10), dashed=index >= 10)
+    for panel, (title, unit) in zip(panels, PANELS.values(), strict=True):
+        panel.set_title(title, fontsize=10)
+        panel.set_ylabel(unit)
+        panel.set_xlabel("optimiser steps")
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, max(1, len(labels))), frameon=False)
+    paths = [folder / "curves.png", folder / "curves.pdf"]
+    for path in paths:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=150)
+    plt.close(figure)
+    return paths
+
+
+def _draw(panel: Any, curve: Curve, quantity: str, colour: Any, *, dashed: bool) -> None:
+    steps = curve.values.get(quantity, {})
+    if not steps:
+        return
+    panel.plot(
+        list(steps),
+        [estimate.value for estimate in steps.values()],
+        label=curve.label,
+        color=colour,
+        linestyle="--" if dashed else "-",
+        marker="o",
+        markersize=3,
+    )
+    known = {step: e for step, e in steps.items() if e.low is not None}
+    if known:
+        lows, highs = [e.low for e in known.values()], [e.high for e in known.values()]
+        panel.fill_between(list(known), lows, highs, color=colour, alpha=0.12, linewidth=0)

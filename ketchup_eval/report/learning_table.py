@@ -1,0 +1,34 @@
+"""The last validation of each setting, in the terminal."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from ketchup_eval.report.learning_curves import Curve
+from ketchup_eval.stats.bootstrap import Estimate
+
+COLUMNS = {"return": "return (nats)", "kl": "KL (nats/action)", "length": "actions", "ended": "ended", "loss": "loss"}
+
+
+def learning_table(curves: Sequence[Curve]) -> Table:
+    """A row per setting; a number is the mean over seeds, with its 95% t interval where there are several."""
+    shown = [name for name in COLUMNS if any(curve.last(name) for curve in curves)]
+    if "return" in shown and "loss" in shown:
+        shown.remove("loss")  # each method's own, and so not to be compared
+    table = Table(title="Last validation, mean over seeds [95% interval]", title_justify="left")
+    table.add_column("method", no_wrap=True)
+    for column in ("seeds", "step", *(COLUMNS[name] for name in shown)):
+        table.add_column(column, justify="right", no_wrap=True)
+    for curve in curves:
+        step = max(max(steps) for steps in curve.values.values())
+        cells = [_interval(curve.last(name)) for name in shown]
+        table.add_row(curve.label, str(len(curve.seeds)), str(step), *cells)
+    return table
+
+
+def _interval(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3g}"
+    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"

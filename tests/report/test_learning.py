@@ -1,0 +1,100 @@
+"""`ketchup report`: which runs become one curve, what may not stand side by side, and files a reader can use."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from ketchup.errors import RunError
+from ketchup.runs import append_jsonl, check_same_settings
+from ketchup_eval.cli import app
+from ketchup_eval.report.learning_curves import learning_curves
+
+SETTINGS = {
+    "task": "demo",
+    "teacher": "demo-teacher",
+    "data": None,
+    "validation_limit": 200,
+    "max_new_tokens": None,
+    "learning_rate": 1e-4,
+    "preset": None,
+    "overridden": [],
+}
+
+
+def run(folder, name, method="llmr", seed=0, returns=(-5.0, -3.0, -1.0), options=None, **changes):
+    path = folder / name
+    given = {**SETTINGS, "method": method, "seed": seed, "options": options or {"baseline": "none"}, **changes}
+    check_same_settings(path, given)
+    for step, value in enumerate(returns):
+        append_jsonl(path / "metrics.jsonl", {"step": 10 * step, "validation_return": value, "validation_kl": 1.0})
+        append_jsonl(path / "metrics.jsonl", {"step": 10 * step + 5, "loss": 0.0})
+    return path
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_curve(tmp_path):
+    runs = [
+        run(tmp_path, "a", seed=0, returns=(-5, -3, -1)),
+        run(tmp_path, "c", "ketchup", options={"k": 4, "baseline": "mean"}),
+        run(tmp_path, "b", seed=1, returns=(-5, -1, -2, 7)),
+    ]
+    llmr, ketchup = learning_curves(runs)
+    assert (llmr.label, llmr.seeds) == ("llmr", (0, 1))
+    assert (ketchup.label, ketchup.seeds) == ("ketchup K=4 + mean", (0,))
+    assert {step: e.value for step, e in llmr.values["return"].items()} == {0: -5, 10: -2, 20: -1.5}  # steps of both
+    assert llmr.last("return").n == 2
+    assert ketchup.last("return").low is None
+    assert ketchup.last("loss") is None
+
+
+def test_labels_name_what_differs(tmp_path):
+    runs = [run(tmp_path, "slow"), run(tmp_path, "fast", learning_rate=1e-3), run(tmp_path, "kl", "kl")]
+    labels = [curve.label for curve in learning_curves(runs)]
+    assert labels == ["llmr, learning_rate 0.0001", "llmr, learning_rate 0.001", "kl"]
+
+
+def test_unlike_runs_are_not_compared(tmp_path):
+    runs = [run(tmp_path, "a"), run(tmp_path, "b", teacher="other")]
+    with pytest.raises(RunError, match=r"differ in teacher \(demo-teacher and other\)"):
+        learning_curves(runs)
+    with pytest.raises(RunError, match="seed 0 is there 2 times"):
+        learning_curves([run(tmp_path, "c"), run(tmp_path, "d")])
+    empty = tmp_path / "empty"
+    check_same_settings(empty, {**SETTINGS, "method": "kl", "seed": 0, "options": {}})
+    with pytest.raises(RunError, match="no validation"):
+        learning_curves([empty])
+
+
+def test_the_command_writes_table_figure_and_json(tmp_path):
+    run(tmp_path, "a", seed=0)
+    run(tmp_path, "b", seed=1, returns=(-5, -2, 0))
+    done = CliRunner().invoke(app, ["report", "a", "b", "--runs-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "llmr" in done.output
+    assert "-0.5 [-6.85, 5.85]" in done.output  # t with one degree of freedom: 12.706 x 0.5
+    for name in ("curves.png", "curves.pdf"):
+        assert (tmp_path / "report" / name).stat().st_size > 1000
+    content = json.loads((tmp_path / "report/curves.json").read_text())
+    assert content["curves"][0]["validation"]["return"][-1]["n"] == 2
+    again = CliRunner().invoke(app, ["report", "a", "b", "--runs-dir", str(tmp_path), "--json"])
+    assert json.loads(again.output) == content
+    missing = CliRunner().invoke(app, ["report", "nowhere", "--runs-dir", str(tmp_path)])
+    assert missing.exit_code == 1
+    assert "check the name" in missing.output
+
+
+def test_it_needs_no_torch(tmp_path):
+    run(tmp_path, "a")
+    script = (
+        "import sys\n"
+        f"sys.argv = ['ketchup', 'report', 'a', '--runs-dir', {str(tmp_path)!r}]\n"
+        "from ketchup_eval.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "sys.exit(', '.join({'torch', 'transformers'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+    assert "Written" in done.stdout
