@@ -1,6 +1,7 @@
 """Loading models and checking that teacher and student speak of the same tokens."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
@@ -10,6 +11,7 @@ from ketchup.errors import ModelError
 from ketchup.hashes import folder_hash
 from ketchup.models.builtin import resolve
 from ketchup.models.language_model import LanguageModel
+from ketchup.models.memory import check_room
 
 
 def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> LanguageModel:
@@ -25,6 +27,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         config = AutoConfig.from_pretrained(place)
         tokenizer = AutoTokenizer.from_pretrained(place)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        _check_room(name, kind, config, dtype, torch.device(device))
         network = kind.from_pretrained(place, dtype=dtype, use_safetensors=True).eval()
         network.to(device)
     except (OSError, ValueError, KeyError) as error:
@@ -48,6 +51,13 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         fingerprint=_fingerprint(place, config),
         max_tokens=None if config.is_encoder_decoder else getattr(config, "max_position_embeddings", None),
     )
+
+
+def _check_room(name: str, kind: Any, config: Any, dtype: torch.dtype, device: torch.device) -> None:
+    with torch.device("meta"):  # shapes without memory
+        parameters = sum(weight.numel() for weight in kind.from_config(config).parameters())
+    remedy = "use a smaller model, a narrower type (--teacher-dtype) or a device with more memory"
+    check_room(f"The model {name!r}", parameters, dtype.itemsize, device, remedy)
 
 
 def _fingerprint(place: str, config: object) -> str:

@@ -13,6 +13,7 @@ from ketchup.methods import method as method_named
 from ketchup.methods.base import Method, Trajectory, Writer
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
+from ketchup.models.memory import check_room
 from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, target_ids
 from ketchup.progress import progress
 from ketchup.rollouts.sampling import Calculator
@@ -44,6 +45,7 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
     student = load(settings.student)
     if settings.lora:
         student = with_adapters(student, settings.lora, settings.seed)
+    _check_room(student, processes)
     teacher = _teacher(settings, student, processes) if settings.teacher else None
     recorded = {
         **asdict(settings),
@@ -97,6 +99,13 @@ def _method(settings: TrainSettings) -> Method:
     if not wants_teacher and settings.teacher is not None:
         raise UsageError(f"The method {method.name!r} learns from references and takes no --teacher.")
     return method
+
+
+def _check_room(student: LanguageModel, processes: Processes) -> None:
+    """Beside its weights, training keeps a gradient and two moments in float32 of each weight it moves."""
+    trained = sum(weight.numel() for weight in student.network.parameters() if weight.requires_grad)
+    remedy = "use a smaller student, --lora, or a device with more memory"
+    check_room(f"Training {student.name!r}", trained, 12, processes.device, remedy)
 
 
 def _teacher(settings: TrainSettings, student: LanguageModel, processes: Processes) -> LanguageModel:

@@ -263,3 +263,60 @@ def test_a_part_that_is_damaged_is_named(tmp_path, inputs):
     part = tmp_path / "runs/variance-gsm8k/rollouts/1-student/part-00000.parquet"
     part.write_bytes(part.read_bytes()[:-100])
     assert_one_sentence(invoke(tmp_path, inputs, "variance", limit=8), 1, part, "damaged")
+
+
+# Training
+
+
+def train(folder, inputs, method, *words):
+    given = ["train", method, "--task", "gsm8k", "--student", inputs / "student", "--data", inputs / "data"]
+    given += ["--runs-dir", folder / "runs", "--steps", 2, "--max-new-tokens", 6, "--threads", 1, *words]
+    return CliRunner().invoke(app, [str(word) for word in given])
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "named"),
+    [
+        ("kill", [], "no method 'kill'"),
+        ("kl", ["--k", 4], "--k is an option of ketchup, not of kl"),
+        ("tvd", ["--baseline", "mean"], "--baseline is an option of llmr, ketchup, not of tvd"),
+        ("ketchup", [], "needs --k"),
+        ("llmr", ["--lora", -1], "--lora must be a rank above 0"),
+        ("llmr", ["--temperature", -1], "--temperature must be 0 (greedy) or more"),
+        ("llmr", ["--track", "paper"], "--track knows tensorboard, wandb, trackio, not paper"),
+        ("llmr", ["--preset", "gsm8k"], "no preset 'gsm8k'"),
+        ("sft", [], "takes no --teacher"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path, inputs, method, words, named):
+    result = train(tmp_path, inputs, method, "--teacher", inputs / "teacher", *words)
+    assert_one_sentence(result, 2, named)
+
+
+def test_a_method_without_its_teacher(tmp_path, inputs):
+    assert_one_sentence(train(tmp_path, inputs, "js"), 2, "name one with --teacher")
+
+
+def test_a_training_student_of_another_vocabulary(tmp_path, inputs):
+    result = train(tmp_path, inputs, "llmr", "--teacher", inputs / "other-words")
+    assert_one_sentence(result, 1, "differ in 2 tokens", "same tokenizer")
+
+
+def test_a_model_larger_than_the_memory(tmp_path, inputs, monkeypatch):
+    from ketchup.models import memory
+
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10_000)
+    result = train(tmp_path, inputs, "llmr", "--teacher", inputs / "teacher")
+    assert_one_sentence(result, 1, "The model", "GB are free on cpu", "use a smaller model")
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 100_000)
+    result = train(tmp_path, inputs, "llmr", "--teacher", inputs / "teacher")
+    assert_one_sentence(result, 1, "Training", "of 12 bytes", "--lora")
+
+
+def test_rows_without_references_for_sft(tmp_path, inputs):
+    data = shutil.copytree(inputs / "data", tmp_path / "data")
+    row = json.dumps({"question": "abc"}) + "\n"
+    (data / "train.jsonl").write_text(row)
+    words = ["train", "sft", "--task", "gsm8k", "--student", inputs / "student", "--data", data]
+    result = CliRunner().invoke(app, [str(word) for word in [*words, "--runs-dir", tmp_path / "runs"]])
+    assert_one_sentence(result, 1, "train.jsonl", "answer")
