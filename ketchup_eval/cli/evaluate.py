@@ -1,0 +1,156 @@
+"""`ketchup evaluate RUN ...`: task metrics of a run, a model or a file of outputs."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from ketchup_eval.metrics.correlate import Correlation
+    from ketchup_eval.metrics.evaluate import Evaluation
+    from ketchup_eval.metrics.settings import EvaluationSettings, System
+
+WIDTH = 150
+"""Columns of a table that is not printed on a terminal."""
+
+
+def evaluate(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="training runs by name or folder, or models")
+    ] = None,
+    split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
+    task: Annotated[str | None, typer.Option(help="default: the run's own, else demo")] = None,
+    data: Annotated[Path | None, typer.Option(help="folder with SPLIT.jsonl; default: the run's own")] = None,
+    limit: Annotated[int | None, typer.Option(help="use the first N inputs")] = None,
+    checkpoint: Annotated[
+        Literal["best", "last"] | None, typer.Option(help="of a training run; default: best if there is one")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="whose return is measured; default: the run's own, `none` for none")
+    ] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC...", help="default: those the task is published with")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="score these outputs: JSON lines with id and prediction, or plain lines")
+    ] = None,
+    references: Annotated[Path | None, typer.Option(help="references of outputs in plain lines")] = None,
+    correlate: Annotated[
+        bool, typer.Option("--correlate", help="does more return buy more quality? Spearman and a scatter figure")
+    ] = False,
+    max_new_tokens: Annotated[int | None, typer.Option(help="longest output; default: the run's or task's")] = None,
+    prompt_style: Annotated[
+        Literal["source", "chat", "plain"] | None, typer.Option(help="default: what fits the model")
+    ] = None,
+    engine: Annotated[Literal["auto", "ctranslate2", "transformers"], typer.Option(help="what decodes")] = "auto",
+    resamples: Annotated[int, typer.Option(help="bootstrap resamples over items")] = 2000,
+    seed: Annotated[int, typer.Option(help="of the bootstrap; decoding is greedy")] = 0,
+    workers: Annotated[int, typer.Option(help="processes that score")] = 1,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all")] = None,
+    name: Annotated[str | None, typer.Option(help="folder of the results under --runs-dir; default: RUN's")] = None,
+    runs_dir: Annotated[Path, typer.Option(help="where runs live")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print scores as JSON instead of tables")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="print a LaTeX table instead")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and stop")] = False,
+) -> None:
+    """Score greedy outputs with error bars; run the same command again to continue after a stop."""
+    from ketchup.errors import UsageError
+    from ketchup_eval.metrics.settings import EvaluationSettings, system_named
+
+    if (predictions is None) == (not runs):
+        raise UsageError("Name one or more runs to evaluate, or a file with --predictions.")
+    if references and not predictions:
+        raise UsageError("--references goes with --predictions FILE.")
+    if name and len(runs or ()) > 1:
+        raise UsageError("--name goes with one run.")
+    settings = EvaluationSettings(
+        task=task,
+        data=data,
+        split=split,
+        limit=limit,
+        teacher=teacher,
+        max_new_tokens=max_new_tokens,
+        prompt_style=prompt_style,
+        engine=engine,
+        metrics=tuple(metrics or ()),
+        resamples=resamples,
+        seed=seed,
+        workers=workers,
+    )
+    if predictions:
+        from ketchup_eval.metrics.evaluate import evaluate_file
+
+        run = runs_dir / (name or predictions.stem)
+        _show([_written(evaluate_file(predictions, references, run, settings))], correlate, as_json, as_latex)
+        return
+    systems = [system_named(run, runs_dir, checkpoint, name) for run in runs or ()]
+    _evaluate_models(systems, settings, threads, dry_run, (correlate, as_json, as_latex))
+
+
+def _evaluate_models(
+    systems: "list[System]",
+    settings: "EvaluationSettings",
+    threads: int | None,
+    dry_run: bool,
+    show: tuple[bool, bool, bool],
+) -> None:
+    from ketchup_eval.metrics.evaluate import describe, evaluate_system
+
+    if dry_run:
+        for system in systems:
+            typer.echo(describe(system, settings))
+        return
+    from ketchup_eval.cli.threads import use_threads
+
+    use_threads(threads)
+    _show([_written(evaluate_system(system, settings)) for system in systems], *show)
+
+
+def _written(evaluation: "Evaluation") -> "Evaluation":
+    """Each system's scores are on disk before the next is evaluated."""
+    from ketchup_eval.metrics.evaluate import write_scores
+
+    write_scores(evaluation)
+    return evaluation
+
+
+def _show(evaluations: "list[Evaluation]", correlate: bool, as_json: bool, as_latex: bool) -> None:
+    from ketchup_eval.metrics.correlate import changes, correlations
+    from ketchup_eval.metrics.scores import as_json as json_content
+    from ketchup_eval.report.correlation_table import change_table, correlation_table
+    from ketchup_eval.report.scatter_figure import write_scatter_figure
+    from ketchup_eval.report.scores_table import latex, scores_notes, scores_table
+
+    found = {}
+    if correlate:  # the figures first, so that they are there whatever is printed
+        for one in evaluations:
+            found[one.run] = correlations(one)
+            write_scatter_figure(found[one.run], one.run / f"correlation-{one.about['split']}.png")
+    if as_json:
+        content = {
+            str(one.run): json_content(one.scores, one.about) | {"return_correlation": _rhos(found.get(one.run, []))}
+            for one in evaluations
+        }
+        typer.echo(json.dumps(content, indent=2))
+        return
+    if as_latex:
+        typer.echo(latex(evaluations))
+        return
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for evaluation in evaluations:
+        console.print(scores_table(evaluation))
+        typer.echo(scores_notes(evaluation))
+        typer.echo(f"Written: {evaluation.run}/scores.json and predictions/{evaluation.about['split']}.jsonl")
+    if correlate:
+        console.print(correlation_table([row for one in evaluations for row in found[one.run]]))
+        if len(evaluations) > 1:
+            console.print(change_table(changes(evaluations)))
+
+
+def _rhos(rows: "list[Correlation]") -> dict[str, object]:
+    return {row.metric: asdict(row.rho) for row in rows}

@@ -1,0 +1,47 @@
+"""What a metric is: statistics of each segment, and scores that follow from their sums."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ketchup_eval.stats.bootstrap import Array
+
+Kind = Literal["reasoning", "summarization", "translation"]
+Nature = Literal["corpus", "mean", "share"]
+"""What decides test and interval: `corpus` a function of sums, `mean` that of the items, `share` of items (0 or 1)."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One score of a metric: `rule(sums[..., m], n)` takes the summed statistics of n segments to scores [...]."""
+
+    name: str
+    nature: Nature
+    rule: Callable[[Array, int], Array]
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: `statistics(texts, references)` is an array [n, m], each row from its own segment alone.
+
+    `signature()` names library, version and settings, so that two numbers with one signature mean the same. `kinds` are
+    the kinds of task that it fits, `default_for` those whose published numbers it is.
+    """
+
+    name: str
+    kinds: frozenset[Kind]
+    statistics: Callable[[Sequence[str], Sequence[str]], Array]
+    scales: tuple[Scale, ...]
+    signature: Callable[[], str]
+    default_for: frozenset[Kind] = frozenset()
+
+
+def mean_of(column: int, factor: float = 1.0) -> Callable[[Array, int], Array]:
+    """The rule "mean over segments of one column", times a factor."""
+
+    def rule(sums: Array, n: int) -> Array:
+        mean: Array = factor * sums[..., column] / n
+        return mean
+
+    return rule

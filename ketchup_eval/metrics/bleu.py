@@ -1,0 +1,50 @@
+"""BLEU (Papineni et al., 2002) of a corpus by sacrebleu, in its default settings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sacrebleu.metrics import BLEU
+
+from ketchup_eval.metrics.base import Metric, Scale
+from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
+from ketchup_eval.stats.bootstrap import Array
+
+ORDER = 4
+
+
+def metric() -> BLEU:
+    """sacrebleu's own; `force` only silences its advice about tokenised text."""
+    return BLEU(force=True)
+
+
+def statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
+    """Length of text and reference, then matched and all n-grams of orders 1 to 4, [n, 10]."""
+    return segment_statistics(metric(), texts, references)
+
+
+def bleu(sums: Array, n: int) -> Array:  # noqa: ARG001
+    """sacrebleu's score of each row of sums [..., 10]: brevity penalty x geometric mean, smoothing `exp`.
+
+    An order without a match gets 1/2^j of one match, j counting such orders; 0 where no word matches. An order without
+    n-grams makes the score 0: its precision is 0, and sacrebleu takes log 0 for -9999999999.
+    """
+    length, reference = sums[..., 0], sums[..., 1]
+    matched, total = sums[..., 2 : 2 + ORDER], sums[..., 2 + ORDER :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        penalty = np.where(length < reference, np.exp(1 - reference / length), 1.0)
+        missing = np.cumsum(matched == 0, axis=-1)
+        precision = np.where(matched == 0, 0.5**missing, matched) / total
+        score = 100 * penalty * np.exp(np.log(precision).mean(axis=-1))
+    defined = (total > 0).all(axis=-1) & (matched > 0).any(axis=-1)
+    result: Array = np.where(defined, score, 0.0)
+    return result
+
+
+METRIC = Metric(
+    name="bleu",
+    kinds=frozenset({"summarization", "translation"}),
+    statistics=statistics,
+    scales=(Scale("bleu", "corpus", bleu),),
+    signature=lambda: signature(metric()),
+    default_for=frozenset({"translation"}),
+)

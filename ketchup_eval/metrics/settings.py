@@ -1,0 +1,80 @@
+"""What an evaluation is asked to do: which system, on which rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ketchup.errors import RunError, UsageError
+from ketchup.runs import MANIFEST, read_manifest
+from ketchup.tasks.base import Split
+
+NO_TEACHER = "none"
+Checkpoint = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class System:
+    """A model to evaluate, and the folder of its results. `settings` are those of the training run that made it."""
+
+    model: str
+    run: Path
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Rows, metrics and numbers of resamples; `None` is what the training run says, else the task's own."""
+
+    task: str | None = None
+    data: Path | None = None
+    split: Split = "test"
+    limit: int | None = None
+    teacher: str | None = None
+    max_new_tokens: int | None = None
+    prompt_style: str | None = None
+    engine: str = "auto"
+    metrics: tuple[str, ...] = ()
+    resamples: int = 2000
+    seed: int = 0
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("resamples", "workers", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name} must be at least 1, not {value}.")
+
+    def completed(self, trained: Mapping[str, Any]) -> "EvaluationSettings":
+        """The same with what was left open taken from the settings of a training run."""
+        names = ("task", "teacher", "max_new_tokens", "prompt_style")
+        found: dict[str, Any] = {name: trained.get(name) for name in names if getattr(self, name) is None}
+        if self.data is None and found.get("task", self.task) == trained.get("task") and trained.get("data"):
+            found["data"] = Path(trained["data"])
+        if self.teacher == NO_TEACHER:
+            found["teacher"] = None
+        return replace(self, **found)
+
+
+def system_named(name: str, runs_dir: Path, checkpoint: Checkpoint | None, run_name: str | None) -> System:
+    """A training run by name or folder, whose `best` checkpoint is taken, else its `last`; or any model."""
+    for folder in (runs_dir / name, Path(name)):
+        if (folder / MANIFEST).is_file() and ((folder / "last").exists() or not (folder / "config.json").exists()):
+            # A run is filed under its own name, also where it lies outside of `runs_dir`.
+            run = runs_dir / (run_name or folder.name)
+            return System(str(_checkpoint(folder, checkpoint)), run, read_manifest(folder)["settings"])
+    if checkpoint is not None:
+        raise UsageError(f'--checkpoint goes with a training run; "{name}" is none.')
+    return System(name, runs_dir / (run_name or _file_name(name)), {})
+
+
+def _checkpoint(run: Path, wanted: Checkpoint | None) -> Path:
+    for name in (wanted,) if wanted else ("best", "last"):
+        if (run / str(name)).exists():
+            return run / str(name)
+    raise RunError(f"{run} has no {wanted or 'last'} checkpoint; train further, or name a model folder instead.")
+
+
+def _file_name(model: str) -> str:
+    """The last two parts of a path or hub id: enough to tell checkpoints of runs apart."""
+    return "-".join(part for part in Path(model).parts[-2:] if part != "/")

@@ -1,0 +1,34 @@
+"""TER (Snover et al., 2006) of a corpus by sacrebleu, in its default settings; lower is better."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sacrebleu.metrics import TER
+
+from ketchup_eval.metrics.base import Metric, Scale
+from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
+from ketchup_eval.stats.bootstrap import Array
+
+
+def statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
+    """Edits and words of the reference, [n, 2]."""
+    return segment_statistics(TER(), texts, references)
+
+
+def ter(sums: Array, n: int) -> Array:  # noqa: ARG001
+    """sacrebleu's score of each row of sums [..., 2]: edits per reference word x 100; 100 for text against no words."""
+    edits, words = sums[..., 0], sums[..., 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = np.where(words > 0, edits / words, np.where(edits > 0, 1.0, 0.0))
+    result: Array = 100 * rate
+    return result
+
+
+METRIC = Metric(
+    name="ter",
+    kinds=frozenset({"summarization", "translation"}),
+    statistics=statistics,
+    scales=(Scale("ter", "corpus", ter, higher_is_better=False),),
+    signature=lambda: signature(TER()),
+    default_for=frozenset({"translation"}),
+)

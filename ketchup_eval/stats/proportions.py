@@ -1,0 +1,42 @@
+"""Shares of items: an interval for one, an exact test for two on the same items."""
+
+from statistics import NormalDist
+
+from scipy.special import bdtr
+
+from ketchup_eval.stats.bootstrap import Estimate
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
+    """The share `successes / n` with Wilson's (1927) score interval; without bounds below two items.
+
+    It keeps near its level for small n and for shares near 0 and 1, where a bootstrap of equal items has no width.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n} is no share")
+    if n == 0:
+        return Estimate(None, None, None, 0)
+    share = successes / n
+    if n < 2:
+        return Estimate(share, None, None, n)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return Estimate(share, low, high, n)
+
+
+def mcnemar_mid_p(only_a: int, only_b: int) -> float:
+    """Two-sided mid-p of McNemar's test: `only_a` items are right in a alone, `only_b` in b alone.
+
+    Under the null each such item is a fair coin: p = 2 P(X ≤ k) - P(X = k), X ~ Binomial(only_a + only_b, ½) and k the
+    smaller count. The exact test is far too cautious, the asymptotic one not cautious enough for few items; the mid-p
+    keeps near its level (Fagerland, Lydersen and Laake, 2013).
+    """
+    if min(only_a, only_b) < 0:
+        raise ValueError(f"{only_a} and {only_b} are no counts")
+    n, k = only_a + only_b, min(only_a, only_b)
+    at_most = float(bdtr(k, n, 0.5))
+    below = float(bdtr(k - 1, n, 0.5)) if k else 0.0
+    return min(1.0, at_most + below)

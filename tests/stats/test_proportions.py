@@ -1,0 +1,52 @@
+"""Wilson's interval against scipy's, McNemar's mid-p against enumeration, both against their levels."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from ketchup_eval.stats.proportions import mcnemar_mid_p, wilson
+
+
+@given(n=st.integers(2, 3000), share=st.floats(0, 1))
+def test_wilson_is_scipys(n, share):
+    successes = round(share * n)
+    ours = wilson(successes, n)
+    theirs = binomtest(successes, n).proportion_ci(method="wilson")
+    assert (ours.value, ours.n) == (successes / n, n)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_too_few_items_have_no_interval():
+    assert wilson(0, 0).value is None
+    one = wilson(1, 1)
+    assert (one.value, one.low, one.high, one.n) == (1.0, None, None, 1)
+
+
+@pytest.mark.parametrize(("a", "b"), list(itertools.product(range(7), repeat=2)))
+def test_mid_p_by_enumeration(a, b):
+    """Every pattern of the coins; those exactly as extreme as the observed one count half."""
+    n = a + b
+    sizes = [abs(2 * sum(coins) - n) for coins in itertools.product((0, 1), repeat=n)]
+    more, equal = sum(size > abs(a - b) for size in sizes), sum(size == abs(a - b) for size in sizes)
+    expected = (more + equal / 2) / 2**n if a != b else 1.0  # both tails at once: the whole distribution
+    assert mcnemar_mid_p(a, b) == pytest.approx(expected)
+
+
+def test_type_one_error_is_near_five_percent():
+    rng = np.random.default_rng(5)
+    rejected = 0
+    for _ in range(4000):
+        only_a, only_b, _ = rng.multinomial(200, [0.1, 0.1, 0.8])
+        rejected += mcnemar_mid_p(int(only_a), int(only_b)) <= 0.05
+    assert 0.04 <= rejected / 4000 <= 0.06
+
+
+def test_wilson_covers_near_its_level():
+    rng = np.random.default_rng(6)
+    for share in (0.05, 0.3, 0.9):
+        intervals = [wilson(int(k), 100) for k in rng.binomial(100, share, size=3000)]
+        assert 0.93 <= np.mean([i.low <= share <= i.high for i in intervals]) <= 0.98
