@@ -7,7 +7,7 @@ one number, and may cancel. The four variants are a 2 x 2 design in which either
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 from ketchup.errors import DataError
 from ketchup.hashes import content_hash
@@ -46,7 +46,7 @@ class Query:
     second: str
     first_id: Id
 
-    @cached_property
+    @property
     def prompt(self) -> str:
         """What the judge reads."""
         return self.template.format(
@@ -63,8 +63,15 @@ class Query:
         Neither ids nor names of systems are in it: the same question has one answer, whoever asks. `repeat` counts the
         times it is asked again on purpose.
         """
-        texts = [self.criterion, self.template, self.source, self.first, self.second, self.first_id]
-        return content_hash([sampling.as_key(), texts, repeat])
+        texts = [self.criterion, self.template, self.source, self.first, self.second]
+        parts = [_hash(sampling), *map(_hash, texts), self.first_id, str(repeat)]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:24]
+
+
+@lru_cache(maxsize=4096)
+def _hash(part: Sampling | str) -> str:
+    """The hash of settings or of a text, which dozens of keys have in common."""
+    return content_hash(part if isinstance(part, str) else part.as_key())
 
 
 @dataclass(frozen=True)
@@ -96,16 +103,18 @@ def questions(pairs: Sequence[Pair], templates: Mapping[str, str]) -> list[Quest
     By criterion, then by item, and within an item by prompt, as sorted text has the longest shared beginnings side by
     side: a server that caches prefixes reads each source once, and each first candidate once.
     """
-    places = {item: place for place, item in enumerate(dict.fromkeys(pair.item for pair in pairs))}
+    by_item: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_item.setdefault(pair.item, []).extend([] if pair.identical else [pair])
     asked = []
     for criterion, template in templates.items():
-        of_criterion = [
-            Question(pair, criterion, variant, query_of(pair, criterion, template, variant))
-            for pair in pairs
-            if not pair.identical
-            for variant in range(len(VARIANTS))
-        ]
-        asked += sorted(of_criterion, key=lambda question: (places[question.pair.item], question.query.prompt))
+        for group in by_item.values():
+            about_item = [
+                Question(pair, criterion, variant, query_of(pair, criterion, template, variant))
+                for pair in group
+                for variant in range(len(VARIANTS))
+            ]
+            asked += sorted(about_item, key=lambda question: question.query.prompt)
     return asked
 
 
