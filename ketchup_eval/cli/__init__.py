@@ -6,7 +6,9 @@ import typer
 
 import ketchup
 from ketchup_eval.cli.command import Command
+from ketchup_eval.cli.doctor import doctor
 from ketchup_eval.cli.init_student import init_student
+from ketchup_eval.cli.judge import judge
 from ketchup_eval.cli.train import train
 from ketchup_eval.cli.variance import variance
 
@@ -17,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # errors are one sentence, see `command`
 )
 
-COMMANDS = (train, init_student, variance)
+COMMANDS = (train, init_student, variance, judge, doctor)
 """In the order of the help; a command's name is its function's, with hyphens."""
 
 for function in COMMANDS:

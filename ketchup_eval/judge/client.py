@@ -48,7 +48,7 @@ class Patience:
         return min(self.longest_wait, self.first_wait * 2 ** (attempt - 1)) * random.uniform(0.5, 1)
 
 
-class CallFailed(Exception):
+class CallError(Exception):
     """A call failed at every attempt, or in a way that another attempt cannot mend."""
 
     def __init__(self, reason: str, *, unreachable: bool = False) -> None:
@@ -72,7 +72,7 @@ class Judge:
         self.client = openai.AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=0, timeout=timeout)
 
     async def ask(self, prompt: str, key: str, seed: int, stop: asyncio.Event | None = None) -> Verdict:
-        """The verdict on a prompt. Raises `CallFailed`, or a `ServerError` that no call could escape.
+        """The verdict on a prompt. Raises `CallError`, or a `ServerError` that no call could escape.
 
         Once `stop` is set, a call that would have to wait for another attempt fails.
         """
@@ -88,8 +88,10 @@ class Judge:
             except Exception as error:
                 wait = self._wait(error, attempt)
                 if attempt == self.patience.attempts:
-                    lost = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
-                    raise CallFailed(_reason(error), unreachable=lost) from error
+                    lost = isinstance(error, openai.APIConnectionError) and not isinstance(
+                        error, openai.APITimeoutError
+                    )
+                    raise CallError(_reason(error), unreachable=lost) from error
                 await _pause(wait, stop)
         raise AssertionError("the last attempt returns or raises")
 
@@ -210,7 +212,7 @@ async def _pause(seconds: float, stop: asyncio.Event | None) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
-    raise CallFailed("stopped before another attempt")
+    raise CallError("stopped before another attempt")
 
 
 def _probability_of_a(choice: Any, reply: str) -> float | None:

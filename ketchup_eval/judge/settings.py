@@ -36,8 +36,8 @@ class Sampling:
 class JudgeSettings:
     """One call of `ketchup judge`: the systems `a`, each against `b`, by which criteria and on how many items.
 
-    `a`, `b` are names of runs or files of predictions. `limit` items are drawn by a hash of `sample_seed` and id, so
-    a smaller limit takes a subset of a larger one's.
+    `a`, `b` are names of runs or files of predictions. `limit` items are drawn by a hash of seed and id, so a smaller
+    limit takes a subset of a larger one's. `repeat_check` questions are asked twice.
     """
 
     a: tuple[str, ...]
@@ -49,7 +49,6 @@ class JudgeSettings:
     data: Path | None = None
     prompts: Path | None = None
     limit: int | None = 500
-    sample_seed: int = 0
     repeat_check: int = 0
     human: Path | None = None
     resamples: int = 2000
