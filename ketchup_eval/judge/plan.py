@@ -88,6 +88,7 @@ def task_and_data(b: str, runs_dir: Path, task: str | None, data: Path | None) -
 def describe(plan: Plan, store: VerdictStore) -> str:
     """What would be asked and how much of it, and one full prompt of each variant."""
     waiting = plan.to_ask(store)
+    everything = len(plan.calls) + len(plan.repeats)
     characters = sum(len(call.question.query.prompt) for call in waiting)
     settings = plan.settings
     items = len({pair.item for pair in plan.pairs})
@@ -96,7 +97,7 @@ def describe(plan: Plan, store: VerdictStore) -> str:
         f"{settings.task} ({settings.split}): {items:,} items, {len(settings.a)} x {settings.b}, "
         f"{len(settings.criteria)} criteria, 4 variants, {identical:,} identical pairs skipped, "
         f"{len(plan.repeats):,} calls repeated",
-        f"{len(waiting):,} of {len(plan.calls) + len(plan.repeats):,} calls are not stored; to {settings.sampling.model}, "
+        f"{len(waiting):,} of {everything:,} calls to {settings.sampling.model} are not stored yet: "
         f"about {characters // 4:,} tokens to read (a token for 4 characters) and at most "
         f"{len(waiting) * settings.sampling.max_tokens:,} to write",
     ]
