@@ -23,8 +23,8 @@ RETRIED = frozenset({408, 409, 429})
 LONGEST_RETRY_AFTER = 120.0
 GRACE = 5.0
 """Seconds that calls in flight have to finish when the work stops."""
-CHOICE = r"[^\n]{1,600}\nPreferred: (A|B)"
-"""What a reply may be under `constrained`: one line of explanation, then the choice."""
+TOKENS_OF_CHOICE = 20
+"""More than any tokenizer needs for the last line."""
 TOO_LONG = ("maximum context length", "context_length_exceeded", "input_tokens", "max_model_len", "prompt is too long")
 
 _Item = TypeVar("_Item")
@@ -99,7 +99,7 @@ class Judge:
         sampling = self.sampling
         options: dict[str, Any] = {"logprobs": True, "top_logprobs": 20} if sampling.logprobs else {}
         if sampling.constrained:
-            options["extra_body"] = {"structured_outputs": {"regex": CHOICE}}
+            options["extra_body"] = {"structured_outputs": {"regex": reply_form(sampling.max_tokens)}}
         completion = await self.client.chat.completions.create(
             model=sampling.model,
             messages=[{"role": "user", "content": prompt}],
@@ -152,6 +152,14 @@ class Judge:
         elif not isinstance(error, (openai.APIError, ValueError)):  # ValueError: JSON that is cut off
             raise error
         return self.patience.wait(attempt)
+
+
+def reply_form(max_tokens: int) -> str:
+    """A regular expression of replies under `constrained`: one line of explanation, then the choice.
+
+    A token has at least one character, so a line of that many leaves room for the choice.
+    """
+    return rf"[^\n]{{1,{max(1, max_tokens - TOKENS_OF_CHOICE)}}}\nPreferred: (A|B)"
 
 
 async def work_through(

@@ -26,8 +26,9 @@ SECONDS_TO_END = 10
 SUPERVISOR = f"""
 exec 3<&0
 ( trap : TERM; cat <&3 >/dev/null; kill -TERM 0; sleep {SECONDS_TO_END}; kill -KILL 0 ) &
+trap : TERM
 "$@" </dev/null 3<&- &
-wait $!
+while wait $!; kill -0 $! 2>/dev/null; do :; done
 """
 
 
