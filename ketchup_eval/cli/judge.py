@@ -41,7 +41,11 @@ def judge(
         str, typer.Option(help="OpenAI-compatible; the key is read from OPENAI_API_KEY", rich_help_panel=OF_JUDGE)
     ] = "http://127.0.0.1:8000/v1",
     serve: Annotated[
-        str | None, typer.Option(help="start vLLM with this model, and stop it at the end", rich_help_panel=OF_JUDGE)
+        str | None,
+        typer.Option(
+            help="start vLLM with this model (built-in name, folder or hub id), and stop it at the end",
+            rich_help_panel=OF_JUDGE,
+        ),
     ] = None,
     serve_python: Annotated[
         str | None, typer.Option(help="Python of an environment with vLLM; default: this one", rich_help_panel=OF_JUDGE)
@@ -150,9 +154,10 @@ def _ask(
 
 
 def _server(run: Path, model: str, python: str | None, options: str) -> AbstractContextManager[str]:
+    from ketchup.models.builtin import resolve
     from ketchup_eval.judge.server import serving
 
-    return serving(model, model, run / "server.log", python, shlex.split(options))
+    return serving(str(resolve(model)), model, run / "server.log", python, shlex.split(options))
 
 
 def _show(result: "JudgeResult", run: Path, *, as_json: bool, latex: bool) -> None:
