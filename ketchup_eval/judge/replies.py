@@ -53,7 +53,7 @@ def preference_for_a(reply: str, tokens: Sequence[str], likely: Sequence[dict[st
     choice that is not among them has the probability 0; of spellings such as "A" and " A" the sum counts.
     """
     choice = _choice(reply, cut=False)
-    if choice is None or "".join(tokens) != reply:
+    if choice is None or not "".join(tokens).startswith(reply):  # servers may append the token that ends the reply
         return None
     end = 0
     for token, alternatives in zip(tokens, likely, strict=False):

@@ -134,6 +134,11 @@ def test_soft_preference_is_the_probability_of_a_against_b_alone():
     assert soft(" B", alternatives) == pytest.approx(0.75)
 
 
+def test_the_token_that_ends_a_reply_is_no_part_of_it():
+    tokens = ["Preferred:", " A", "<|im_end|>"]
+    assert preference_for_a("Preferred: A", tokens, [{}, {" A": -1.0, " B": -1.0}, {}]) == 0.5
+
+
 def test_soft_preference_is_unknown_without_the_token():
     assert soft(" A", {" both": -0.1}) is None
     assert soft(" both", {" A": -0.1}) is None
