@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ketchup_eval.judge.verdicts import VerdictStore
 
 EXIT_INCOMPLETE = 3
-WIDTH = 150
+WIDTH = 180
 """Columns of a table that is not printed on a terminal."""
 OF_JUDGE, OF_RUN = "Judge", "Run"
 
@@ -80,6 +80,9 @@ def judge(
     runs_dir: Annotated[Path, typer.Option(help="where runs live", rich_help_panel=OF_RUN)] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="print judge.json", rich_help_panel=OF_RUN)] = False,
     latex: Annotated[bool, typer.Option("--latex", help="print the table in LaTeX", rich_help_panel=OF_RUN)] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="write judge.html, with every verdict", rich_help_panel=OF_RUN)
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what would be asked, and stop", rich_help_panel=OF_RUN)
     ] = False,
@@ -128,7 +131,8 @@ def judge(
                 typer.echo(f"{len(store.verdicts):,} verdicts are stored; continue with: {_command()}", err=True)
                 raise
         result = judge_result(plan, store)
-        _show(result, run, as_json=as_json, latex=latex)
+        _write(result, store, run, html=html)
+    _show(result, run, as_json=as_json, latex=latex)
     if not result.complete:
         typer.echo(
             f"{100 * result.missing_share:.1f}% of the votes are missing, more than 1%; run the same command again for "
@@ -160,16 +164,22 @@ def _server(run: Path, model: str, python: str | None, options: str) -> Abstract
     return serving(str(resolve(model)), model, run / "server.log", python, shlex.split(options))
 
 
+def _write(result: "JudgeResult", store: "VerdictStore", run: Path, *, html: bool) -> None:
+    from ketchup_eval.judge.files import write_result
+    from ketchup_eval.report.judge_page import write_judge_page
+
+    write_result(result, run)
+    if html:
+        typer.echo(f"Written: {write_judge_page(result, store, run)}", err=True)
+
+
 def _show(result: "JudgeResult", run: Path, *, as_json: bool, latex: bool) -> None:
-    """The file first, so that nothing is lost should the terminal fail."""
     from rich.console import Console
 
     from ketchup_eval.judge.files import as_json as json_content
-    from ketchup_eval.judge.files import write_result
     from ketchup_eval.report.judge_latex import judge_latex
     from ketchup_eval.report.judge_table import judge_notes, judge_tables
 
-    write_result(result, run)
     if as_json:
         typer.echo(json.dumps(json_content(result), indent=2))
         return

@@ -1,7 +1,7 @@
 """A judge's win rates in LaTeX, in the shape of the paper's Table 2: a row a system, a column a criterion."""
 
 from ketchup_eval.judge.results import JudgeResult
-from ketchup_eval.report.variance_table import short_name
+from ketchup_eval.report.judge_table import system_name
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -22,11 +22,11 @@ def judge_latex(result: JudgeResult) -> str:
     settings = result.plan.settings
     cells = {(row.a, row.criterion): row.effects.vote_share for row in result.comparisons}
     names = [_escaped(criterion.capitalize()) for criterion in settings.criteria]
-    lines = [f"% {_one_line(short_name(row.a))}: {_one_line(row.signature)}" for row in result.comparisons]
+    lines = [f"% {_one_line(system_name(row.a))}: {_one_line(row.signature)}" for row in result.comparisons]
     lines += [
         r"\begin{tabular}{l" + "c" * len(names) + "}",
         r"\toprule",
-        rf"Win rate over {_escaped(short_name(settings.b))} (\%) & {' & '.join(names)} \\",
+        rf"Win rate over {_escaped(system_name(settings.b))} (\%) & {' & '.join(names)} \\",
         r"\midrule",
     ]
     for system in settings.a:
@@ -36,7 +36,7 @@ def judge_latex(result: JudgeResult) -> str:
             known = share.low is not None and share.high is not None
             half = rf" {{\scriptsize $\pm$ {50 * (share.high - share.low):.2f}}}" if known else ""  # type: ignore[operator]
             row.append("--" if share.value is None else f"{100 * share.value:.2f}{half}")
-        lines.append(rf"{_escaped(short_name(system))} & {' & '.join(row)} \\")
+        lines.append(rf"{_escaped(system_name(system))} & {' & '.join(row)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 

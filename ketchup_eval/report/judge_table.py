@@ -1,9 +1,10 @@
 """A judge's results in the terminal."""
 
+from pathlib import Path
+
 from rich.table import Table
 
 from ketchup_eval.judge.results import Comparison, JudgeResult
-from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.stats.bootstrap import Estimate
 
 
@@ -40,12 +41,20 @@ def judge_notes(result: JudgeResult) -> str:
         lines.append("* one system is longer on every item: equal length lies outside the data.")
     if result.plan.unshared:
         lines.append(f"{result.plan.unshared:,} ids that some system lacks are left out.")
-    return "\n".join([*lines, *(f"{short_name(row.a)}: {row.signature}" for row in rows)])
+    return "\n".join([*lines, *(f"{system_name(row.a)}: {row.signature}" for row in rows)])
+
+
+def system_name(system: str) -> str:
+    """The name of a run, also where a file of its predictions is given; else that of the file."""
+    path = Path(system)
+    if path.suffix != ".jsonl":
+        return path.name
+    return path.parents[1].name if path.parent.name == "predictions" and len(path.parents) > 2 else path.stem
 
 
 def _preferences(result: JudgeResult) -> Table:
     table = _table(
-        f"Preferred over {short_name(result.plan.settings.b)}, %",
+        f"Preferred over {system_name(result.plan.settings.b)}, %",
         ("criterion", "system", "win rate", "p", "bounds", "majority: a / tie / b", "items", "identical"),
     )
     for row in result.comparisons:
@@ -73,7 +82,7 @@ def _reliability(result: JudgeResult) -> Table:
 def _differences(result: JudgeResult) -> Table:
     table = _table("Between systems, paired over items, points", ("criterion", "systems", "difference", "p", "items"))
     for row in result.differences:
-        systems = f"{short_name(row.a)} - {short_name(row.other)}"
+        systems = f"{system_name(row.a)} - {system_name(row.other)}"
         table.add_row(row.criterion, systems, _percent(row.difference), _p(row.p_holm), str(row.difference.n))
     return table
 
@@ -90,12 +99,14 @@ def _human(result: JudgeResult) -> Table:
 def _table(title: str, columns: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="left" if column in ("criterion", "system", "systems") else "right")
+        table.add_column(
+            column, justify="left" if column in ("criterion", "system", "systems") else "right", no_wrap=True
+        )
     return table
 
 
 def _names(row: Comparison) -> tuple[str, str]:
-    return row.criterion, short_name(row.a)
+    return row.criterion, system_name(row.a)
 
 
 def _percent(estimate: Estimate) -> str:

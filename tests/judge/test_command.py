@@ -364,7 +364,7 @@ def test_latex(tmp_path):
     with MockServer().running() as server:
         done = invoke(*words(tmp_path, server.base_url, a=("a_1",), criteria=("overall", "coherence"), latex=True))
     assert r"(\%) & Overall & Coherence \\" in done.stdout
-    assert r"a\_1.jsonl & 50.00 {\scriptsize $\pm$ 0.00} & 50.00 {\scriptsize $\pm$ 0.00} \\" in done.stdout
+    assert r"a\_1 & 50.00 {\scriptsize $\pm$ 0.00} & 50.00 {\scriptsize $\pm$ 0.00} \\" in done.stdout
 
 
 @pytest.mark.parametrize(
