@@ -34,8 +34,8 @@ class Effects:
     * `alpha`: Krippendorff's, nominal, with the four variants as raters, over items with two or more votes.
     * `longer`: share of the votes for the longer output, where lengths in characters differ. `equal_length`: vote share
       at equal length, the intercept of a straight line of the items' shares through the relative difference of
-      lengths, (len a - len b) / (len a + len b), and `length_slope` its slope. `extrapolated`: no item, or none on
-      one side, is near equal length, so that the intercept lies outside the data.
+      lengths, (len a - len b) / (len a + len b), and `length_slope` its slope. `extrapolated`: one system
+      is longer on every item, so that the intercept lies outside the data.
     * `soft_share`: mean probability of a's ID instead of votes, if log-probabilities were asked for.
     """
 

@@ -65,7 +65,7 @@ def _content(result: JudgeResult, store: VerdictStore) -> dict[str, Any]:
             key,
             {
                 "criterion": question.criterion,
-                "system": pair.system,
+                "system": system_name(pair.system),
                 "item": pair.item,
                 "a": pair.a,
                 "b": pair.b,
@@ -82,7 +82,7 @@ def _content(result: JudgeResult, store: VerdictStore) -> dict[str, Any]:
     for row in rows.values():
         row["marks"] = _marks(row)
     return {
-        "baseline": plan.settings.b,
+        "baseline": system_name(plan.settings.b),
         "variants": [
             {"shown": "a, b" if a_first else "b, a", "called": "A, B" if a_first == a_is_a else "B, A"}
             for a_first, a_is_a in VARIANTS

@@ -37,7 +37,7 @@ def judge_notes(result: JudgeResult) -> str:
     ]
     if flips.value is not None:
         lines.append(f"Asked twice, {flips.n} items: {_percent(flips)} of the choices differ.")
-    if any(row.effects.extrapolated for row in rows):
+    if any(_extrapolated(row) for row in rows):
         lines.append("* one system is longer on every item: equal length lies outside the data.")
     if result.plan.unshared:
         lines.append(f"{result.plan.unshared:,} ids that some system lacks are left out.")
@@ -72,7 +72,7 @@ def _reliability(result: JudgeResult) -> Table:
     table = _table("The judge itself, %", (*columns, *(["soft win rate"] if soft else [])))
     for row in result.comparisons:
         found = row.effects
-        mark = "*" if found.extrapolated and found.equal_length.value is not None else ""
+        mark = "*" if _extrapolated(row) else ""
         cells = [_percent(found.position), _percent(found.id), _percent(found.consistent), _number(found.alpha)]
         cells += [_percent(found.longer), _percent(found.equal_length) + mark]
         table.add_row(*_names(row), *cells, *([_percent(found.soft_share)] if soft else []))
@@ -103,6 +103,10 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
             column, justify="left" if column in ("criterion", "system", "systems") else "right", no_wrap=True
         )
     return table
+
+
+def _extrapolated(row: Comparison) -> bool:
+    return row.effects.extrapolated and row.effects.equal_length.value is not None
 
 
 def _names(row: Comparison) -> tuple[str, str]:
