@@ -11,10 +11,13 @@ def write_jsonl(path, rows):
     return path
 
 
-def write_inputs(folder, items=5, systems=("a", "b")):
+def write_inputs(folder, items=5, systems=("a", "b"), sentences=0):
     """`data/test.jsonl` in XSum's form, and `SYSTEM.jsonl` for each system."""
     ids = [f"id-{n}" for n in range(items)]
-    rows = [{"id": id, "document": f"Article {id}: the bridge is closed.", "summary": "Closed."} for id in ids]
+    rows = [
+        {"id": id, "document": f"Article {id}: the bridge is closed." + " It is old." * sentences, "summary": "Closed."}
+        for id in ids
+    ]
     write_jsonl(folder / "data/test.jsonl", rows)
     for system in systems:
         rows = [

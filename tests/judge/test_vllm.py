@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 from typer.testing import CliRunner
@@ -31,6 +31,15 @@ pytestmark = [
     pytest.mark.skipif(not python_with_vllm(), reason="KETCHUP_TEST_VLLM names no Python with vLLM"),
 ]
 NAME = "tiny"
+
+
+class Served(str):
+    """The base URL of a server, with its process."""
+
+    def __new__(cls, url, process):
+        made = super().__new__(cls, url)
+        made.process = process
+        return made
 
 
 def invoke(*arguments):
@@ -62,8 +71,8 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(tiny, tmp_path_factory):
-    with served(tiny, tmp_path_factory.mktemp("server")) as (url, _):
-        yield url
+    with served(tiny, tmp_path_factory.mktemp("server")) as (url, process):
+        yield Served(url, process)
 
 
 def options(**more):
@@ -77,7 +86,7 @@ def metric(url, name):
 
 
 def test_64_calls_in_flight_are_all_answered_once_and_prefixes_are_cached(tmp_path, server):
-    write_inputs(tmp_path, items=32)
+    write_inputs(tmp_path, items=32, sentences=80)  # more than the 128 tokens that are cached together on a CPU
     before = metric(server, "prefix_cache_hits_total")
     done = invoke(*words(tmp_path, server, **options(concurrency=64, logprobs=True)))
     assert done.exit_code == 0, done.output
@@ -125,25 +134,21 @@ def test_doctor(server):
     assert "ok   constrained" in done.stdout
 
 
-def test_a_server_killed_in_the_middle_and_started_again(tmp_path, tiny):
+def test_a_server_killed_in_the_middle_and_started_again(tmp_path, server, tiny):
+    """The last test of the server that the others share."""
     write_inputs(tmp_path, items=40)
-    (tmp_path / "server").mkdir()
-    with ExitStack() as stack:
-        url, process = stack.enter_context(served(tiny, tmp_path / "server"))
-        command = [*words(tmp_path, url, **options(attempts=3, concurrency=16))]
-        run = subprocess.Popen(
-            [sys.executable, "-m", "ketchup_eval.cli", *map(str, command)], stderr=subprocess.PIPE, text=True
-        )
-        store = tmp_path / "runs/judge/verdicts.jsonl"
-        while not (store.exists() and len(store.read_bytes().splitlines()) >= 30):
-            assert run.poll() is None
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        errors = run.communicate(timeout=120)[1]
+    command = [str(word) for word in words(tmp_path, server, **options(attempts=3, concurrency=16))]
+    run = subprocess.Popen([sys.executable, "-m", "ketchup_eval.cli", *command], stderr=subprocess.PIPE, text=True)
+    store = tmp_path / "runs/judge/verdicts.jsonl"
+    while not (store.exists() and len(store.read_bytes().splitlines()) >= 30):
+        assert run.poll() is None
+        time.sleep(0.02)
+    os.killpg(server.process.pid, signal.SIGKILL)
+    errors = run.communicate(timeout=120)[1]
     assert run.returncode == 1, errors
     assert "cannot be reached" in errors
     assert 30 <= len(verdict_rows(tmp_path)) < 160
-    with served(tiny, tmp_path / "server") as (url, _):
+    with served(tiny, tmp_path / "again") as (url, _):
         done = invoke(*words(tmp_path, url, **options()))
     assert done.exit_code == 0, done.output
     counts = Counter(row["key"] for row in verdict_rows(tmp_path))
