@@ -27,3 +27,7 @@ class ModelError(KetchupError):
 
 class RunError(KetchupError):
     """A run directory that is in use, damaged, or belongs to other settings."""
+
+
+class ServerError(KetchupError):
+    """A server that cannot be reached or does not do what is asked of it."""

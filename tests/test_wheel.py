@@ -12,6 +12,7 @@ import pytest
 
 import ketchup
 from ketchup.models.builtin import DEMO_MODELS
+from ketchup.training.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ketchup", "ketchup_eval")
@@ -66,8 +67,10 @@ def test_the_wheel_holds_both_packages_prompts_demo_models_and_the_license(wheel
 
 def test_the_wheel_holds_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    allowed = ("ketchup_eval/prompts/", "ketchup/models/demo/", f"{DIST_INFO}/")
-    others = [name for name in names if not name.startswith(allowed)]
+    allowed = ("ketchup_eval/prompts/", "ketchup_eval/report/templates/", "ketchup/models/demo/", f"{DIST_INFO}/")
+    presets = {f"ketchup/training/presets/{name}.toml" for name in PRESETS}
+    assert presets <= set(names)
+    others = [name for name in names if not name.startswith(allowed) and name not in presets]
     assert [name for name in others if not (name.startswith(PACKAGE_FOLDERS) and name.endswith(".py"))] == []
     assert {Path(name).suffix for name in names if name.startswith("ketchup_eval/prompts/")} == {".txt"}
 

@@ -6,8 +6,10 @@ import typer
 
 import ketchup
 from ketchup_eval.cli.command import Command
+from ketchup_eval.cli.doctor import doctor
 from ketchup_eval.cli.evaluate import evaluate
 from ketchup_eval.cli.init_student import init_student
+from ketchup_eval.cli.judge import judge
 from ketchup_eval.cli.report import report
 from ketchup_eval.cli.train import train
 from ketchup_eval.cli.variance import variance
@@ -19,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # errors are one sentence, see `command`
 )
 
-COMMANDS = (train, init_student, variance, evaluate, report)
+COMMANDS = (train, init_student, variance, evaluate, judge, report, doctor)
 """In the order of the help; a command's name is its function's, with hyphens."""
 
 for function in COMMANDS:

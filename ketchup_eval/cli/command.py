@@ -18,8 +18,8 @@ EXIT_INTERRUPTED = 130
 class Command(ManyValues):
     """The class of every command.
 
-    Exit codes: 0 done, 1 error, 2 usage, 130 interrupted. Errors go to stderr; `ketchup --debug` shows their
-    traceback too.
+    Exit codes: 0 done, 1 error, 2 usage, 3 finished but incomplete, 130 interrupted. Errors go to stderr; `ketchup
+    --debug` shows their traceback too.
     """
 
     def invoke(self, ctx: Any) -> Any:

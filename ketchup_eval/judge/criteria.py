@@ -16,24 +16,24 @@ PACKAGED = Path(__file__).parents[1] / "prompts"
 CHECKOUT = Path(__file__).parents[2] / "prompts"
 
 
-def criteria(kind: str) -> list[str]:
+def criteria(kind: str, prompts: Path | None = None) -> list[str]:
     """The criteria for outputs of a kind of task, by name; `UsageError` for a kind that has none."""
-    folder = _prompts_folder()
+    folder = _prompts_folder(prompts)
     kinds = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if kind not in kinds:
         raise UsageError(f"The judge has no criteria for {kind!r} tasks; use a task whose kind is {_either(kinds)}.")
     return sorted(path.stem for path in (folder / kind).glob("*.txt"))
 
 
-def template(kind: str, criterion: str) -> str:
+def template(kind: str, criterion: str, prompts: Path | None = None) -> str:
     """The text to ask with, whose fields are exactly `FIELDS`.
 
     Raises `UsageError` for an unknown kind or criterion, and for a file with other fields.
     """
-    known = criteria(kind)
+    known = criteria(kind, prompts)
     if criterion not in known:
         raise UsageError(f"There is no criterion {criterion!r} for {kind} tasks; use {_either(known)}.")
-    path = _prompts_folder() / kind / f"{criterion}.txt"
+    path = _prompts_folder(prompts) / kind / f"{criterion}.txt"
     text = path.read_text(encoding="utf-8")
     _check_fields(text, path)
     return text
@@ -49,9 +49,11 @@ def _check_fields(text: str, path: Path) -> None:
         raise UsageError(f"{path} lacks or adds {wrong}; use each of {{{'}, {'.join(sorted(FIELDS))}}} and no other.")
 
 
-def _prompts_folder() -> Path:
-    """Inside the installed package, or at the root of a checkout."""
-    return PACKAGED if PACKAGED.is_dir() else CHECKOUT
+def _prompts_folder(prompts: Path | None) -> Path:
+    """The user's own, else inside the installed package, or at the root of a checkout."""
+    if prompts is not None and not prompts.is_dir():
+        raise UsageError(f"{prompts} is no folder; --prompts takes one that holds <task kind>/<criterion>.txt.")
+    return prompts or (PACKAGED if PACKAGED.is_dir() else CHECKOUT)
 
 
 def _either(names: list[str]) -> str:

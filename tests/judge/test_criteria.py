@@ -75,3 +75,13 @@ def test_a_new_criterion_is_one_file_and_a_wrong_one_is_explained(tmp_path, monk
     assert criteria("summarization") == ["short"]
     with pytest.raises(UsageError, match=message):
         template("summarization", "short")
+
+
+def test_a_folder_of_ones_own_replaces_the_packaged_one(tmp_path):
+    (tmp_path / "reasoning").mkdir()
+    text = " ".join(f"{{{field}}}" for field in sorted(module.FIELDS))
+    (tmp_path / "reasoning/clear.txt").write_text(text)
+    assert criteria("reasoning", tmp_path) == ["clear"]
+    assert template("reasoning", "clear", tmp_path) == text
+    with pytest.raises(UsageError, match="nowhere is no folder; --prompts takes"):
+        criteria("reasoning", tmp_path / "nowhere")

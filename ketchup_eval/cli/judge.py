@@ -1,0 +1,197 @@
+"""`ketchup judge`: pairs of outputs compared by a language model, four ways each."""
+
+import json
+import shlex
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ketchup.errors import UsageError
+
+if TYPE_CHECKING:
+    from ketchup_eval.judge.client import Patience
+    from ketchup_eval.judge.plan import Plan
+    from ketchup_eval.judge.results import JudgeResult
+    from ketchup_eval.judge.verdicts import VerdictStore
+
+EXIT_INCOMPLETE = 3
+WIDTH = 180
+"""Columns of a table that is not printed on a terminal."""
+OF_JUDGE, OF_RUN = "Judge", "Run"
+
+
+def judge(
+    a: Annotated[list[str], typer.Option("--a", metavar="SYSTEM...", help="names of runs, or files of predictions")],
+    b: Annotated[str, typer.Option("--b", help="the system that each is compared with")],
+    task: Annotated[str | None, typer.Option(help="default: that of run --b")] = None,
+    split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
+    data: Annotated[Path | None, typer.Option(help="folder with SPLIT.jsonl; default: that of run --b")] = None,
+    limit: Annotated[int, typer.Option(help="items, drawn by a hash of the seed and their id")] = 500,
+    criteria: Annotated[
+        list[str] | None, typer.Option(metavar="NAME...", help="default: all that the task's kind has")
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="own templates: DIR/<task kind>/<criterion>.txt")] = None,
+    model: Annotated[
+        str, typer.Option(help="as the server calls it", rich_help_panel=OF_JUDGE)
+    ] = "Qwen/Qwen2.5-72B-Instruct",
+    base_url: Annotated[
+        str, typer.Option(help="OpenAI-compatible; the key is read from OPENAI_API_KEY", rich_help_panel=OF_JUDGE)
+    ] = "http://127.0.0.1:8000/v1",
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            help="start vLLM with this model (built-in name, folder or hub id), and stop it at the end",
+            rich_help_panel=OF_JUDGE,
+        ),
+    ] = None,
+    serve_python: Annotated[
+        str | None, typer.Option(help="Python of an environment with vLLM; default: this one", rich_help_panel=OF_JUDGE)
+    ] = None,
+    serve_options: Annotated[
+        str, typer.Option(help="more options for vLLM, as one quoted text", rich_help_panel=OF_JUDGE)
+    ] = "",
+    temperature: Annotated[float, typer.Option(rich_help_panel=OF_JUDGE)] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="longest reply", rich_help_panel=OF_JUDGE)] = 256,
+    logprobs: Annotated[
+        bool, typer.Option("--logprobs", help="report the probability of the choice too", rich_help_panel=OF_JUDGE)
+    ] = False,
+    constrained: Annotated[
+        bool, typer.Option("--constrained", help="vLLM: replies can only have the form", rich_help_panel=OF_JUDGE)
+    ] = False,
+    concurrency: Annotated[int, typer.Option(help="calls in flight", rich_help_panel=OF_JUDGE)] = 64,
+    attempts: Annotated[int, typer.Option(help="tries of a call that fails", rich_help_panel=OF_JUDGE)] = 8,
+    timeout: Annotated[float, typer.Option(help="seconds of one try", rich_help_panel=OF_JUDGE)] = 600.0,
+    repeat_check: Annotated[int, typer.Option(help="ask N questions twice", rich_help_panel=OF_RUN)] = 0,
+    retry_unparsed: Annotated[
+        bool, typer.Option("--retry-unparsed", help="ask again where a reply had no choice", rich_help_panel=OF_RUN)
+    ] = False,
+    reparse: Annotated[
+        bool, typer.Option("--reparse", help="results of what is stored, without a server", rich_help_panel=OF_RUN)
+    ] = False,
+    human: Annotated[
+        Path | None, typer.Option(help="JSON lines of people's preferences: id, preferred", rich_help_panel=OF_RUN)
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="bootstrap resamples over items", rich_help_panel=OF_RUN)] = 2000,
+    seed: Annotated[int, typer.Option(rich_help_panel=OF_RUN)] = 0,
+    name: Annotated[str, typer.Option(help="name of the run", rich_help_panel=OF_RUN)] = "judge",
+    runs_dir: Annotated[Path, typer.Option(help="where runs live", rich_help_panel=OF_RUN)] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print judge.json", rich_help_panel=OF_RUN)] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="print the table in LaTeX", rich_help_panel=OF_RUN)] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="write judge.html, with every verdict", rich_help_panel=OF_RUN)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be asked, and stop", rich_help_panel=OF_RUN)
+    ] = False,
+) -> None:
+    """Compare outputs pairwise by a language model; run the same command again to continue after a stop."""
+    for option, value in (("concurrency", concurrency), ("attempts", attempts)):
+        if value < 1:
+            raise UsageError(f"--{option} must be at least 1, not {value}.")
+    from ketchup.runs import run_lock
+    from ketchup.tasks import task as task_named
+    from ketchup_eval.judge.client import Patience
+    from ketchup_eval.judge.criteria import criteria as criteria_of
+    from ketchup_eval.judge.plan import describe, make_plan, task_and_data
+    from ketchup_eval.judge.results import judge_result
+    from ketchup_eval.judge.settings import JudgeSettings, Sampling
+    from ketchup_eval.judge.verdicts import VerdictStore
+
+    task_name, rows = task_and_data(b, runs_dir, task, data)
+    settings = JudgeSettings(
+        a=tuple(a),
+        b=b,
+        task=task_name,
+        split=split,
+        criteria=tuple(criteria or criteria_of(task_named(task_name).kind, prompts)),
+        sampling=Sampling(serve or model, temperature, max_tokens, seed, logprobs, constrained),
+        data=rows,
+        prompts=prompts,
+        limit=limit,
+        repeat_check=repeat_check,
+        human=human,
+        resamples=resamples,
+    )
+    plan = make_plan(settings, runs_dir)
+    run = runs_dir / name
+    if dry_run:
+        typer.echo(describe(plan, VerdictStore(run)))
+        return
+    with run_lock(run):
+        store = VerdictStore(run)
+        if not reparse and plan.to_ask(store, retry_unparsed=retry_unparsed):
+            server = _server(run, serve, serve_python, serve_options) if serve else nullcontext(base_url)
+            try:
+                with server as url:
+                    _ask(plan, store, url, concurrency, Patience(attempts=attempts, timeout=timeout), retry_unparsed)
+            except KeyboardInterrupt:
+                typer.echo(f"{len(store.verdicts):,} verdicts are stored; continue with: {_command()}", err=True)
+                raise
+        result = judge_result(plan, store)
+        _write(result, store, run, html=html)
+    _show(result, run, as_json=as_json, latex=latex)
+    if not result.complete:
+        typer.echo(
+            f"{100 * result.missing_share:.1f}% of the votes are missing, more than 1%; run the same command again for "
+            "failed calls, with --retry-unparsed for replies without a choice.",
+            err=True,
+        )
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _ask(
+    plan: "Plan", store: "VerdictStore", base_url: str, concurrency: int, patience: "Patience", retry_unparsed: bool
+) -> None:
+    from ketchup_eval.judge.asking import ask_missing
+    from ketchup_eval.judge.health import check_constrained
+
+    if plan.settings.sampling.constrained:
+        check_constrained(base_url, plan.settings.sampling)
+    asked = ask_missing(
+        plan, store, base_url, concurrency=concurrency, patience=patience, retry_unparsed=retry_unparsed
+    )
+    for reason, count in asked.failed.items():
+        typer.echo(f"{count:,} calls failed: {reason}", err=True)
+
+
+def _server(run: Path, model: str, python: str | None, options: str) -> AbstractContextManager[str]:
+    from ketchup.models.builtin import resolve
+    from ketchup_eval.judge.server import serving
+
+    return serving(str(resolve(model)), model, run / "server.log", python, shlex.split(options))
+
+
+def _write(result: "JudgeResult", store: "VerdictStore", run: Path, *, html: bool) -> None:
+    from ketchup_eval.judge.files import write_result
+    from ketchup_eval.report.judge_page import write_judge_page
+
+    write_result(result, run)
+    if html:
+        typer.echo(f"Written: {write_judge_page(result, store, run)}", err=True)
+
+
+def _show(result: "JudgeResult", run: Path, *, as_json: bool, latex: bool) -> None:
+    from rich.console import Console
+
+    from ketchup_eval.judge.files import as_json as json_content
+    from ketchup_eval.report.judge_latex import judge_latex
+    from ketchup_eval.report.judge_table import judge_notes, judge_tables
+
+    if as_json:
+        typer.echo(json.dumps(json_content(result), indent=2))
+        return
+    if latex:
+        typer.echo(judge_latex(result))
+        return
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for table in judge_tables(result):
+        console.print(table)
+    typer.echo(judge_notes(result))
+    typer.echo(f"Written: {run}/judge.json; every reply is in {run}/verdicts.jsonl")
+
+
+def _command() -> str:
+    return shlex.join(["ketchup", *sys.argv[1:]])

@@ -1,0 +1,66 @@
+"""What a judge is asked to do, in two parts: what decides a reply, and which pairs are judged."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ketchup.errors import UsageError
+from ketchup.tasks.base import Split
+
+DEFAULT_MODEL = "Qwen/Qwen2.5-72B-Instruct"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What decides a reply beside the prompt; part of every verdict's key."""
+
+    model: str = DEFAULT_MODEL
+    temperature: float = 0.0
+    max_tokens: int = 256
+    seed: int = 0
+    logprobs: bool = False
+    constrained: bool = False
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise UsageError(f"--temperature must be at least 0, not {self.temperature:g}.")
+        if self.max_tokens < 1:
+            raise UsageError(f"--max-tokens must be at least 1, not {self.max_tokens}.")
+
+    def as_key(self) -> dict[str, Any]:
+        """The settings as part of a key."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """One call of `ketchup judge`: the systems `a`, each against `b`, by which criteria and on how many items.
+
+    `a`, `b` are names of runs or files of predictions. `limit` items are drawn by a hash of seed and id, so a smaller
+    limit takes a subset of a larger one's. `repeat_check` questions are asked twice.
+    """
+
+    a: tuple[str, ...]
+    b: str
+    task: str
+    split: Split
+    criteria: tuple[str, ...]
+    sampling: Sampling
+    data: Path | None = None
+    prompts: Path | None = None
+    limit: int | None = 500
+    repeat_check: int = 0
+    human: Path | None = None
+    resamples: int = 2000
+
+    def __post_init__(self) -> None:
+        if len({*self.a, self.b}) <= len(self.a):
+            raise UsageError("A system is named twice; name each of --a and --b once.")
+        if len(set(self.criteria)) < len(self.criteria):
+            raise UsageError("A criterion is named twice; name each of --criteria once.")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit must be at least 1, not {self.limit}.")
+        if self.repeat_check < 0:
+            raise UsageError(f"--repeat-check must be at least 0, not {self.repeat_check}.")
+        if self.resamples < 1:
+            raise UsageError(f"--resamples must be at least 1, not {self.resamples}.")

@@ -1,0 +1,402 @@
+"""`ketchup judge` against a server that fails in every way it can: nothing is lost, nothing is counted twice."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from typer.testing import CliRunner
+
+from ketchup.runs import run_lock
+from ketchup_eval.cli import app
+from ketchup_eval.judge import client
+from ketchup_eval.judge.client import Patience
+from tests.judge.given import verdict_rows, words, write_inputs, write_jsonl
+from tests.judge.mock_server import Answer, MockServer, refusal, storm
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(Patience, "wait", lambda self, attempt: 0.01)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(word) for word in arguments])
+
+
+def result(folder):
+    return json.loads((folder / "runs/judge/judge.json").read_text())
+
+
+def prefers(letter):
+    return lambda prompt, attempt, body: Answer(f"Why: because.\nPreferred: {letter}")
+
+
+def prefers_first(prompt, attempt, body):
+    first = prompt.index("Summary [A]") < prompt.index("Summary [B]")
+    return Answer(f"Why: because.\nPreferred: {'A' if first else 'B'}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "id_effect", "position"),
+    [(prefers("A"), 1, 0), (prefers("B"), -1, 0), (prefers_first, 0, 1)],
+)
+def test_a_judge_with_one_fault_scores_half_and_shows_it(tmp_path, answer, id_effect, position):
+    write_inputs(tmp_path)
+    with MockServer(answer).running() as server:
+        done = invoke(*words(tmp_path, server.base_url))
+    assert done.exit_code == 0, done.output
+    (comparison,) = result(tmp_path)["comparisons"]
+    found = comparison["effects"]
+    assert [found[name]["value"] for name in ("vote_share", "id", "position")] == [0.5, id_effect, position]
+    assert comparison["counts"] == dict.fromkeys(comparison["counts"], 0) | {"items": 5, "votes": 20, "parsed": 20}
+    assert comparison["signature"].startswith("judge:mock-judge|criterion:overall|prompt:")
+    assert "|n:5|seed:0|" in comparison["signature"]
+    assert "50.0 [50.0, 50.0]" in done.stdout
+
+
+def test_each_variant_shows_both_texts_in_its_order_under_its_ids(tmp_path):
+    write_inputs(tmp_path, items=1)
+    with MockServer().running() as server:
+        invoke(*words(tmp_path, server.base_url))
+    orders = set()
+    for prompt in server.prompts:
+        shown = [line for line in prompt.splitlines() if line.startswith("Summary [")]
+        orders.add(tuple((line[9], line.split("by ")[1][0]) for line in shown))
+    assert orders == {
+        (("A", "a"), ("B", "b")),
+        (("B", "a"), ("A", "b")),
+        (("A", "b"), ("B", "a")),
+        (("B", "b"), ("A", "a")),
+    }
+
+
+def test_nothing_is_lost_in_a_storm_and_nothing_is_counted_twice(tmp_path):
+    write_inputs(tmp_path, items=15)
+    with MockServer(storm).running() as server:
+        done = invoke(*words(tmp_path, server.base_url, criteria=("overall", "coherence")))
+    assert done.exit_code == 0, done.output
+    keys = Counter(row["key"] for row in verdict_rows(tmp_path))
+    assert len(keys) == 15 * 4 * 2
+    assert set(keys.values()) == {1}
+    assert sum(server.attempts.values()) > 1.5 * len(keys)
+    assert sum(row["attempts"] > 1 for row in verdict_rows(tmp_path)) > 60
+    for row in verdict_rows(tmp_path):
+        assert row["preferred"] == row["reply"][-1]
+
+
+def test_the_same_command_again_asks_nothing_and_says_the_same(tmp_path):
+    write_inputs(tmp_path)
+    with MockServer(storm).running() as server:
+        arguments = words(tmp_path, server.base_url)
+        first = invoke(*arguments, "--json")
+        asked = sum(server.attempts.values())
+        second = invoke(*arguments, "--json")
+        assert sum(server.attempts.values()) == asked
+    reparsed = invoke(*arguments, "--json", "--reparse")
+    contents = [json.loads(done.stdout) for done in (first, second, reparsed)]
+    for content in contents:
+        del content["run"]
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_calls_that_fail_are_not_done_and_asked_again(tmp_path):
+    write_inputs(tmp_path)
+    broken = lambda prompt, attempt, body: refusal(500, "crash") if "id-3" in prompt else Answer()  # noqa: E731
+    with MockServer(broken).running() as server:
+        done = invoke(*words(tmp_path, server.base_url, attempts=3))
+        assert done.exit_code == 3
+        assert "20.0% of the votes are missing" in done.stderr
+        assert "4 calls failed" in done.stderr
+        assert set(server.attempts.values()) == {1, 3}
+        assert len(verdict_rows(tmp_path)) == 16
+        assert result(tmp_path)["comparisons"][0]["counts"]["missing"] == 4
+        assert not result(tmp_path)["complete"]
+        server.answer = prefers("A")
+        assert invoke(*words(tmp_path, server.base_url)).exit_code == 0
+    assert len(verdict_rows(tmp_path)) == 20
+
+
+REPLIES = {
+    "id-0": Answer("Preferred: both"),
+    "id-1": Answer("", "stop"),
+    "id-2": Answer(None),
+    "id-3": Answer("Overall quality: it goes on and", "length"),
+    "id-4": refusal(400, "This model's maximum context length is 9 tokens."),
+}
+
+
+def test_replies_without_a_choice_are_told_apart_and_never_votes(tmp_path):
+    write_inputs(tmp_path, items=6)
+
+    def answer(prompt, attempt, body):
+        return next((REPLIES[id] for id in REPLIES if f"{id}:" in prompt), Answer())
+
+    with MockServer(answer).running() as server:
+        arguments = words(tmp_path, server.base_url)
+        done = invoke(*arguments)
+        if "No reply about the first item" in done.stderr:
+            assert done.exit_code == 1
+            done = invoke(*arguments)
+        assert done.exit_code == 3, done.output
+        counts = result(tmp_path)["comparisons"][0]["counts"]
+        expected = {"parsed": 4, "unparsed": 4, "empty": 8, "cut": 4, "too_long": 4, "missing": 0, "votes": 24}
+        assert {name: counts[name] for name in expected} == expected
+        assert set(server.attempts.values()) == {1}
+        invoke(*arguments)
+        assert set(server.attempts.values()) == {1}
+        server.answer = prefers("B")
+        assert invoke(*arguments, "--retry-unparsed").exit_code == 0
+        assert {body["seed"] for body in server.bodies[-20:]} == {1}
+    assert result(tmp_path)["comparisons"][0]["counts"]["parsed"] == 24
+    assert len(verdict_rows(tmp_path)) == 24 + 20
+
+
+def test_a_first_item_without_any_choice_stops_the_run(tmp_path):
+    write_inputs(tmp_path)
+    with MockServer(lambda *_: Answer("I like both.")).running() as server:
+        done = invoke(*words(tmp_path, server.base_url))
+        assert done.exit_code == 1
+        assert "No reply about the first item says which output it prefers" in done.stderr
+        assert "I like both." in done.stderr
+        assert sum(server.attempts.values()) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "named"),
+    [
+        ({"model": "other"}, None, ["has no model 'other'", "--model"]),
+        ({}, refusal(401, "bad key"), ["refuses the key", "OPENAI_API_KEY"]),
+        ({}, refusal(400, "top_logprobs must be at most 5"), ["top_logprobs must be at most 5"]),
+        ({}, refusal(500, "crash"), ["first item failed", "crash"]),
+    ],
+)
+def test_what_no_call_can_escape_ends_the_run_at_once(tmp_path, options, answer, named):
+    write_inputs(tmp_path)
+    with MockServer(lambda *_: answer).running() as server:
+        done = invoke(*words(tmp_path, server.base_url, **{"attempts": 2} | options))
+    assert done.exit_code == 1
+    for text in named:
+        assert text in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_server_that_is_gone(tmp_path):
+    write_inputs(tmp_path)
+    done = invoke(*words(tmp_path, "http://127.0.0.1:9/v1", attempts=2))
+    assert done.exit_code == 1
+    assert "cannot be reached" in done.stderr
+    assert "0 verdicts are stored" in done.stderr
+
+
+def test_an_interrupt_keeps_what_is_in_flight_and_names_the_command(tmp_path, monkeypatch):
+    write_inputs(tmp_path, items=30)
+    monkeypatch.setattr(client, "GRACE", 2.0)
+
+    def answer(prompt, attempt, body):
+        if sum(server.attempts.values()) == 20:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return Answer(delay=0.3)
+
+    server = MockServer(answer)
+    with server.running():
+        arguments = words(tmp_path, server.base_url, concurrency=8)
+        started = time.monotonic()
+        done = invoke(*arguments)
+        assert done.exit_code == 130
+        assert time.monotonic() - started < 5
+        assert "continue with: ketchup " in done.stderr
+        stored = len(verdict_rows(tmp_path))
+        assert stored == sum(server.served.values()) < 120
+        server.answer = prefers("A")
+        assert invoke(*arguments).exit_code == 0
+    assert len({row["key"] for row in verdict_rows(tmp_path)}) == len(verdict_rows(tmp_path)) == 120
+
+
+def test_no_more_calls_are_in_flight_than_allowed_and_not_fewer(tmp_path):
+    write_inputs(tmp_path, items=10)
+    with MockServer(lambda *_: Answer(delay=0.05)).running() as server:
+        invoke(*words(tmp_path, server.base_url, concurrency=7))
+    assert server.most_in_flight == 7
+
+
+def test_a_torn_line_is_asked_again(tmp_path, caplog):
+    write_inputs(tmp_path)
+    with MockServer().running() as server:
+        invoke(*words(tmp_path, server.base_url))
+        store = tmp_path / "runs/judge/verdicts.jsonl"
+        store.write_bytes(store.read_bytes()[:-30])
+        assert invoke(*words(tmp_path, server.base_url)).exit_code == 0
+        assert sum(server.attempts.values()) == 21
+    assert "a torn last line is dropped" in caplog.text
+    assert len(verdict_rows(tmp_path)) == 20
+
+
+def test_two_runs_cannot_write_at_once(tmp_path):
+    write_inputs(tmp_path)
+    with run_lock(tmp_path / "runs/judge"):
+        done = invoke(*words(tmp_path, "http://127.0.0.1:9/v1"))
+    assert done.exit_code == 1
+    assert "is in use by process" in done.stderr
+
+
+def test_the_key_goes_to_the_server_and_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    write_inputs(tmp_path)
+    with MockServer().running() as server:
+        done = invoke(*words(tmp_path, server.base_url))
+    assert server.authorisations == {"Bearer sk-very-secret"}
+    written = [path.read_text() for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert not any("very-secret" in text for text in (*written, done.output))
+
+
+def test_identical_outputs_are_skipped_and_counted(tmp_path):
+    write_inputs(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "b.jsonl").read_text().splitlines()]
+    rows[0]["prediction"] = json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])["prediction"] + " "
+    write_jsonl(tmp_path / "b.jsonl", rows)
+    with MockServer().running() as server:
+        assert invoke(*words(tmp_path, server.base_url)).exit_code == 0
+    counts = result(tmp_path)["comparisons"][0]["counts"]
+    assert (counts["items"], counts["identical"], counts["votes"]) == (4, 1, 16)
+
+
+def test_samples_nest_and_do_not_depend_on_the_order_of_rows(tmp_path):
+    write_inputs(tmp_path, items=30)
+    judged = {}
+    with MockServer().running() as server:
+        for limit in (5, 12):
+            server.prompts = []
+            invoke(*words(tmp_path, server.base_url, limit=limit))
+            judged[limit] = {row["item"] for row in verdict_rows(tmp_path)}
+            lines = (tmp_path / "a.jsonl").read_text().splitlines(keepends=True)
+            (tmp_path / "a.jsonl").write_text("".join(reversed(lines)))
+    assert len(judged[5]) == 5
+    assert len(judged[12]) == 12
+    assert judged[5] < judged[12]
+    assert len(server.prompts) == 7 * 4
+
+
+def test_several_systems_share_the_prefixes_and_are_compared(tmp_path):
+    write_inputs(tmp_path, items=8, systems=("x", "y", "z", "b"))
+
+    def answer(prompt, attempt, body):
+        """Prefers x always, y on every other item, z never."""
+        shown = {line[9]: line for line in prompt.splitlines() if line.startswith("Summary [")}
+        system = next(line.split("by ")[1][0] for line in shown.values() if "by b" not in line)
+        wins = system == "x" or (system == "y" and int(prompt.split("id-")[1][0]) % 2)
+        return Answer(
+            "Why: so.\nPreferred: " + next(id for id, line in shown.items() if ("by b" in line) != bool(wins))
+        )
+
+    with MockServer(answer).running() as server:
+        done = invoke(*words(tmp_path, server.base_url, a=("x", "y", "z"), concurrency=1))
+    assert done.exit_code == 0, done.output
+    found = result(tmp_path)
+    assert [row["effects"]["vote_share"]["value"] for row in found["comparisons"]] == [1, 0.5, 0]
+    assert [row["difference"]["value"] for row in found["differences"]] == [0.5, 1, 0.5]
+    assert found["differences"][1]["p_holm"] == pytest.approx(3 * 2 / 2**8)
+    firsts = [prompt[: prompt.index("\n\nSummary [", prompt.index("Summary [") + 5)] for prompt in server.prompts[:12]]
+    assert len(set(firsts)) == 8
+    assert sum(left != right for left, right in pairwise(firsts)) == 7
+
+
+def test_questions_asked_twice_show_how_often_the_choice_flips(tmp_path):
+    write_inputs(tmp_path, items=10)
+    with MockServer(lambda prompt, attempt, body: Answer(f"Preferred: {'AB'[attempt % 2]}")).running() as server:
+        assert invoke(*words(tmp_path, server.base_url, repeat_check=10)).exit_code == 0
+    assert result(tmp_path)["repeat_flips"]["value"] == 1
+    assert sum(server.attempts.values()) == 50
+
+
+def test_soft_preference_beside_the_votes(tmp_path):
+    """e^-0.5 against e^-1.5: the choice has 0.731; the same always-A judge is at half."""
+    write_inputs(tmp_path)
+    with MockServer().running() as server:
+        assert invoke(*words(tmp_path, server.base_url, logprobs=True)).exit_code == 0
+    (comparison,) = result(tmp_path)["comparisons"]
+    assert comparison["effects"]["soft_share"]["value"] == pytest.approx(0.5)
+    assert {round(row["probability_of_a"], 3) for row in verdict_rows(tmp_path)} == {0.731}
+
+
+def test_a_server_that_ignores_constraints_is_found_out(tmp_path):
+    write_inputs(tmp_path)
+    with MockServer().running() as server:
+        done = invoke(*words(tmp_path, server.base_url, constrained=True))
+    assert done.exit_code == 1
+    assert "ignores structured_outputs" in done.stderr
+
+
+def test_human_preferences(tmp_path):
+    """The judge takes a on all 5 items; people take a on 3, b on 1 and none on 1: accuracy 3/4, kappa 0."""
+    write_inputs(tmp_path)
+    people = [{"id": f"id-{n}", "preferred": choice} for n, choice in enumerate(["a", "a", "a", "b", "tie"])]
+    human = write_jsonl(tmp_path / "people.jsonl", people)
+
+    def answer(prompt, attempt, body):
+        shown = {line[9]: line for line in prompt.splitlines() if line.startswith("Summary [")}
+        return Answer("Preferred: " + next(id for id, line in shown.items() if "by a" in line))
+
+    with MockServer(answer).running() as server:
+        done = invoke(*words(tmp_path, server.base_url, human=human))
+    assert "Agreement with people" in done.stdout
+    (comparison,) = result(tmp_path)["comparisons"]
+    assert comparison["human"]["accuracy"]["value"] == 0.75
+    assert comparison["human"]["kappa"]["value"] == pytest.approx(0)
+    assert comparison["human"]["accuracy"]["n"] == 4
+
+
+def test_dry_run_needs_no_server_and_shows_all_four_prompts(tmp_path):
+    write_inputs(tmp_path)
+    done = invoke(*words(tmp_path, "http://127.0.0.1:9/v1", criteria=("overall", "coherence"), dry_run=True))
+    assert done.exit_code == 0
+    assert "40 of 40 calls" in done.stdout
+    assert done.stdout.count("Document: Article") == 4
+    assert not (tmp_path / "runs").exists()
+
+
+def test_latex(tmp_path):
+    write_inputs(tmp_path, systems=("a_1", "b"))
+    with MockServer().running() as server:
+        done = invoke(*words(tmp_path, server.base_url, a=("a_1",), criteria=("overall", "coherence"), latex=True))
+    assert r"(\%) & Overall & Coherence \\" in done.stdout
+    assert r"a\_1 & 50.00 {\scriptsize $\pm$ 0.00} & 50.00 {\scriptsize $\pm$ 0.00} \\" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        ({"limit": 0}, 2, "--limit"),
+        ({"concurrency": 0}, 2, "--concurrency"),
+        ({"temperature": -1}, 2, "--temperature"),
+        ({"criteria": ("fluency",)}, 2, "fluency"),
+        ({"criteria": ("overall", "overall")}, 2, "named twice"),
+        ({"b": "a"}, 2, "named twice"),
+        ({"b": "nowhere"}, 1, "nowhere"),
+        ({"task": "gsm8k"}, 2, "reasoning"),
+        ({"prompts": "nowhere"}, 2, "nowhere"),
+        ({"human": "nowhere"}, 1, "nowhere"),
+        ({"data": "nowhere"}, 1, "nowhere"),
+    ],
+)
+def test_what_can_never_work_is_one_sentence(tmp_path, options, code, named):
+    write_inputs(tmp_path)
+    with MockServer().running() as server:
+        done = invoke(*words(tmp_path, server.base_url, **options))
+    assert done.exit_code == code, done.output
+    line = done.stderr.strip().splitlines()[-1]  # after lines of progress, on a slow machine
+    assert line.startswith("Error: ")
+    assert named in line
+
+
+def test_ids_that_the_task_lacks_are_named(tmp_path):
+    write_inputs(tmp_path)
+    for name in ("a", "b"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"id": "other", "prediction": name}])
+    done = invoke(*words(tmp_path, "http://127.0.0.1:9/v1"))
+    assert done.exit_code == 1
+    assert 'the id "other"' in done.stderr

@@ -1,0 +1,150 @@
+"""Replies as judges write them, each with the ID that a careful reader would take from it, or none."""
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ketchup_eval.judge.replies import preference_for_a, preferred_id
+
+WHY = "Coherence: Summary A is easier to follow than Summary B."
+REPLIES = [
+    # as asked
+    (f"{WHY}\nPreferred: A", "A"),
+    (f"{WHY}\nPreferred: B", "B"),
+    (f"{WHY}\nPreferred: B\n", "B"),
+    (f"{WHY}\n\nPreferred: A\n\n", "A"),
+    (f"{WHY}\r\nPreferred: A\r\n", "A"),
+    ("Preferred: B", "B"),
+    # brackets, quotes, markdown
+    (f"{WHY}\nPreferred: [A]", "A"),
+    (f"{WHY}\nPreferred: <B>", "B"),
+    (f"{WHY}\nPreferred: (A)", "A"),
+    (f'{WHY}\nPreferred: "B"', "B"),
+    (f"{WHY}\nPreferred: 'A'.", "A"),
+    (f"{WHY}\nPreferred: “A”", "A"),
+    (f"{WHY}\n**Preferred:** A", "A"),
+    (f"{WHY}\n**Preferred: B**", "B"),
+    (f"{WHY}\n**Preferred**: **A**", "A"),
+    (f"{WHY}\n*Preferred:* `B`", "B"),
+    (f"### {WHY}\n### Preferred: A", "A"),
+    (f"- {WHY}\n- Preferred: B", "B"),
+    (f"> {WHY}\n> Preferred: B", "B"),
+    (f"{WHY}\n  Preferred : A", "A"),
+    (f"{WHY}\nPreferred:B", "B"),
+    (f"{WHY}\nPreferred：A", "A"),
+    # names of the candidates
+    (f"{WHY}\nPreferred: Summary A", "A"),
+    (f"{WHY}\nPreferred: Summary [B]", "B"),
+    (f"{WHY}\nPreferred: [Summary A]", "A"),
+    (f"{WHY}\nPreferred: the summary B.", "B"),
+    (f"{WHY}\nPreferred: **Translation B**", "B"),
+    (f"{WHY}\nPreferred: Summary ID: A", "A"),
+    (f"{WHY}\nPreferred Summary: B", "B"),
+    (f"{WHY}\nPreferred ID: A", "A"),
+    (f"{WHY}\nMy preferred translation: B", "B"),
+    # case and spelling
+    (f"{WHY}\npreferred: a", "A"),
+    (f"{WHY}\nPREFERRED: B", "B"),
+    (f"{WHY}\nPrefered: A", "A"),
+    (f"{WHY}\nPreffered: B", "B"),
+    (f"{WHY}\nPreferrred: A", "A"),
+    (f"{WHY}\nPerferred: B", "B"),
+    # more text
+    (f"{WHY}\nPreferred: A. It names the place.", "A"),
+    (f"{WHY}\nPreferred: B, as it is shorter", "B"),
+    (f"{WHY}\nPreferred: A (shorter)", "A"),
+    (f"{WHY}\nPreferred: B - it is a better fit", "B"),
+    (f"{WHY}\nPreferred: A\nI hope this helps!", "A"),
+    (f"{WHY} Preferred: B", "B"),
+    (f"{WHY}\nPreferred:\nA", "A"),
+    (f"{WHY}\n**Preferred:**\n\n**Summary B**", "B"),
+    # only the last line counts
+    (f"Preferred: A\n{WHY}\nPreferred: B", "B"),
+    ("Preferred: B\n" * 9, "B"),
+    ("Preferred: A\nPreferred: both", None),
+    (f"<think>\nPreferred: A? No.\n</think>\n{WHY}\nPreferred: B", "B"),
+    ("<think>\nPreferred: A\n</think>\nI cannot decide.", None),
+    ("<think>\nPreferred: A", None),
+    # no choice
+    ("", None),
+    ("A", None),
+    (WHY, None),
+    ("Summary A is the preferred one.", None),
+    (f"{WHY}\nPreferred:", None),
+    (f"{WHY}\nPreferred: C", None),
+    (f"{WHY}\nPreferred: <summary ID>", None),
+    (f"{WHY}\nPreferred: both", None),
+    (f"{WHY}\nPreferred: neither", None),
+    (f"{WHY}\nPreferred: tie", None),
+    (f"{WHY}\nPreferred: A or B", None),
+    (f"{WHY}\nPreferred: A/B", None),
+    (f"{WHY}\nPreferred: A, B", None),
+    (f"{WHY}\nPreferred: A and B", None),
+    (f"{WHY}\nPreferred: A (B is worse)", None),
+    (f"{WHY}\nPreferred: AB", None),
+    (f"{WHY}\nPreferred: A concise summary would say more", None),
+    (f"{WHY}\nPreferred: Both A", None),
+    (f"{WHY}\nPreference: A", None),
+    (f"{WHY}\nNot preferred: A", None),
+    (f"{WHY}\nPreferred: not A", None),
+    ("I'm sorry, but I can't compare these texts.", None),
+]
+
+
+@pytest.mark.parametrize(("reply", "expected"), REPLIES)
+def test_a_reply(reply, expected):
+    assert preferred_id(reply) == expected
+
+
+@pytest.mark.parametrize(("reply", "expected"), REPLIES)
+def test_the_mirrored_reply_prefers_the_other(reply, expected):
+    """No spelling is read for one ID only."""
+    mirrored = re.sub(r"\b[ABab]\b", lambda id: id[0].translate(str.maketrans("ABab", "BAba")), reply)
+    assert preferred_id(mirrored) == {"A": "B", "B": "A", None: None}[expected]
+
+
+@given(st.text(), st.sampled_from(["", "\n", " "]))
+def test_text_without_a_label_is_unparsed(text, end):
+    assert preferred_id(text.replace(":", "").replace("：", "") + end) is None
+
+
+@given(st.text(alphabet="AB preferd:\n*[]"), st.sampled_from("AB"))
+def test_the_last_line_decides_whatever_goes_before(before, chosen):
+    assert preferred_id(f"{before}\nPreferred: {chosen}") == chosen
+
+
+def test_a_choice_on_a_torn_last_line_is_unparsed():
+    assert preferred_id("Preferred: A", cut=True) is None
+    assert preferred_id("Preferred: A\nPreferred: B", cut=True) is None
+    assert preferred_id("Preferred: A\nThe reason", cut=True) == "A"
+
+
+def soft(choice, alternatives, before="Why: A or B.\nPreferred:"):
+    tokens = [before, choice]
+    return preference_for_a("".join(tokens), tokens, [{before: 0.0}, alternatives])
+
+
+def test_soft_preference_is_the_probability_of_a_against_b_alone():
+    """0.5 on " A" and 0.1 on "A" against 0.2 on " B": 0.6 / 0.8."""
+    alternatives = {" A": math.log(0.5), "A": math.log(0.1), " B": math.log(0.2), " both": math.log(0.2)}
+    assert soft(" A", alternatives) == pytest.approx(0.75)
+    assert soft(" B", alternatives) == pytest.approx(0.75)
+
+
+def test_the_token_that_ends_a_reply_is_no_part_of_it():
+    tokens = ["Preferred:", " A", "<|im_end|>"]
+    assert preference_for_a("Preferred: A", tokens, [{}, {" A": -1.0, " B": -1.0}, {}]) == 0.5
+
+
+def test_soft_preference_is_unknown_without_the_token():
+    assert soft(" A", {" both": -0.1}) is None
+    assert soft(" both", {" A": -0.1}) is None
+    assert preference_for_a("Preferred: A", ["Preferred:"], [{"Preferred:": 0.0}]) is None
+
+
+def test_an_id_that_cannot_be_among_the_likeliest_has_no_probability():
+    assert soft(" A", {" A": -0.001}) == 1
+    assert soft(" B", {" B": -0.001}) == 0

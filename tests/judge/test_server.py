@@ -1,0 +1,112 @@
+"""A server of one's own ends with the run, whatever ends that; a stand-in plays vLLM's part."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from ketchup.errors import ServerError
+from ketchup_eval.judge import server
+from ketchup_eval.judge.server import serving
+
+STAND_IN = """
+import subprocess, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"choices": [{}]}'
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+engine = subprocess.Popen(["sleep", "600"])
+print(*sys.argv, flush=True)
+HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def python(tmp_path, monkeypatch):
+    """Makes a Python whose `-m` runs the given code instead."""
+    monkeypatch.setattr(server, "count_gpus", lambda: 2)
+
+    def make(code):
+        (tmp_path / "code.py").write_text(textwrap.dedent(code))
+        path = tmp_path / "python"
+        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/code.py" "$@"\n')
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def members(group):
+    """Processes of a group that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def until(condition, seconds=15):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
+def test_the_whole_group_ends_with_the_block(tmp_path, python, monkeypatch, error):
+    started = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    with (
+        pytest.raises(error) if error else nullcontext(),
+        serving("some/model", "judge", tmp_path / "log", python(STAND_IN), ["--dtype", "float32"]) as url,
+    ):
+        assert url.startswith("http://127.0.0.1:")
+        assert len(members(started[0].pid)) >= 3
+        if error:
+            raise error
+    until(lambda: members(started[0].pid) == [], seconds=2)
+    words = (tmp_path / "log").read_text()
+    assert "--model some/model --served-model-name judge" in words
+    assert "--tensor-parallel-size 2 --enable-prefix-caching" in words
+    assert "--dtype float32" in words
+
+
+def test_a_server_that_does_not_start_is_explained(tmp_path, python):
+    with (
+        pytest.raises(ServerError, match=r"ended before it was ready \(RuntimeError: no GPU\); see .*log"),
+        serving("m", "m", tmp_path / "log", python("raise RuntimeError('no GPU')")),
+    ):
+        pass
+
+
+def test_not_even_sigkill_leaves_a_server_behind(tmp_path, python):
+    script = f"""
+    import time
+    from pathlib import Path
+    from ketchup_eval.judge import server
+    server.count_gpus = lambda: 0
+    with server.serving("m", "m", Path({str(tmp_path / "log")!r}), {python(STAND_IN)!r}) as url:
+        print(url, flush=True)
+        time.sleep(600)
+    """
+    run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
+    assert run.stdout.readline().startswith("http")
+    shells = [int(p) for p in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+    assert len(members(shells[0])) >= 3
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate()
+    until(lambda: members(shells[0]) == [])
