@@ -13,17 +13,23 @@ from ketchup_eval.stats.seeds import mean_over_seeds
 
 MUST_AGREE = ("task", "teacher", "data", "validation_limit", "max_new_tokens")
 """Settings without which curves would not show the same thing."""
+ABOUT_OUTPUTS = {"no-answer", "length", "empty", "truncated"}
+"""Rows of `scores.json` that are no scores."""
 SHOWN = ("return", "kl", "length", "entropy", "ended", "loss")
 """Validation quantities, in the order of the table."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One setting: by quantity and optimiser step, the mean over its seeds."""
+    """One setting: by quantity and optimiser step, the mean over its seeds.
+
+    `scores` are the task metrics on the test split, of those that `evaluate` has measured for all of its runs.
+    """
 
     label: str
     seeds: tuple[int, ...]
     values: Mapping[str, Mapping[int, Estimate]]
+    scores: Mapping[str, Estimate]
 
     def last(self, quantity: str) -> Estimate | None:
         """The estimate at the last step."""
@@ -34,16 +40,18 @@ class Curve:
 def learning_curves(runs: Sequence[Path]) -> list[Curve]:
     """The runs grouped by settings but for the seed, in the order given.
 
-    Raises `RunError` for a run without metrics, runs that validate on different things, and one seed given twice.
+    Raises `RunError` for a run without metrics, runs that validate or were scored on different things, and one seed
+    given twice.
     """
     settings = {run: read_manifest(run)["settings"] for run in runs}
     _check_alike(settings)
+    scores = _test_scores(runs)
     groups: dict[str, list[Path]] = {}
     for run, given in settings.items():
         rest = {name: value for name, value in given.items() if name not in {"seed", "preset", "overridden"}}
         groups.setdefault(json.dumps(rest, sort_keys=True), []).append(run)
     labels = _labels([settings[members[0]] for members in groups.values()])
-    return [_curve(label, members, settings) for label, members in zip(labels, groups.values(), strict=True)]
+    return [_curve(label, members, settings, scores) for label, members in zip(labels, groups.values(), strict=True)]
 
 
 def as_json(curves: Sequence[Curve], runs: Sequence[Path]) -> dict[str, Any]:
@@ -55,6 +63,7 @@ def as_json(curves: Sequence[Curve], runs: Sequence[Path]) -> dict[str, Any]:
             {
                 "label": curve.label,
                 "seeds": curve.seeds,
+                "test": {name: vars(estimate) for name, estimate in curve.scores.items()},
                 "validation": {
                     name: [{"step": step, **vars(estimate)} for step, estimate in steps.items()]
                     for name, steps in curve.values.items()
@@ -65,7 +74,12 @@ def as_json(curves: Sequence[Curve], runs: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _curve(label: str, members: Sequence[Path], settings: Mapping[Path, Mapping[str, Any]]) -> Curve:
+def _curve(
+    label: str,
+    members: Sequence[Path],
+    settings: Mapping[Path, Mapping[str, Any]],
+    scores: Mapping[Path, Mapping[str, float]],
+) -> Curve:
     seeds = tuple(settings[run]["seed"] for run in members)
     for seed in seeds:
         if seeds.count(seed) > 1:
@@ -76,7 +90,31 @@ def _curve(label: str, members: Sequence[Path], settings: Mapping[Path, Mapping[
         shared = sorted(set.intersection(*({step for step, row in rows.items() if name in row} for rows in logged)))
         if shared:
             values[name] = {step: mean_over_seeds([rows[step][name] for rows in logged]) for step in shared}
-    return Curve(label, seeds, values)
+    measured = sorted(set.intersection(*(set(scores[run]) for run in members)))
+    return Curve(
+        label, seeds, values, {name: mean_over_seeds([scores[run][name] for run in members]) for name in measured}
+    )
+
+
+def _test_scores(runs: Sequence[Path]) -> dict[Path, dict[str, float]]:
+    """The test scores of each run, none where it was not evaluated; all must come from the same items and metrics."""
+    found: dict[Path, dict[str, float]] = {}
+    first: tuple[Path, list[object]] | None = None
+    for run in runs:
+        path = run / "scores.json"
+        about = json.loads(path.read_text(encoding="utf-8"))["splits"].get("test") if path.exists() else None
+        scores = {} if about is None else {n: x for n, x in about["scores"].items() if n not in ABOUT_OUTPUTS}
+        found[run] = {name: score["value"] for name, score in scores.items() if score["value"] is not None}
+        if about is None:
+            continue
+        meaning = [about["n"], about["references_fingerprint"], [score["signature"] for score in scores.values()]]
+        first = first or (run, meaning)
+        if meaning != first[1]:
+            raise RunError(
+                f"{first[0]} and {run} were scored on other items or by other metrics ({first[1]} and {meaning}); "
+                "evaluate them alike, or report them one by one."
+            )
+    return found
 
 
 def _validations(run: Path) -> dict[int, dict[str, float]]:

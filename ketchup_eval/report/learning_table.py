@@ -1,4 +1,4 @@
-"""The last validation of each setting, in the terminal."""
+"""The last validation of each setting, and its test scores, in the terminal."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,14 @@ def learning_table(curves: Sequence[Curve]) -> Table:
     shown = [name for name in COLUMNS if any(curve.last(name) for curve in curves)]
     if "return" in shown and "loss" in shown:
         shown.remove("loss")  # each method's own, and so not to be compared
-    table = Table(title="Last validation, mean over seeds [95% interval]", title_justify="left")
+    scores = sorted({name for curve in curves for name in curve.scores})
+    table = Table(title="Last validation and test scores, mean over seeds [95% interval]", title_justify="left")
     table.add_column("method", no_wrap=True)
-    for column in ("seeds", "step", *(COLUMNS[name] for name in shown)):
+    for column in ("seeds", "step", *(COLUMNS[name] for name in shown), *(f"test {name}" for name in scores)):
         table.add_column(column, justify="right", no_wrap=True)
     for curve in curves:
         step = max(max(steps) for steps in curve.values.values())
-        cells = [_interval(curve.last(name)) for name in shown]
+        cells = [_interval(curve.last(name)) for name in shown] + [_interval(curve.scores.get(n)) for n in scores]
         table.add_row(curve.label, str(len(curve.seeds)), str(step), *cells)
     return table
 

@@ -67,6 +67,30 @@ def test_unlike_runs_are_not_compared(tmp_path):
         learning_curves([empty])
 
 
+def scored(run, accuracy, n=300, signature="profile:dpo-st"):
+    about = {"n": n, "references_fingerprint": "abc", "scores": {}}
+    about["scores"]["accuracy"] = {"value": accuracy, "low": 0, "high": 100, "n": n, "signature": signature}
+    about["scores"]["length"] = {"value": 12.0, "low": 1, "high": 20, "n": n, "signature": "tokens"}
+    (run / "scores.json").write_text(json.dumps({"schema": 1, "splits": {"test": about}}))
+    return run
+
+
+def test_scores_of_all_runs_of_a_setting_are_averaged(tmp_path):
+    runs = [scored(run(tmp_path, "a", seed=0), 40.0), scored(run(tmp_path, "b", seed=1), 50.0)]
+    half = [scored(run(tmp_path, "c", "kl", seed=0), 45.0), run(tmp_path, "d", "kl", seed=1)]
+    llmr, kl = learning_curves([*runs, *half])
+    assert (llmr.scores["accuracy"].value, llmr.scores["accuracy"].n) == (45.0, 2)
+    assert set(llmr.scores) == {"accuracy"}
+    assert kl.scores == {}
+
+
+@pytest.mark.parametrize("other", [{"n": 200}, {"signature": "profile:openai"}])
+def test_unlike_scores_are_not_put_side_by_side(tmp_path, other):
+    runs = [scored(run(tmp_path, "a"), 40.0), scored(run(tmp_path, "b", seed=1), 50.0, **other)]
+    with pytest.raises(RunError, match="scored on other items or by other metrics"):
+        learning_curves(runs)
+
+
 def test_the_command_writes_table_figure_and_json(tmp_path):
     run(tmp_path, "a", seed=0)
     run(tmp_path, "b", seed=1, returns=(-5, -2, 0))
