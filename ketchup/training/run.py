@@ -165,6 +165,7 @@ def _teacher_outputs(
     recipe = Recipe(
         teacher=teacher.name,
         teacher_fingerprint=teacher.fingerprint,
+        dtype=str(teacher.network.dtype),
         task=task.name,
         prompt_style=style,
         decoding=Decoding(task.max_new_tokens, temperature=settings.teacher_temperature),

@@ -26,6 +26,7 @@ class Recipe:
 
     teacher: str
     teacher_fingerprint: str
+    dtype: str
     task: str
     prompt_style: PromptStyle
     decoding: Decoding
