@@ -6,6 +6,7 @@ import typer
 
 import ketchup
 from ketchup_eval.cli.command import Command
+from ketchup_eval.cli.compare import compare
 from ketchup_eval.cli.doctor import doctor
 from ketchup_eval.cli.evaluate import evaluate
 from ketchup_eval.cli.init_student import init_student
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # errors are one sentence, see `command`
 )
 
-COMMANDS = (train, init_student, variance, evaluate, judge, report, doctor)
+COMMANDS = (train, init_student, variance, evaluate, compare, judge, report, doctor)
 """In the order of the help; a command's name is its function's, with hyphens."""
 
 for function in COMMANDS:

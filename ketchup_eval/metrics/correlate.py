@@ -60,7 +60,7 @@ def changes(evaluations: Sequence[Evaluation]) -> list[Change]:
             raise DataError(f"{other.run.name} and {first.run.name} have other items; evaluate both on the same rows.")
         gained = _returns(other) - _returns(first)
         known = ~np.isnan(gained)
-        for name in other.statistics.keys() & first.statistics.keys():
+        for name in filter(other.statistics.__contains__, first.statistics):
             for scale in METRICS[name].scales:
                 better = scale.rule(other.statistics[name], 1) - scale.rule(first.statistics[name], 1)
                 rho = spearman(gained[known], better[known], other.about["seed"], other.about["resamples"])

@@ -6,11 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
+from sacrebleu.significance import PairedTest
 
 from ketchup.errors import DataError, UsageError
 from ketchup.tasks import task
 from ketchup.tasks.answers import extract_answer
 from ketchup_eval.metrics import METRICS, metrics_for
+from ketchup_eval.stats.bootstrap import Bootstrap
+from ketchup_eval.stats.corpus import centred_p_value, percentile_estimate, randomisation_p_value, resampled_sums
 
 SACREBLEU = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 WORDS = ("de", "het", "een", "hond", "huis", "loopt", ".", ",", "(hi)", "é", "🙂", "don't", "3,5")
@@ -87,3 +90,39 @@ def test_unknown_and_unfit_metrics_are_named():
         metrics_for(task("europarl"), ["blue"])
     with pytest.raises(UsageError, match='"accuracy" does not fit xsum'):
         metrics_for(task("xsum"), ["accuracy"])
+
+
+@pytest.mark.parametrize("name", SACREBLEU)
+def test_tests_and_intervals_agree_with_sacrebleus_paired_test(name):
+    """Within Monte-Carlo error. Its bootstrap counts one tail of a clear difference, ours both: twice its p."""
+    rng = np.random.default_rng(0)
+    references = [" ".join(rng.choice(WORDS, 12)) for _ in range(120)]
+    shares = (0.3, 0.36)
+    systems = [
+        [" ".join(rng.choice(WORDS) if rng.random() < share else word for word in row.split()) for row in references]
+        for share in shares
+    ]
+    statistics = [METRICS[name].statistics(texts, references) for texts in systems]
+    (scale,) = METRICS[name].scales
+
+    def rule(sums):
+        return scale.rule(sums, 120)
+
+    def theirs(kind):
+        named = [("a", systems[0]), ("b", systems[1])]
+        _, results = PairedTest(named, {name: SACREBLEU[name]()}, [references], test_type=kind, n_samples=2000)()
+        return next(rows for key, rows in results.items() if key != "System")[1]
+
+    library = theirs("ar").p_value
+    (own,) = randomisation_p_value(*statistics, [rule], seed=1, trials=2000)
+    assert own == pytest.approx(library, abs=5 * (2 * library * (1 - library) / 2000) ** 0.5 + 2e-3)
+    a, b = (rule(resampled_sums(Bootstrap(120, 1, 2000), system)) for system in statistics)
+    observed = float(rule(statistics[1].sum(axis=0)) - rule(statistics[0].sum(axis=0)))
+    library_bootstrap = theirs("bs")
+    assert (
+        0.9 * library_bootstrap.p_value - 0.01
+        <= centred_p_value(observed, b - a)
+        <= (2.4 * library_bootstrap.p_value + 0.01)
+    )
+    interval = percentile_estimate(observed, b, 120)
+    assert (interval.high - interval.low) / 2 == pytest.approx(library_bootstrap.ci, rel=0.1)

@@ -1,0 +1,70 @@
+"""`ketchup compare --a RUN --b RUN`: paired differences of evaluated runs, with tests."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+WIDTH = 170
+"""Columns of a table that is not printed on a terminal."""
+
+
+def compare(
+    a: Annotated[list[str], typer.Option("--a", metavar="RUN...", help="run or file; several are seeds of a method")],
+    b: Annotated[list[str], typer.Option("--b", metavar="RUN...", help="runs to compare with a")],
+    seeds: Annotated[
+        bool | None,
+        typer.Option("--seeds/--no-seeds", help="b's runs are seeds of one method; default: if a has several"),
+    ] = None,
+    split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
+    task: Annotated[str | None, typer.Option(help="default: the task that a was evaluated on")] = None,
+    data: Annotated[Path | None, typer.Option(help="folder with SPLIT.jsonl; default: that of a")] = None,
+    limit: Annotated[int | None, typer.Option(help="the first N inputs; default: those of a")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC...", help="default: those the task is published with")
+    ] = None,
+    allow_different: Annotated[
+        bool, typer.Option("--allow-different", help="compare different signatures or splits, and say so")
+    ] = False,
+    resamples: Annotated[int, typer.Option(help="bootstrap resamples")] = 2000,
+    trials: Annotated[int, typer.Option(help="trials of randomisation and permutation tests")] = 10_000,
+    seed: Annotated[int, typer.Option()] = 0,
+    workers: Annotated[int, typer.Option(help="processes that score")] = 1,
+    runs_dir: Annotated[Path, typer.Option(help="where runs live")] = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help="write the comparison as JSON to this file too")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+) -> None:
+    """Compare the outputs of runs on the same items; evaluate them first."""
+    from ketchup.errors import UsageError
+    from ketchup.runs import atomic_write_json
+    from ketchup_eval.metrics.compare import as_json as json_content
+    from ketchup_eval.metrics.compare import compare as compared
+    from ketchup_eval.metrics.settings import EvaluationSettings
+
+    together = len(a) > 1 if seeds is None else seeds
+    if len(a) > 1 and not together:
+        raise UsageError("--a names several runs, which are seeds of one method; leave --no-seeds out.")
+    settings = EvaluationSettings(
+        task=task,
+        data=data,
+        split=split,
+        limit=limit,
+        metrics=tuple(metrics or ()),
+        resamples=resamples,
+        seed=seed,
+        workers=workers,
+    )
+    study = compared(a, [b] if together else [[name] for name in b], runs_dir, settings, trials, allow_different)
+    if out:
+        atomic_write_json(out, json_content(study))
+    if as_json:
+        typer.echo(json.dumps(json_content(study), indent=2))
+        return
+    from rich.console import Console
+
+    from ketchup_eval.report.comparison_table import comparison_notes, comparison_table
+
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(comparison_table(study))
+    typer.echo(comparison_notes(study))

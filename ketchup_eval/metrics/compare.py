@@ -1,0 +1,240 @@
+"""Two methods on the same items: differences with intervals, p-values and what this n could have found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ketchup.errors import DataError, UsageError
+from ketchup.tasks import task as task_named
+from ketchup.tasks.rows import load_examples
+from ketchup_eval.metrics import metrics_for
+from ketchup_eval.metrics.base import Metric, Scale
+from ketchup_eval.metrics.evaluate import DEFAULT_TASK, SCORES, read_scores
+from ketchup_eval.metrics.outputs import Outputs, check_same_ids, outputs_of
+from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Series, describing_series
+from ketchup_eval.metrics.segments import segment_statistics
+from ketchup_eval.metrics.settings import EvaluationSettings
+from ketchup_eval.predictions import FOLDER, predictions_file, read_predictions
+from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
+from ketchup_eval.stats.corpus import (
+    centred_p_value,
+    hierarchical_bootstrap,
+    percentile_estimate,
+    randomisation_p_value,
+    smallest_detectable,
+)
+from ketchup_eval.stats.multiplicity import holm
+from ketchup_eval.stats.permutation import sign_flip_p_values
+from ketchup_eval.stats.proportions import mcnemar_mid_p
+
+SCHEMA = 1
+COMPARED = ("task", "split", "references_fingerprint", "max_new_tokens")
+"""What two evaluations must share for their numbers to be comparable, beside each score's signature."""
+TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's outputs; `recorded` is what its `scores.json` says about them, `None` without that file."""
+
+    name: str
+    outputs: Outputs
+    recorded: Mapping[str, Any] | None
+    return_signature: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """b against a in one score, in its unit. `difference` is b - a; `improved`, `tied`, `worsened` count items.
+
+    `p` is that of `test`, `holm` the same adjusted for all comparisons of the command; `bootstrap_p` is a second
+    opinion on corpus scores. `detectable` is the smallest true difference found with power 80% at level 5%. With
+    several runs of a method, values are means over runs, and items count by their mean over runs.
+    """
+
+    a: str
+    b: str
+    score: str
+    higher_is_better: bool
+    value_a: float
+    value_b: float
+    difference: Estimate
+    test: str
+    p: float | None
+    holm: float | None
+    bootstrap_p: float | None
+    improved: int
+    tied: int
+    worsened: int
+    detectable: float | None
+    signature: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """All comparisons of a command, and the differences that `--allow-different` let pass."""
+
+    task: str
+    split: str
+    n: int
+    seed: int
+    resamples: int
+    trials: int
+    comparisons: list[Comparison]
+    notes: list[str]
+
+
+def compare(
+    a: Sequence[str],
+    bs: Sequence[Sequence[str]],
+    runs_dir: Path,
+    settings: EvaluationSettings,
+    trials: int,
+    allow_different: bool,
+) -> Study:
+    """Each b against a; every method is one run or several seeds of it."""
+    if trials < 1:
+        raise UsageError(f"--trials must be at least 1, not {trials}.")
+    names = [name for method in (a, *bs) for name in method]
+    if len(set(names)) < len(names):
+        raise UsageError("A run is named twice; name each run once.")
+    files = {name: predictions_file(name, runs_dir, settings.split) for name in names}
+    recorded = {name: _recorded(files[name], settings.split) for name in names}
+    settings = settings.completed(recorded[a[0]] or {})
+    task = task_named(settings.task or DEFAULT_TASK)
+    examples = load_examples(task, settings.split, settings.data, settings.limit or _recorded_n(recorded[a[0]]))
+    references = {example.id: example.reference for example in examples}
+    runs = {name: _run(name, files[name], references, recorded[name]) for name in names}
+    notes = _differences([runs[name] for name in names], allow_different)
+    metrics = metrics_for(task, settings.metrics)
+    statistics = {
+        name: segment_statistics(metrics, run.outputs.texts, run.outputs.references, settings.workers)
+        for name, run in runs.items()
+    }
+    found = []
+    for b in bs:
+        pair = _Pair([runs[name] for name in a], [runs[name] for name in b], settings, trials)
+        found += [pair.of_metric(m, statistics, scale) for m in metrics for scale in m.scales]
+        found += pair.of_series()
+    adjusted = holm([one.p for one in found])
+    found = [replace(one, holm=p) for one, p in zip(found, adjusted, strict=True)]
+    return Study(task.name, settings.split, len(examples), settings.seed, settings.resamples, trials, found, notes)
+
+
+def as_json(study: Study) -> dict[str, Any]:
+    """The content of `--json` and of the file written by `--out`."""
+    return {"schema": SCHEMA, **asdict(study)}
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Method a and method b, each its runs."""
+
+    a: list[Run]
+    b: list[Run]
+    settings: EvaluationSettings
+    trials: int
+
+    def of_metric(self, metric: Metric, statistics: Mapping[str, Mapping[str, Array]], scale: Scale) -> Comparison:
+        sides = [[statistics[run.name][metric.name] for run in side] for side in (self.a, self.b)]
+        return self._compare(scale, sides[0], sides[1], metric.signature())
+
+    def of_series(self) -> list[Comparison]:
+        """The return, over the items that all runs have it for."""
+        columns = [[_return(run) for run in side] for side in (self.a, self.b)]
+        if any(series is None for side in columns for series in side):
+            return []
+        known = [[series for series in side if series is not None] for side in columns]
+        present = ~np.isnan(np.stack([series.items for side in known for series in side])).any(axis=0)
+        if not present.any():
+            return []
+        sides = [[series.items[present][:, None] for series in side] for side in known]
+        return [self._compare(known[0][0].scale, sides[0], sides[1], known[0][0].signature)]
+
+    def _compare(self, scale: Scale, a: list[Array], b: list[Array], signature: str) -> Comparison:
+        n = len(a[0])
+        seed = self.settings.seed
+        rule = lambda sums: scale.rule(sums, n)  # noqa: E731
+        result = hierarchical_bootstrap(a, b, rule, Bootstrap(n, seed, self.settings.resamples))
+        items_a, items_b = (np.mean([scale.rule(run, 1) for run in side], axis=0) for side in (a, b))
+        gains = (items_b - items_a) * (1 if scale.higher_is_better else -1)
+        bootstrap_p = centred_p_value(result.difference, result.resampled) if n > 1 else None
+        several = len(a) + len(b) > 2
+        if n < 2:
+            test, p = "none", None
+        elif several:
+            test, p = "hierarchical bootstrap", bootstrap_p
+        elif scale.nature == "corpus":
+            test, (p, *_) = "approximate randomisation", randomisation_p_value(a[0], b[0], [rule], seed, self.trials)
+        elif scale.nature == "share":
+            test = "McNemar mid-p"
+            p = mcnemar_mid_p(int((items_a > items_b).sum()), int((items_b > items_a).sum()))
+        else:
+            test, (p, *_) = "sign-flip permutation", sign_flip_p_values((items_b - items_a)[:, None], seed, self.trials)
+        return Comparison(
+            a=" ".join(Path(run.name).name for run in self.a),
+            b=" ".join(Path(run.name).name for run in self.b),
+            score=scale.name,
+            higher_is_better=scale.higher_is_better,
+            value_a=float(np.mean(result.a)),
+            value_b=float(np.mean(result.b)),
+            difference=percentile_estimate(result.difference, result.resampled, n),
+            test=test,
+            p=p,
+            holm=None,
+            bootstrap_p=bootstrap_p if scale.nature == "corpus" or several else None,
+            improved=int((gains > TIE).sum()),
+            tied=int((np.abs(gains) <= TIE).sum()),
+            worsened=int((gains < -TIE).sum()),
+            detectable=smallest_detectable(result.resampled) if n > 1 else None,
+            signature=signature,
+        )
+
+
+def _recorded(file: Path, split: str) -> Mapping[str, Any] | None:
+    if file.parent.name != FOLDER:
+        return None
+    found: Mapping[str, Any] | None = read_scores(file.parents[1] / SCORES).get(split)
+    return found
+
+
+def _recorded_n(recorded: Mapping[str, Any] | None) -> int | None:
+    return None if recorded is None else int(recorded["n"])
+
+
+def _run(name: str, file: Path, references: Mapping[str, str], recorded: Mapping[str, Any] | None) -> Run:
+    predictions = read_predictions(file)
+    check_same_ids({row.id for row in predictions}, references, str(file), "the data")
+    signature = ((recorded or {}).get("scores") or {}).get("return", {}).get("signature", UNKNOWN_TEACHER)
+    return Run(name, outputs_of(predictions, references, str(file)), recorded, signature)
+
+
+def _return(run: Run) -> Series | None:
+    found = [one for one in describing_series(run.outputs, run.return_signature) if one.scale.name == "return"]
+    return found[0] if found else None
+
+
+def _differences(runs: Sequence[Run], allowed: bool) -> list[str]:
+    """Where the records of runs disagree; an error unless `allowed`."""
+    known = [run for run in runs if run.recorded is not None]
+    notes = []
+    for other in known[1:]:
+        first, second = known[0].recorded or {}, other.recorded or {}
+        names = [name for name in COMPARED if name in first and name in second and first[name] != second[name]]
+        notes += [f"{name}: {first[name]} ({known[0].name}), {second[name]} ({other.name})" for name in names]
+        ours, theirs = first.get("scores", {}), second.get("scores", {})
+        for score in ours.keys() & theirs.keys():
+            if ours[score]["signature"] != theirs[score]["signature"]:
+                notes.append(
+                    f"signature of {score}: {ours[score]['signature']} ({known[0].name}), "
+                    f"{theirs[score]['signature']} ({other.name})"
+                )
+    notes = sorted(set(notes))
+    if notes and not allowed:
+        raise DataError(
+            f"Unlike things are not compared: {'; '.join(notes)}; evaluate both alike, or pass --allow-different."
+        )
+    return notes
