@@ -1,6 +1,6 @@
 """What the judge costs beside its server: throughput and CPU per call at a fixed latency, and the time to resume.
 
-python tests/benchmarks/judge_client.py [--calls 2560] [--latency 0.5] [--stored 100000]
+python -m tests.benchmarks.judge_client [--calls 2560] [--latency 0.5] [--stored 100000]
 
 Ideal throughput is calls in flight / latency. The server runs in a process of its own.
 """
