@@ -33,7 +33,8 @@ def words(folder, base_url, *, a=("a",), b="b", criteria=("overall",), **options
     command = ["judge", "--a", *(str(folder / f"{name}.jsonl") for name in a), "--b", str(folder / f"{b}.jsonl")]
     command += ["--criteria", *criteria]
     for name, value in given.items():
-        command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        if value is not False:
+            command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return command
 
 
