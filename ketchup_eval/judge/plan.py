@@ -11,6 +11,7 @@ from ketchup.runs import MANIFEST, read_manifest
 from ketchup.tasks import task as task_named
 from ketchup.tasks.rows import load_examples
 from ketchup_eval.judge.criteria import template
+from ketchup_eval.judge.human import Preference, read_preferences
 from ketchup_eval.judge.protocol import Pair, Question, make_pairs, questions, sample_ids
 from ketchup_eval.judge.settings import JudgeSettings
 from ketchup_eval.judge.verdicts import VerdictStore
@@ -38,6 +39,8 @@ class Plan:
     calls: list[Call]
     repeats: list[Call]
     unshared: int
+    preferences: list[Preference]
+    """People's, read before anything is asked, so that a mistake in their file costs nothing."""
 
     def to_ask(self, store: VerdictStore, *, retry_unparsed: bool = False) -> list[Call]:
         """The calls without a verdict, each key once; with `retry_unparsed` those whose reply had no choice too."""
@@ -66,7 +69,8 @@ def make_plan(settings: JudgeSettings, runs_dir: Path) -> Plan:
     calls = [Call(question, question.query.key(settings.sampling)) for question in questions(pairs, templates)]
     again = sorted({call.key: call for call in calls}.values(), key=lambda call: call.key)[: settings.repeat_check]
     repeats = [Call(call.question, call.question.query.key(settings.sampling, repeat=1), repeat=1) for call in again]
-    return Plan(settings, templates, pairs, calls, repeats, unshared)
+    preferences = read_preferences(settings.human, settings) if settings.human else []
+    return Plan(settings, templates, pairs, calls, repeats, unshared, preferences)
 
 
 def task_and_data(b: str, runs_dir: Path, task: str | None, data: Path | None) -> tuple[str, Path | None]:

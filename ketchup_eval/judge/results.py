@@ -10,7 +10,7 @@ import numpy as np
 
 import ketchup
 from ketchup_eval.judge.effects import Effects, effects, item_votes
-from ketchup_eval.judge.human import Agreement, agreement, read_preferences
+from ketchup_eval.judge.human import Agreement, agreement
 from ketchup_eval.judge.plan import Call, Plan
 from ketchup_eval.judge.protocol import VARIANTS
 from ketchup_eval.judge.verdicts import VerdictStore
@@ -101,7 +101,7 @@ class _Votes:
 
 def judge_result(plan: Plan, store: VerdictStore) -> JudgeResult:
     """All numbers from what is stored, without a server."""
-    preferences = read_preferences(plan.settings.human, plan.settings) if plan.settings.human else []
+    preferences = plan.preferences
     comparisons, all_votes = [], {}
     grouped: dict[tuple[str, str], list[Call]] = {}
     for call in plan.calls:

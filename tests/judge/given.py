@@ -29,11 +29,12 @@ def write_inputs(folder, items=5, systems=("a", "b"), sentences=0):
 def words(folder, base_url, *, a=("a",), b="b", criteria=("overall",), **options):
     """The command line of a judge on these files."""
     given = {"task": "xsum", "data": folder / "data", "runs-dir": folder / "runs", "base-url": base_url}
-    given |= {"model": MODEL, "resamples": 50, "timeout": 1} | {k.replace("_", "-"): v for k, v in options.items()}
+    given |= {"model": MODEL, "resamples": 50, "timeout": 20} | {k.replace("_", "-"): v for k, v in options.items()}
     command = ["judge", "--a", *(str(folder / f"{name}.jsonl") for name in a), "--b", str(folder / f"{b}.jsonl")]
     command += ["--criteria", *criteria]
     for name, value in given.items():
-        command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        if value is not False:
+            command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return command
 
 
