@@ -45,7 +45,7 @@ def read_predictions(path: Path) -> list[Prediction]:
         prediction = _prediction(_row(line, place), place)
         if prediction.id in lines_of_ids:
             first = lines_of_ids[prediction.id]
-            raise DataError(f'{place}: the id "{prediction.id}" is also at line {first}; give each row its own')
+            raise DataError(f'{place}: the id "{prediction.id}" is also at line {first}; give each row its own.')
         lines_of_ids[prediction.id] = number
         predictions.append(prediction)
     return predictions
@@ -56,15 +56,15 @@ def file_lines(path: Path) -> list[str]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check the name") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}); check the name.") from error
     if not content:
-        raise DataError(f"{path} is empty; write one output a line into it")
+        raise DataError(f"{path} is empty; write one output a line into it.")
     lines = []
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
         try:
             lines.append(line.removesuffix(b"\r").decode("utf-8"))
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}:{number}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
+            raise DataError(f"{path}:{number}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
     return lines
 
 
@@ -79,7 +79,7 @@ def predictions_file(run_or_file: str, runs_dir: Path, split: str) -> Path:
             return place
     raise DataError(
         f'"{run_or_file}" has no outputs on the {split} split ({places[0]} is missing); '
-        f"run `ketchup evaluate {run_or_file} --split {split}` first, or check the name"
+        f"run `ketchup evaluate {run_or_file} --split {split}` first, or check the name."
     )
 
 
@@ -87,20 +87,20 @@ def _row(line: str, place: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: this is no JSON object ({str(error)[:80]}); mend the line or delete it") from error
+        raise DataError(f"{place}: this is no JSON object ({str(error)[:80]}); mend the line or delete it.") from error
     if not isinstance(row, dict):
-        raise DataError(f"{place}: this is no JSON object but {json.dumps(row)[:40]}; write one object a line")
+        raise DataError(f"{place}: this is no JSON object but {json.dumps(row)[:40]}; write one object a line.")
     return row
 
 
 def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
     tokens, ended, mean_return = row.get("tokens"), row.get("ended"), row.get("return")
     if tokens is not None and (not _is_number(tokens) or tokens < 0 or tokens != int(tokens)):
-        raise DataError(f'{place}: "tokens" is {json.dumps(tokens)[:40]}; write a whole number, or leave it out')
+        raise DataError(f'{place}: "tokens" is {json.dumps(tokens)[:40]}; write a whole number, or leave it out.')
     if ended is not None and not isinstance(ended, bool):
-        raise DataError(f'{place}: "ended" is {json.dumps(ended)[:40]}; write true or false, or leave it out')
+        raise DataError(f'{place}: "ended" is {json.dumps(ended)[:40]}; write true or false, or leave it out.')
     if mean_return is not None and not _is_number(mean_return):
-        raise DataError(f'{place}: "return" is {json.dumps(mean_return)[:40]}; write a number, or leave it out')
+        raise DataError(f'{place}: "return" is {json.dumps(mean_return)[:40]}; write a number, or leave it out.')
     return Prediction(
         id=_text(row, "id", place),
         text=_text(row, "prediction", place),
@@ -112,7 +112,7 @@ def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
 
 def _text(row: Mapping[str, Any], field: str, place: str) -> str:
     if field not in row:
-        raise DataError(f'{place}: the field "{field}" is missing; add it to the row')
+        raise DataError(f'{place}: the field "{field}" is missing; add it to the row.')
     value = row[field]
     if not isinstance(value, str):
         raise DataError(
@@ -122,7 +122,9 @@ def _text(row: Mapping[str, Any], field: str, place: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:  # JSON can escape half a character, which no metric takes
-        raise DataError(f'{place}: the field "{field}" has half a surrogate pair; write the whole character') from error
+        raise DataError(
+            f'{place}: the field "{field}" has half a surrogate pair; write the whole character.'
+        ) from error
     return value
 
 

@@ -46,7 +46,7 @@ def check_same_ids(ours: Collection[str], theirs: Collection[str], place: str, o
     if missing or extra:
         raise DataError(
             f"{place}: ids do not match those of {other}: {_counted(missing, 'missing')}, {_counted(extra, 'extra')}; "
-            "use outputs of the same rows (see --task, --data, --split and --limit)"
+            "use outputs of the same rows (see --task, --data, --split and --limit)."
         )
 
 
@@ -63,7 +63,9 @@ def read_references(path: Path, predictions: Path, count: int) -> dict[str, str]
         raise UsageError(f"--references goes with outputs in plain lines; {predictions} has ids, so leave it out.")
     lines = file_lines(path)
     if len(lines) != count:
-        raise DataError(f"{predictions} has {count} lines and {path} has {len(lines)}; write one line per item in both")
+        raise DataError(
+            f"{predictions} has {count} lines and {path} has {len(lines)}; write one line per item in both."
+        )
     return {str(number): line for number, line in enumerate(lines, start=1)}
 
 
