@@ -30,10 +30,10 @@ class ShardedModel(LanguageModel):
     replica: LanguageModel
 
 
-def shard(model: LanguageModel, processes: Processes) -> LanguageModel:
+def shard(model: LanguageModel, processes: Processes, *, narrow: bool = False) -> LanguageModel:
     """Spreads a model over all processes, in place; gradients become sums over them.
 
-    Where matrix products are in bfloat16, float32 weights are gathered in bfloat16, and gradients added up in float32.
+    With `narrow`, weights are gathered in bfloat16, and gradients added up in float32.
     Raises `ModelError` for a model that does not name its blocks.
     """
     network: Any = model.network
@@ -44,7 +44,7 @@ def shard(model: LanguageModel, processes: Processes) -> LanguageModel:
     # Nothing writes into hidden states in place.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     options: dict[str, Any] = {"mesh": init_device_mesh(processes.device.type, (processes.count,))}
-    if processes.narrow and network.dtype == torch.float32:
+    if narrow:
         options["mp_policy"] = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     for module in blocks:
         fully_shard(module, **options)
@@ -62,7 +62,7 @@ def shard_student(model: LanguageModel, processes: Processes, *, samples: bool) 
     network: Any = copy.deepcopy(model.network)
     network.to(processes.device if samples else "cpu")
     replica = LanguageModel(**{**parts, "network": network})
-    shard(model, processes)
+    shard(model, processes, narrow=processes.narrow)
     return ShardedModel(**parts, replica=replica)
 
 
