@@ -54,11 +54,13 @@ class Context:
     """What all rollouts of an input share: `mask[B, S]` over prompt tokens and what was computed from them.
 
     `first[B, *]` is what the decoder reads before the actions: its start token, the prompt's last token (the others
-    are in `cache`), or the whole prompt where nothing was computed ahead.
+    are in `cache`), or the whole prompt where nothing was computed ahead. `prompt[B, S]` is what an encoder has yet
+    to read.
     """
 
     mask: Tensor
     first: Tensor
+    prompt: Tensor | None
     encoded: Tensor | None
     cache: tuple[tuple[Tensor | None, Tensor | None], ...] | None
 
@@ -79,16 +81,19 @@ def context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: b
     """Runs the prompts once: encoder output, or key-value pairs of all but each prompt's last token.
 
     Prompts are padded on the right for an encoder and on the left for a decoder, where the last token of every
-    prompt must stand next to the first action. With `shared=False` a decoder-only model reads prompt and actions in
-    one pass instead, which costs less where every input has a single rollout and keeps training to one forward.
+    prompt must stand next to the first action. With `shared=False` nothing is computed ahead, and prompt and actions
+    are read in one pass, which costs less where every input has a single rollout and keeps training to one forward.
     """
     ids, mask = pad(prompts, model.pad_id, left=not model.encoder_decoder)
     ids, mask = ids.to(model.device), mask.to(model.device)
     if model.start_id is not None:
+        first = torch.full_like(ids[:, :1], model.start_id)
+        if not shared:
+            return Context(mask, first, ids, None, None)
         encoded = model.network.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return Context(mask, torch.full_like(ids[:, :1], model.start_id), encoded, None)
+        return Context(mask, first, None, encoded, None)
     if not shared or ids.shape[1] == 1:
-        return Context(mask, ids, None, None)
+        return Context(mask, ids, None, None, None)
     cache = DynamicCache(config=model.network.config)
     with _headless(model):
         model.network(
@@ -99,7 +104,7 @@ def context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: b
             use_cache=True,
         )
     pairs = tuple((layer.keys, layer.values) for layer in cache.layers)  # type: ignore[union-attr]  # all are attention
-    return Context(mask, ids[:, -1:], None, pairs)
+    return Context(mask, ids[:, -1:], None, None, pairs)
 
 
 def hidden_states(model: LanguageModel, shared: Context, rows: Tensor, actions: Tensor) -> Tensor:
@@ -111,9 +116,11 @@ def hidden_states(model: LanguageModel, shared: Context, rows: Tensor, actions: 
     tokens = torch.cat([shared.first[rows], actions[:, :-1]], dim=1)
     mask = shared.mask[rows]
     with _headless(model):
-        if shared.encoded is not None:
+        if model.encoder_decoder:
+            encoded = None if shared.encoded is None else BaseModelOutput(last_hidden_state=shared.encoded[rows])
             return model.network(
-                encoder_outputs=BaseModelOutput(last_hidden_state=shared.encoded[rows]),
+                input_ids=None if shared.prompt is None else shared.prompt[rows],
+                encoder_outputs=encoded,
                 attention_mask=mask.long(),
                 decoder_input_ids=tokens,
                 use_cache=False,

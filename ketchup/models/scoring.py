@@ -54,25 +54,33 @@ def score(
     prompts: Sequence[Sequence[int]],
     tokens: Tensor,
     mask: Tensor,
+    in_step: Callable[[int], int] | None = None,
 ) -> tuple[TeacherValues, StudentValues]:
     """Scores `tokens[R, T]` of `B` prompts under both models, R = B x samples with an input's rollouts adjacent.
 
     `mask[R, T]` says which positions to score: actions, not the environment's tokens (which are still read, as part
     of the state) and not padding. The eos action is scored like any other. The full vocabulary enters v, mean,
     logsumexp and KL(p‖π) = sum_a p(a) [log p(a) - log π(a)], p the teacher's and π the student's distribution.
+
+    Where the models are spread over processes that score their own rows, `in_step` tells how many passes to make in
+    place of those that this one needs.
     """
-    values = _score((teacher, student), prompts, tokens, mask, _both, 8)
+    values = _score((teacher, student), prompts, tokens, mask, _both, 8, in_step)
     return TeacherValues(*values[:4]), StudentValues(*values[4:])
 
 
 def score_teacher(
-    teacher: LanguageModel, prompts: Sequence[Sequence[int]], tokens: Tensor, mask: Tensor
+    teacher: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    tokens: Tensor,
+    mask: Tensor,
+    in_step: Callable[[int], int] | None = None,
 ) -> TeacherValues:
     """The teacher's half of `score`, for a third of its cost or less."""
-    return TeacherValues(*_score((teacher,), prompts, tokens, mask, _teacher_only, 4))
+    return TeacherValues(*_score((teacher,), prompts, tokens, mask, _teacher_only, 4, in_step))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode, whose tensors training could not use: weights may be gathered here
 def _score(
     models: tuple[LanguageModel, ...],
     prompts: Sequence[Sequence[int]],
@@ -80,12 +88,16 @@ def _score(
     mask: Tensor,
     numbers: Callable[..., list[Tensor]],
     count: int,
+    in_step: Callable[[int], int] | None,
 ) -> Tensor:
     """`[count, R, T]` numbers per action, 0 elsewhere: `numbers` of the actions and each model's logits."""
     samples = len(tokens) // len(prompts)
-    contexts = [context(model, prompts, shared=samples > 1) for model in models]
+    # In step, all passes must be of one kind: prompts are read with each row.
+    contexts = [context(model, prompts, shared=samples > 1 and in_step is None) for model in models]
     results = torch.zeros(count, *tokens.shape)
-    for rows in row_chunks(mask, contexts[0].first.shape[1]):
+    chunks = list(row_chunks(mask, contexts[0].first.shape[1]))
+    idle = in_step(len(chunks)) - len(chunks) if in_step else 0
+    for rows in chunks:
         width = int(mask[rows].nonzero()[:, 1].max()) + 1
         kept = mask[rows, :width]
         actions = tokens[rows, :width]
@@ -96,6 +108,9 @@ def _score(
         block = torch.zeros(count, *kept.shape)
         block[:, kept] = _in_chunks(models, states, actions[kept], numbers, count)
         results[:, rows, :width] = block
+    for _ in range(idle):
+        for model, shared in zip(models, contexts, strict=True):
+            _states(model, shared, torch.tensor([0]), tokens[:1, :1], mask[:1, :1])
     return results
 
 

@@ -20,7 +20,8 @@ from ketchup.errors import RunError
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
 from ketchup.runs import atomic_folder, atomic_write_json
-from ketchup.training.whole import has_adapters, trained_weights, whole
+from ketchup.training.shards import ShardedModel, load_parts
+from ketchup.training.whole import has_adapters, trained_weights
 
 TRAINER = "trainer.pt"
 
@@ -60,17 +61,29 @@ def last_state(run: Path) -> tuple[Path, TrainerState] | None:
 
 def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: Optimizer) -> TrainerState:
     """Puts a checkpoint's weights and moments back in place; returns its state."""
-    network = model.network
+    network = model.replica.network if isinstance(model, ShardedModel) else model.network
     weights = state.weights or type(network).from_pretrained(folder, dtype=network.dtype).state_dict()
+    if isinstance(model, ShardedModel):
+        load_parts(model, optimizer, weights, state.optimizer)
+        return state
     network.load_state_dict(weights, strict=not has_adapters(model))
     optimizer.load_state_dict(state.optimizer)
     return state
 
 
-def save(run: Path, model: LanguageModel, state: TrainerState, dtype: str, milestones: tuple[int, ...]) -> Path:
-    """Writes a checkpoint, points `last` (and before it `best`, if this step is it) to it, and removes idle ones."""
+def save(
+    run: Path,
+    model: LanguageModel,
+    ordinary: LanguageModel,
+    state: TrainerState,
+    dtype: str,
+    milestones: tuple[int, ...],
+) -> Path:
+    """Writes a checkpoint, points `last` (and before it `best`, if this step is it) to it, and removes idle ones.
+
+    `ordinary` is what `whole` makes of the model.
+    """
     folder = run / "checkpoints" / f"step-{state.step:06d}"
-    ordinary = whole(model)
     weights = {name: value.cpu() for name, value in ordinary.network.state_dict().items()}
     extra = trained_weights(model) if has_adapters(model) else weights if dtype != "float32" else {}
     kept = replace(state, weights=extra)

@@ -127,7 +127,7 @@ def step_trajectories(
         return found
     assert teacher is not None
     with student.phases.phase("teacher"):
-        values, own = _scored(method.credit, teacher, student.model, inputs.prompts, rollouts)
+        values, own = _scored(method.credit, teacher, student.model, inputs.prompts, rollouts, processes)
     weights = assign(method.credit, values, own, rollouts.action_mask, rollouts.ended, processes.total)
     _measure_credit(values, weights, rollouts, measures)
     rows = as_trajectories(inputs.prompts, rollouts, weights, values)
@@ -157,11 +157,16 @@ def as_trajectories(
 
 
 def _scored(
-    credit: Credit, teacher: LanguageModel, student: LanguageModel, prompts: Sequence[list[int]], rollouts: Rollouts
+    credit: Credit,
+    teacher: LanguageModel,
+    student: LanguageModel,
+    prompts: Sequence[list[int]],
+    rollouts: Rollouts,
+    processes: Processes,
 ) -> tuple[TeacherValues, StudentValues | None]:
     if credit.needs_student:
-        return score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask)
-    return score_teacher(teacher, prompts, rollouts.tokens, rollouts.action_mask), None
+        return score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask, processes.in_step)
+    return score_teacher(teacher, prompts, rollouts.tokens, rollouts.action_mask, processes.in_step), None
 
 
 def _measure_rollouts(rollouts: Rollouts, measures: Measures) -> None:

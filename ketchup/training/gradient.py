@@ -9,6 +9,20 @@ from ketchup.models.language_model import LanguageModel
 from ketchup.training.experience import Measures
 from ketchup.training.processes import Processes
 
+IDLE = Trajectory([0], [0], [False], weights=[], teacher_log_probs=[])
+"""A row without actions, which no loss sees: any ids will do."""
+
+
+def micro_batches(rows: Sequence[Trajectory], batch_size: int, processes: Processes) -> list[Sequence[Trajectory]]:
+    """Batches of rows by rising length; where processes go in step, idle ones follow until all have as many."""
+    # Sorted, a micro-batch is nearly free of padding; the sum of losses does not see the order.
+    by_length = sorted(rows, key=lambda row: len(row.prompt) + len(row.tokens))
+    batches: list[Sequence[Trajectory]] = [
+        by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)
+    ]
+    idle = processes.in_step(len(batches)) - len(batches) if processes.in_step else 0
+    return [*batches, *[[IDLE]] * idle]
+
 
 def accumulate(
     method: Method,
@@ -31,11 +45,8 @@ def accumulate(
         rows = trajectories[part.writer]
         count = len(rows) if normalization == "sequence" else sum(row.actions for row in rows)
         total = float(processes.total(torch.tensor(float(count))))
-        # Sorted, a micro-batch is nearly free of padding; the sum of losses does not see the order.
-        by_length = sorted(rows, key=lambda row: len(row.prompt) + len(row.tokens))
         summed = torch.zeros((), device=processes.device)
-        for start in range(0, len(by_length), batch_size):
-            batch = by_length[start : start + batch_size]
+        for batch in micro_batches(rows, batch_size, processes):
             with processes.narrowed():
                 found = part.loss(student, teacher, batch)
             loss = found.total * (part.weight / total)

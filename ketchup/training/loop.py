@@ -29,7 +29,9 @@ from ketchup.training.experience import Inputs, Measures, Student, step_trajecto
 from ketchup.training.gradient import accumulate
 from ketchup.training.processes import Processes
 from ketchup.training.settings import TrainSettings
+from ketchup.training.shards import clip_gradients, optimizer_state
 from ketchup.training.validation import validate
+from ketchup.training.whole import whole
 
 METRICS = "metrics.jsonl"
 
@@ -142,7 +144,7 @@ def _optimiser_step(
         )
     with student.phases.phase("optimiser"):
         weights = optimizer.param_groups[0]["params"]
-        norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
+        norm = clip_gradients(weights, settings.max_grad_norm)
         if loss is None:
             optimizer.zero_grad()  # without gradients, the optimiser moves nothing
         if torch.isfinite(norm):
@@ -176,8 +178,9 @@ def _save(
     settings: TrainSettings,
     processes: Processes,
 ) -> None:
-    state.optimizer = optimizer.state_dict()
-    processes.first(lambda: save(run, model, state, settings.save_dtype, settings.milestones))
+    state.optimizer = optimizer_state(model, optimizer)
+    ordinary = whole(model)
+    processes.first(lambda: save(run, model, ordinary, state, settings.save_dtype, settings.milestones))
 
 
 def _log(entry: dict[str, Any], run: Path, processes: Processes) -> None:

@@ -24,22 +24,33 @@ class Processes:
     """This process among all that train together.
 
     With `precision` "auto", matrix products are in bfloat16 where the GPU has it; weights and sums are float32 always.
+    `sharded` says that each holds a part of every model; raises `UsageError` where there is only one.
     """
 
-    def __init__(self, precision: Precision = "auto", trackers: Sequence[str] = (), folder: str | None = None) -> None:
+    def __init__(
+        self,
+        precision: Precision = "auto",
+        trackers: Sequence[str] = (),
+        folder: str | None = None,
+        *,
+        sharded: bool = False,
+    ) -> None:
         for tracker in trackers:
             if tracker not in TRACKERS:
                 raise UsageError(f"--track knows {', '.join(TRACKERS)}, not {tracker}.")
             if find_spec(tracker) is None:
                 raise UsageError(f"--track {tracker} needs that package; install it with pip install {tracker}.")
         on_gpu = torch.cuda.is_available()
-        narrow = precision == "bfloat16" or (precision == "auto" and on_gpu and torch.cuda.is_bf16_supported())
+        self.sharded = sharded
+        self.narrow = precision == "bfloat16" or (precision == "auto" and on_gpu and torch.cuda.is_bf16_supported())
         self._accelerator = Accelerator(
             cpu=not on_gpu,
-            mixed_precision="bf16" if narrow else "no",
+            mixed_precision="bf16" if self.narrow else "no",
             log_with=list(trackers) or None,
             project_dir=folder,
         )
+        if sharded and self.count == 1:
+            raise UsageError("--shard spreads models over processes, and there is one; start it by accelerate launch.")
 
     @property
     def count(self) -> int:
@@ -76,12 +87,23 @@ class Processes:
         return result.to(values.device)
 
     def add_up_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Every process ends up with the sum of all gradients; a parameter that took part nowhere keeps none."""
-        if self.count == 1:
+        """Every process ends up with the sum of all gradients; a parameter that took part nowhere keeps none.
+
+        Sharded ones were added up in the backward pass.
+        """
+        if self.count == 1 or self.sharded:
             return
         for parameter in parameters:
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = self._accelerator.reduce(gradient, "sum")
+
+    @property
+    def in_step(self) -> Callable[[int], int] | None:
+        """From the passes that this process needs to those that it has to make; `None` where no one waits for it.
+
+        Sharded weights are gathered by all processes at once, so that each makes as many passes as the busiest.
+        """
+        return (lambda passes: max(gather_object([passes]))) if self.sharded else None
 
     def union(self, names: Iterable[str]) -> list[str]:
         """The names that any process has, sorted."""

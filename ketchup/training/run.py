@@ -26,6 +26,7 @@ from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
 from ketchup.training.processes import Processes
 from ketchup.training.settings import Dtype, TrainSettings
+from ketchup.training.shards import shard, shard_student
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
 from ketchup.training.whole import with_adapters
 
@@ -41,7 +42,7 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
         "train": load_examples(task, "train", settings.data, settings.limit),
         "validation": load_examples(task, "validation", settings.data, settings.validation_limit),
     }
-    processes = Processes(settings.precision, trackers, str(run))
+    processes = Processes(settings.precision, trackers, str(run), sharded=settings.shard)
     student = load(settings.student)
     if settings.lora:
         student = with_adapters(student, settings.lora, settings.seed)
@@ -57,9 +58,13 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
     with _only_run(run, recorded, processes):
         processes.track("ketchup", recorded)
         inputs = {
-            split: _inputs(settings, method, task, student, teacher, rows, outputs) for split, rows in examples.items()
+            split: _inputs(settings, method, task, student, teacher, rows, outputs, processes)
+            for split, rows in examples.items()
         }
         compared = teacher if method.compares else None
+        if settings.shard:
+            student = shard_student(student, processes, samples=method.compares)
+            compared = shard(compared, processes) if compared else None
         folder = train(settings, method, task, student, compared, inputs["train"], inputs["validation"], run, processes)
         processes.finish()
     return folder
@@ -104,12 +109,16 @@ def _method(settings: TrainSettings) -> Method:
 def _check_room(student: LanguageModel, processes: Processes) -> None:
     """Beside its weights, training keeps a gradient and two moments in float32 of each weight it moves."""
     trained = sum(weight.numel() for weight in student.network.parameters() if weight.requires_grad)
-    remedy = "use a smaller student, --lora, or a device with more memory"
+    if processes.sharded:
+        trained //= processes.count
+    remedy = "use a smaller student, --lora, --shard over more processes, or a device with more memory"
     check_room(f"Training {student.name!r}", trained, 12, processes.device, remedy)
 
 
 def _teacher(settings: TrainSettings, student: LanguageModel, processes: Processes) -> LanguageModel:
-    teacher = load(str(settings.teacher), dtype=_dtype(settings.teacher_dtype, processes), device=processes.device)
+    # A teacher to be sharded may not fit the device as a whole.
+    device = "cpu" if settings.shard else processes.device
+    teacher = load(str(settings.teacher), dtype=_dtype(settings.teacher_dtype, processes), device=device)
     check_same_vocabulary(teacher, student)
     return teacher
 
@@ -141,6 +150,7 @@ def _inputs(
     teacher: LanguageModel | None,
     examples: Sequence[Example],
     outputs: Path,
+    processes: Processes,
 ) -> Inputs:
     """A split's prompts, with the trajectories of each writer that the method learns from but the student."""
     style = settings.prompt_style or default_style(student)
@@ -150,7 +160,7 @@ def _inputs(
         given["reference"] = _references(student, task, examples, prompts)
     if "teacher" in method.writers:
         assert teacher is not None
-        given["teacher"] = _teacher_outputs(settings, task, teacher, style, examples, outputs)
+        given["teacher"] = _teacher_outputs(settings, task, teacher, style, examples, outputs, processes)
     return Inputs([example.id for example in examples], prompts, given)
 
 
@@ -161,6 +171,7 @@ def _teacher_outputs(
     style: PromptStyle,
     examples: Sequence[Example],
     outputs: Path,
+    processes: Processes,
 ) -> list[Trajectory]:
     recipe = Recipe(
         teacher=teacher.name,
@@ -171,7 +182,8 @@ def _teacher_outputs(
         decoding=Decoding(task.max_new_tokens, temperature=settings.teacher_temperature),
         seed=settings.seed if settings.teacher_temperature else 0,  # greedy outputs know no seed
     )
-    return list(teacher_outputs(teacher, task, examples, recipe, settings.engine, outputs).values())
+    found = teacher_outputs(teacher, task, examples, recipe, settings.engine, outputs, processes.device)
+    return list(found.values())
 
 
 def _references(

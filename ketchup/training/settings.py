@@ -42,6 +42,7 @@ class TrainSettings:
     max_grad_norm: float = 1.0
     normalization: Literal["tokens", "sequence"] = "tokens"
     lora: int = 0
+    shard: bool = False
     precision: Precision = "auto"
     teacher_dtype: Dtype = "auto"
     eval_every: int = 100
@@ -62,6 +63,8 @@ class TrainSettings:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}.")
         if self.lora < 0:
             raise UsageError(f"--lora must be a rank above 0, or 0 to train all weights, not {self.lora}.")
+        if self.lora and self.shard:
+            raise UsageError("--shard spreads all weights of a student that trains them all; leave out --lora.")
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"--steps must be at least 1, not {self.steps}.")
         if self.epochs <= 0 or self.learning_rate <= 0:

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ketchup.hashes import content_hash
 from ketchup.methods.base import Trajectory
 from ketchup.models.language_model import LanguageModel
@@ -40,10 +42,12 @@ def teacher_outputs(
     recipe: Recipe,
     engine_name: EngineName,
     folder: Path,
+    device: torch.device | None = None,
 ) -> dict[str, Trajectory]:
     """One output per example, by id, under `folder/<hash of the recipe>.jsonl`; what is there is not generated again.
 
     An input is known by the hash of its id and source, so that other rows under the same ids are generated anew.
+    A teacher that has something to write is moved to `device`, if one is given.
     """
     key = content_hash(asdict(recipe))
     path = folder / key / "outputs.jsonl"
@@ -54,6 +58,8 @@ def teacher_outputs(
         known = {row["input"]: row for row in read_jsonl(path)[0]}
         missing = [block for block in blocks if any(example.input_hash not in known for example in block)]
         if missing:
+            network: Any = teacher.network
+            network.to(device or teacher.device)
             runner = engine(engine_name, teacher)
             with progress("teacher outputs", total=len(blocks), unit="blocks", done=len(blocks) - len(missing)) as bar:
                 for block in missing:

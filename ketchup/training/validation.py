@@ -7,6 +7,7 @@ from ketchup.methods.base import Method, Sampling
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.scoring import score
 from ketchup.training.experience import Inputs, Measures, Student, add_returns, as_trajectories
+from ketchup.training.gradient import micro_batches
 from ketchup.training.processes import Processes
 
 
@@ -35,7 +36,9 @@ def validate(
         one = Sampling(1, drawn.temperature, drawn.top_k)
         rollouts = student.draw(mine, one, int(content_hash([seed, "validation", processes.index])[:8], 16))
         with student.phases.phase("teacher"):
-            values, own = score(teacher, student.model, mine.prompts, rollouts.tokens, rollouts.action_mask)
+            values, own = score(
+                teacher, student.model, mine.prompts, rollouts.tokens, rollouts.action_mask, processes.in_step
+            )
         trajectories["student"] = as_trajectories(mine.prompts, rollouts)
         actions = rollouts.action_mask.sum()
         add_returns(values, rollouts, measures)
@@ -45,13 +48,12 @@ def validate(
         measures.add("ended", rollouts.ended.sum(), len(rollouts.tokens))
     if method.credit is None:
         for number, part in enumerate(method.parts):
-            by_length = sorted(trajectories[part.writer], key=lambda row: len(row.prompt) + len(row.tokens))
+            rows = trajectories[part.writer]
             total = torch.zeros(())
             with student.phases.phase("student"), processes.narrowed():
-                for start in range(0, len(by_length), batch_size):
-                    batch = by_length[start : start + batch_size]
+                for batch in micro_batches(rows, batch_size, processes):
                     total += part.loss(student.model, teacher, batch).total.cpu()
-            measures.add(f"part {number}", total, sum(row.actions for row in by_length))
+            measures.add(f"part {number}", total, sum(row.actions for row in rows))
     means = measures.means(processes)
     parts = [means.pop(f"part {number}", None) for number in range(len(method.parts))]
     if method.credit is None and None not in parts:

@@ -1,6 +1,7 @@
 """The student as one ordinary model, for the engine that samples from it and the folder it is saved in.
 
-While it trains it may be something else: a frozen model with adapters (LoRA) whose product is what counts.
+While it trains it may be something else: a frozen model with adapters (LoRA) whose product is what counts, or one
+that is spread over many processes.
 """
 
 import copy
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ketchup.errors import UsageError
 from ketchup.models.language_model import LanguageModel
+from ketchup.training.shards import ShardedModel, gathered
 
 
 def with_adapters(student: LanguageModel, rank: int, seed: int) -> LanguageModel:
@@ -37,7 +39,12 @@ def has_adapters(student: LanguageModel) -> bool:
 
 
 def whole(student: LanguageModel) -> LanguageModel:
-    """The model itself, or a copy with its adapters merged into the weights they adapt."""
+    """The model itself, or a copy with its adapters merged into the weights they adapt.
+
+    One that is spread over processes is gathered from all of them, so that all must ask for it.
+    """
+    if isinstance(student, ShardedModel):
+        return gathered(student)
     if not has_adapters(student):
         return student
     merged: Any = copy.deepcopy(student.network)

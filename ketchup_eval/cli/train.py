@@ -98,6 +98,9 @@ def train(
     lora: Annotated[
         int, typer.Option(help="train adapters of this rank only; 0: all weights", rich_help_panel=OF_LOOP)
     ] = 0,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="spread models over all processes (FSDP)", rich_help_panel=OF_LOOP)
+    ] = False,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         typer.Option(help="of matrix products; auto: bfloat16 on GPUs that have it", rich_help_panel=OF_LOOP),

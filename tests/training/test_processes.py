@@ -64,17 +64,19 @@ def weights_of(folder, method):
     return load_file(folder / f"runs/{method}-gsm8k/last/model.safetensors")
 
 
+@pytest.mark.parametrize("shard", [[], ["--shard"]], ids=["replicated", "sharded"])
 @pytest.mark.parametrize("method", ["js", "ketchup"])
-def test_two_processes_end_as_one(tmp_path, inputs, method):
+def test_two_processes_end_as_one(tmp_path, inputs, method, shard):
     """1 process x 4 micro-batches = 2 processes x 2, to rounding, in weights and in what is logged."""
     started = {}
-    for processes, accumulation in ((1, 4), (2, 2)):
+    for processes, accumulation, options in ((1, 4, []), (2, 2, shard)):
         folder = tmp_path / str(processes)
-        started[folder] = start(folder, command(inputs, method, accumulation, processes))
+        started[folder] = start(folder, command(inputs, method, accumulation, processes, *options))
     for folder, process in started.items():
         finish(folder, process)
     one, two = (weights_of(folder, method) for folder in started)
-    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-5
+    # Adam makes a whole step of a gradient near 0, and of its rounding, which is another when sums are split otherwise.
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < (2e-5 if shard else 1e-5)
     begun = weights_file(inputs / "student")
     assert max((one[name] - begun[name]).abs().max().item() for name in one) > 1e-3
     rows = [Run(folder / f"runs/{method}-gsm8k").metrics for folder in started]
@@ -90,8 +92,9 @@ def weights_file(folder):
     return load_file(folder / "model.safetensors")
 
 
-def test_two_processes_go_on_after_a_kill(tmp_path, inputs):
-    words = command(inputs, "ketchup", 2, 2)
+@pytest.mark.parametrize("shard", [[], ["--shard"]], ids=["replicated", "sharded"])
+def test_two_processes_go_on_after_a_kill(tmp_path, inputs, shard):
+    words = command(inputs, "ketchup", 2, 2, "--schedule", "linear", *shard)
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     finish(unbroken, start(unbroken, words))
     process = start(broken, words)

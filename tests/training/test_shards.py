@@ -1,0 +1,78 @@
+"""Models in parts, in two real processes: who holds what, and passes in step where one process has more rows."""
+
+import pytest
+
+from tests import tiny
+from tests.training.test_processes import finish, launcher, start
+
+SCRIPT = """
+import sys
+import torch
+from torch.distributed.tensor import DTensor
+from ketchup.methods.base import Trajectory
+from ketchup.methods.likelihood import cross_entropy
+from ketchup.models import scoring
+from ketchup.training.gradient import accumulate
+from ketchup.training.experience import Measures
+from ketchup.training.processes import Processes
+from ketchup.training.shards import gathered, shard, shard_student
+from ketchup.methods import method
+from tests import tiny
+
+kind = sys.argv[1]
+processes = Processes("float32", sharded=True)
+ordinary, teacher = tiny.language_model(kind, 1), tiny.language_model(kind, 2)
+parts = shard_student(tiny.language_model(kind, 1), processes, samples=True)
+teacher_parts = shard(tiny.language_model(kind, 2), processes)
+network = parts.network
+
+def held(network):
+    return sum(weight.to_local().numel() for weight in network.parameters())
+
+total = sum(weight.numel() for weight in ordinary.network.parameters())
+assert abs(held(network) - total / 2) < 0.02 * total, (held(network), total)
+assert abs(held(teacher_parts.network) - total / 2) < 0.02 * total
+
+# The first process has a chunk of rows for each of its rows, the second one only, or none at all.
+scoring.PASS_TOKENS = 1
+for rows in ((3, 1), (3, 0)):
+    own = rows[processes.index]
+    prompts = [[2, 3, 4], [5], [3, 3]]
+    tokens = torch.tensor([[2, 3, 1], [4, 1, 0], [3, 1, 0]])
+    mask = torch.tensor([[True, True, True], [True, True, False], [True, True, False]])
+    mask[own:] = False
+    given = scoring.score(teacher, ordinary, prompts, tokens, mask)
+    found = scoring.score(teacher_parts, parts, prompts, tokens, mask, processes.in_step)
+    for one, other in zip(given, found):
+        for name, value in vars(one).items():
+            torch.testing.assert_close(getattr(other, name), value, rtol=1e-5, atol=1e-5)
+for name, weight in network.named_parameters():
+    assert isinstance(weight, DTensor) == any(part in name for part in ("block.", "layers.")), name  # let go after use
+
+# Gradients of both processes' rows add up, though they need 2 and 1 micro-batches.
+rows = [Trajectory(prompt, ids, [True] * len(ids)) for prompt, ids in (([2, 3], [4, 1]), ([5], [3, 3, 1]), ([4], [1]))]
+own = rows[:2] if processes.main else rows[2:]
+learn = method("sft", {})
+accumulate(learn, parts, None, {"reference": own}, 1, "tokens", processes, Measures())
+loss = cross_entropy(ordinary, None, rows).total / 6
+loss.backward()
+expected = {name: weight.grad for name, weight in ordinary.network.named_parameters()}
+for name, weight in network.named_parameters():
+    assert weight.grad.to_local().numel() < expected[name].numel(), name
+    torch.testing.assert_close(weight.grad.full_tensor(), expected[name], rtol=1e-4, atol=1e-6)
+
+with torch.no_grad():
+    for weight in network.parameters():
+        weight.add_(1)
+after = dict(gathered(parts).network.named_parameters())
+for name, weight in ordinary.network.named_parameters():
+    torch.testing.assert_close(after[name], weight + 1)
+processes.finish()
+"""
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_each_process_holds_half_and_passes_go_in_step(tmp_path, kind):
+    file = tmp_path / "script.py"
+    file.write_text(SCRIPT)
+    finish(tmp_path, start(tmp_path, [*map(str, launcher(2)), str(file), kind]))
