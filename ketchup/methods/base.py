@@ -65,6 +65,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.samples_per_input < 1:
             raise UsageError(f"--samples-per-input must be at least 1, not {self.samples_per_input}.")
+        if self.samples_per_input > 1 and self.temperature == 0:
+            raise UsageError("--temperature 0 draws the same rollout every time; leave out --samples-per-input.")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,11 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
         "validation": load_examples(task, "validation", settings.data, settings.validation_limit),
     }
     processes = Processes(settings.precision, trackers, str(run), sharded=settings.shard)
+    if len(examples["validation"]) < processes.count:
+        raise UsageError(
+            f"{processes.count} processes cannot share {len(examples['validation'])} validation rows; raise "
+            "--validation-limit, give more rows or start fewer processes."
+        )
     student = load(settings.student)
     if settings.lora:
         student = with_adapters(student, settings.lora, settings.seed)

@@ -150,6 +150,7 @@ def test_every_method_says_what_it_needs_and_records_its_options(name):
         ("ketchup", {"k": 0}, "--k .* at least 1, not 0"),
         ("llmr", {"clip_range": 0.0}, "--clip-range must be above 0"),
         ("llmr", {"samples_per_input": 0}, "--samples-per-input must be at least 1"),
+        ("llmr", {"samples_per_input": 2, "temperature": 0.0}, "--temperature 0 draws the same rollout"),
         ("js", {"beta": 1.0}, "--beta must be between 0 and 1, not 1.0"),
         ("tvd", {"student_share": 1.5}, "--student-share must be from 0 to 1, not 1.5"),
     ],
