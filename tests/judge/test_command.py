@@ -196,6 +196,7 @@ def test_a_server_that_is_gone(tmp_path):
 def test_an_interrupt_keeps_what_is_in_flight_and_names_the_command(tmp_path, monkeypatch):
     write_inputs(tmp_path, items=30)
     monkeypatch.setattr(client, "GRACE", 20.0)
+    monkeypatch.setattr("sys.argv", ["ketchup", "judge", "--a", "one"])
 
     def answer(prompt, attempt, body):
         if sum(server.attempts.values()) == 20:
@@ -209,7 +210,7 @@ def test_an_interrupt_keeps_what_is_in_flight_and_names_the_command(tmp_path, mo
         done = invoke(*arguments)
         assert done.exit_code == 130
         assert time.monotonic() - started < 20
-        assert "continue with: ketchup " in done.stderr
+        assert "continue with: ketchup judge --a one" in done.stderr
         stored = len(verdict_rows(tmp_path))
         assert stored == sum(server.served.values()) < 120
         server.answer = prefers("A")
