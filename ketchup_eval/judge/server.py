@@ -69,9 +69,8 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
     if process.stdin:
         process.stdin.close()
     try:
-        process.wait(SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_END)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
