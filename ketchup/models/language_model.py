@@ -14,9 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers
+from packaging.version import Version
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
+
+CACHE = "cache" if Version(transformers.__version__) >= Version("5.24") else "past_key_values"
+"""What the installed transformers calls the key-value cache of a forward pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +105,8 @@ def context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: b
             input_ids=ids[:, :-1],
             attention_mask=mask[:, :-1].long(),
             position_ids=_positions(mask)[:, :-1],
-            past_key_values=cache,
             use_cache=True,
+            **{CACHE: cache},
         )
     pairs = tuple((layer.keys, layer.values) for layer in cache.layers)  # type: ignore[union-attr]  # all are attention
     return Context(mask, ids[:, -1:], None, None, pairs)
@@ -132,7 +137,7 @@ def hidden_states(model: LanguageModel, shared: Context, rows: Tensor, actions: 
             kept = [
                 (keys[rows], values[rows]) for keys, values in shared.cache if keys is not None and values is not None
             ]
-            extra = {"past_key_values": DynamicCache(kept, config=model.network.config), "use_cache": True}
+            extra = {CACHE: DynamicCache(kept, config=model.network.config), "use_cache": True}
         positions = _positions(grown)[:, -tokens.shape[1] :]
         hidden = model.network(input_ids=tokens, attention_mask=grown.long(), position_ids=positions, **extra).logits
         return hidden[:, -length:]
