@@ -12,7 +12,7 @@ from ketchup.runs import run_lock
 from ketchup_eval.cli import app
 from ketchup_eval.variance import rollout_store
 from tests import tiny
-from tests.training.test_resume import ketchup, write_data
+from tests.commands import ketchup, write_data
 
 COMMANDS = ("variance", "train")
 SPLIT = {"variance": "test", "train": "train"}

@@ -12,7 +12,7 @@ from ketchup_eval.metrics import METRICS
 from ketchup_eval.metrics.segments import segment_statistics
 from ketchup_eval.predictions import read_predictions
 from tests import tiny
-from tests.training.test_resume import Kill, ketchup
+from tests.commands import Kill, ketchup
 
 ROWS = 150
 

@@ -11,7 +11,7 @@ from ketchup.training.presets import PRESETS, preset
 from ketchup.training.settings import TrainSettings
 from ketchup_eval.cli import app
 from tests import tiny
-from tests.training.test_resume import write_data
+from tests.commands import write_data
 
 # (epochs, accumulation, longest output) of reinforcement learning, as printed
 TABLES = {"xsum": (10, 32, 64), "europarl": (10, 32, 80), "gsm8k": (5, 4, 300)}

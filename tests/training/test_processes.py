@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from tests import tiny
-from tests.training.test_resume import Run, write_data
+from tests.training.runs import Run
 
 STEPS = 4
 METHODS = {
@@ -19,15 +18,6 @@ METHODS = {
     "ketchup": ["--k", 2, "--baseline", "mean-per-step", "--temperature", 0],
 }
 """Greedy rollouts do not depend on who draws them, so one process and two must agree."""
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    write_data(folder / "data", train=40, validation=6)
-    tiny.save("t5", folder / "teacher", seed=1)
-    tiny.save("t5", folder / "student", seed=2)
-    return folder
 
 
 def command(inputs, method, accumulation, processes, *more):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from ketchup.models.loading import load
 from ketchup_eval.cli import app
 from tests import reference, tiny
-from tests.training.test_resume import Kill, ketchup, write_data
+from tests.commands import Kill, ketchup, write_data
 
 INPUTS = 20
 SAMPLES = 32

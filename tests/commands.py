@@ -1,0 +1,96 @@
+"""`ketchup` in processes of its own, which can kill themselves with SIGKILL at a chosen call.
+
+They are forked from a server that has imported the libraries, so that a process costs a fraction of a second.
+"""
+
+import json
+import multiprocessing
+import os
+import pkgutil
+import random
+import signal
+import sys
+from dataclasses import dataclass
+
+MODULES = (
+    "tests.commands",
+    "ketchup_eval.cli",
+    "ketchup.training.run",
+    "ketchup_eval.variance.study",
+    "ketchup_eval.report.variance_figure",
+    "ketchup_eval.report.variance_table",
+)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL at the n-th call of a function (dotted name), `before` or `after` it does its work."""
+
+    function: str
+    call: int = 1
+    when: str = "after"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended: -9 is a kill."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def ketchup(folder, *arguments, kill=None):
+    """Runs `ketchup ARGUMENTS` in a new process and in `folder`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(MODULES))
+    process = context.Process(target=_work, args=(str(folder), [str(argument) for argument in arguments], kill))
+    process.start()
+    process.join(60)
+    assert process.exitcode is not None, "the command hangs"
+    return Finished(process.exitcode, (folder / "stdout").read_text(), (folder / "stderr").read_text())
+
+
+def _work(folder, arguments, kill):
+    os.chdir(folder)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.environ |= {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
+    sys.argv = ["ketchup", *arguments]
+    if kill:
+        _install(kill)
+    from ketchup_eval.cli import app
+
+    app(arguments, prog_name="ketchup")
+
+
+def _install(kill):
+    place, name = kill.function.rsplit(".", 1)
+    owner = pkgutil.resolve_name(place)
+    function = getattr(owner, name)
+    calls = 0
+
+    def doomed(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls == kill.call and kill.when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **kwargs)
+        if calls == kill.call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, doomed)
+
+
+def write_data(folder, **rows):
+    """GSM8K rows in the tiny words, so many for each split."""
+    folder.mkdir(exist_ok=True)
+    letters = random.Random(0)
+    for split, count in rows.items():
+        lines = [
+            {field: "".join(letters.choices("abcd", k=letters.randint(1, 8))) for field in ("question", "answer")}
+            for _ in range(count)
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
