@@ -2,7 +2,10 @@
 
 import json
 
-from tests.judge.mock_server import MODEL
+from typer.testing import CliRunner
+
+from ketchup_eval.cli import app
+from tests.judge.mock_server import MODEL, Answer
 
 
 def write_jsonl(path, rows):
@@ -41,3 +44,20 @@ def words(folder, base_url, *, a=("a",), b="b", criteria=("overall",), **options
 def verdict_rows(folder):
     """What the store holds."""
     return [json.loads(line) for line in (folder / "runs/judge/verdicts.jsonl").read_text().splitlines()]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(word) for word in arguments])
+
+
+def result(folder):
+    return json.loads((folder / "runs/judge/judge.json").read_text())
+
+
+def prefers(letter):
+    return lambda prompt, attempt, body: Answer(f"Why: because.\nPreferred: {letter}")
+
+
+def prefers_first(prompt, attempt, body):
+    first = prompt.index("Summary [A]") < prompt.index("Summary [B]")
+    return Answer(f"Why: because.\nPreferred: {'A' if first else 'B'}")

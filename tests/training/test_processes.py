@@ -91,18 +91,18 @@ def test_two_processes_go_on_after_a_kill(tmp_path, inputs, shard):
     metrics = broken / "runs/ketchup-gsm8k/metrics.jsonl"
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
-        if metrics.exists() and len(metrics.read_text().splitlines()) > 3:
+        if metrics.exists() and len(metrics.read_text().splitlines()) > 2:
             break
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "it ended before the kill"
     finish(broken, start(broken, words))
     one, other = (Run(folder / "runs/ketchup-gsm8k") for folder in (unbroken, broken))
     assert other.metrics == one.metrics
     assert other.weights == one.weights
     manifest = json.loads((broken / "runs/ketchup-gsm8k/manifest.json").read_text())
     assert manifest["settings"]["processes"] == 2
-    assert len(manifest["resumed"]) <= 1
+    assert len(manifest["resumed"]) == 1
 
 
 def test_another_number_of_processes_is_refused(tmp_path, inputs):
