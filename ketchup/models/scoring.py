@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ketchup.maths.divergences import kl, token_statistics
+from ketchup.maths.masked import compact
+from ketchup.maths.returns import rollout_returns
 from ketchup.models.language_model import Context, LanguageModel, context, hidden_states, logits
 
 HEAD_BYTES = 16 * 2**20
@@ -78,6 +80,15 @@ def score_teacher(
 ) -> TeacherValues:
     """The teacher's half of `score`, for a third of its cost or less."""
     return TeacherValues(*_score((teacher,), prompts, tokens, mask, _teacher_only, 4, in_step))
+
+
+def full_returns(values: TeacherValues, actions: Tensor) -> Tensor:
+    """G_0 (Eq. 10) of each rollout [R] in the teacher's raw logits, a truncated one as it stands; NaN without actions.
+
+    What the environment wrote (holes in `actions[R, T]`) is no action and has no reward.
+    """
+    (q, mask), (v, _) = compact(values.q, actions), compact(values.v, actions)
+    return rollout_returns(q, v, mask)
 
 
 @torch.no_grad()  # not inference mode, whose tensors training could not use: weights may be gathered here

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ketchup.maths.masked import compact
-from ketchup.maths.returns import rollout_returns
 from ketchup.methods.base import Method, Sampling, Trajectory, Writer
 from ketchup.methods.credit import Credit, Weights, assign
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.scoring import StudentValues, TeacherValues, score, score_teacher
+from ketchup.models.scoring import StudentValues, TeacherValues, full_returns, score, score_teacher
 from ketchup.phases import Phases
 from ketchup.rollouts.engines import EngineName, engine
 from ketchup.rollouts.sampling import sample
@@ -183,6 +181,6 @@ def _measure_credit(values: TeacherValues, weights: Weights, rollouts: Rollouts,
 
 
 def add_returns(values: TeacherValues, rollouts: Rollouts, measures: Measures) -> None:
-    """Counts the full return (Eq. 10) of each rollout, in the teacher's raw logits, a truncated one as it stands."""
-    (q, mask), (v, _) = compact(values.q, rollouts.action_mask), compact(values.v, rollouts.action_mask)
-    measures.add("return", rollout_returns(q, v, mask).nansum(), mask.any(dim=1).sum())
+    """Counts the full return (Eq. 10) of each rollout that has actions."""
+    returns = full_returns(values, rollouts.action_mask)
+    measures.add("return", returns.nansum(), returns.isfinite().sum())

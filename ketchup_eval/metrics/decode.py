@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from ketchup.errors import RunError
-from ketchup.maths.masked import compact
-from ketchup.maths.returns import rollout_returns
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, text_of
-from ketchup.models.scoring import score_teacher
+from ketchup.models.scoring import full_returns, score_teacher
 from ketchup.progress import progress
 from ketchup.rollouts.engines import EngineName, engine
 from ketchup.rollouts.sampling import sample
@@ -122,7 +120,7 @@ def _block_rows(
 
 
 def _returns(teacher: LanguageModel, prompts: Sequence[list[int]], rollouts: Rollouts) -> list[float | None]:
-    """G_0 (Eq. 10) of each output in the teacher's raw logits, a truncated one as it stands."""
+    """The return of each output, `None` for one without actions."""
     values = score_teacher(teacher, prompts, rollouts.tokens, rollouts.action_mask)
-    (q, mask), (v, _) = compact(values.q, rollouts.action_mask), compact(values.v, rollouts.action_mask)
-    return [None if math.isnan(value) else value for value in rollout_returns(q, v, mask).tolist()]
+    returns = full_returns(values, rollouts.action_mask).tolist()
+    return [None if math.isnan(value) else value for value in returns]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ketchup.errors import RunError
 from ketchup.runs import read_jsonl, read_manifest
+from ketchup_eval.metrics.evaluate import SCORES, read_scores
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.stats.seeds import mean_over_seeds
 
@@ -101,8 +102,7 @@ def _test_scores(runs: Sequence[Path]) -> dict[Path, dict[str, float]]:
     found: dict[Path, dict[str, float]] = {}
     first: tuple[Path, list[object]] | None = None
     for run in runs:
-        path = run / "scores.json"
-        about = json.loads(path.read_text(encoding="utf-8"))["splits"].get("test") if path.exists() else None
+        about = read_scores(run / SCORES).get("test")
         scores = {} if about is None else {n: x for n, x in about["scores"].items() if n not in ABOUT_OUTPUTS}
         found[run] = {name: score["value"] for name, score in scores.items() if score["value"] is not None}
         if about is None:
