@@ -33,7 +33,7 @@ def comparison_notes(study: Study) -> str:
     if lower:
         lines.append(f"Lower is better: {lower}.")
     if "hierarchical bootstrap" in tests:
-        lines.append("Several runs: resampled over runs and items; with few runs, intervals and p are a little small.")
+        lines.append("Several runs: resampled over runs and items, with a t factor for few runs.")
     lines += [f"Note, compared although different: {note}." for note in study.notes]
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from scipy.special import stdtrit
 
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 
@@ -90,28 +91,61 @@ class SeedComparison:
 
 
 def hierarchical_bootstrap(a: list[Array], b: list[Array], rule: Rule, bootstrap: Bootstrap) -> SeedComparison:
-    """The mean score over b's runs minus that over a's, resampling runs of each side and the items of all.
+    """The mean score over b's runs minus that over a's, resampling items and, on a side with several, runs.
 
-    `a` and `b` hold the statistics [n, m] of each run. A resample draws items once for all runs, and for each side as
-    many runs as it has. The deviation of the drawn runs' mean is stretched by √(S / (S - 1)), without which S runs
-    would show too little variance between runs; a side with one run shows none. With few runs the interval stays short,
-    as it uses no t-distribution: see the tests for how often it covers.
+    `a` and `b` hold the statistics [n, m] of each run. Items and runs are crossed: S runs with the same n items have
+    Var[mean] = σ²_run / S + σ²_item / n + σ²_both / (n S), where σ²_both is what a run does to an item of its own.
+    A resample's deviation is the sum of two:
+
+    - runs: the mean of S runs drawn among S, less that of all, times √(S / (S - 1)), without which few runs would show
+      too little variance. Its variance holds σ²_both / (n S) as well.
+    - items: drawn once for all runs, shrunk so that its variance leaves to the runs what it shares with them.
+
+    A handful of runs leaves their variance uncertain, so both are stretched as t intervals are longer than normal ones.
     """
     generator = np.random.default_rng([bootstrap.seed, 1])
-    means, points = [], []
-    for side in (a, b):
-        scores = np.stack([rule(resampled_sums(bootstrap, run)) for run in side])  # [S, resamples]
-        weights = _run_weights(len(side), bootstrap.resamples, generator)
-        means.append(np.einsum("sr,rs->r", scores, weights))
-        points.append([float(rule(run.sum(axis=0))) for run in side])
+    points = [[float(rule(run.sum(axis=0))) for run in side] for side in (a, b)]
+    scores = [np.stack([rule(resampled_sums(bootstrap, run)) for run in side]) for side in (a, b)]  # [S, resamples]
     difference = float(np.mean(points[1]) - np.mean(points[0]))
-    return SeedComparison(points[0], points[1], difference, means[1] - means[0])
+    by_items = scores[1].mean(axis=0) - scores[0].mean(axis=0) - difference
+    of_items = float(by_items.var())
+    alone = max(0.0, of_items - sum(map(_shared_with_runs, scores)))
+    run_a, run_b = (_by_runs(side, bootstrap.resamples, generator) for side in points)
+    stretch = _t_over_normal([(alone, bootstrap.n - 1), *map(_variance_of_mean, points)])
+    deviations = by_items * ((alone / of_items) ** 0.5 if of_items else 0.0) + run_b - run_a
+    return SeedComparison(points[0], points[1], difference, difference + stretch * deviations)
 
 
-def _run_weights(runs: int, resamples: int, generator: np.random.Generator) -> Array:
-    """Weights [resamples, runs] of a mean over drawn runs, each row summing to 1."""
+def _by_runs(points: list[float], resamples: int, generator: np.random.Generator) -> Array:
+    """Deviations [resamples] of the mean over drawn runs."""
+    runs = len(points)
     if runs == 1:
-        return np.ones((resamples, 1))
+        return np.zeros(resamples)
     drawn = generator.multinomial(runs, np.full(runs, 1 / runs), size=resamples) / runs
-    stretched: Array = 1 / runs + (drawn - 1 / runs) * (runs / (runs - 1)) ** 0.5
-    return stretched
+    deviations: Array = (runs / (runs - 1)) ** 0.5 * (drawn - 1 / runs) @ np.array(points)
+    return deviations
+
+
+def _shared_with_runs(scores: Array) -> float:
+    """σ²_both / (n S), from resampled scores [S, resamples]: runs differ by σ²_both / n under one draw of items."""
+    runs = len(scores)
+    return float((scores.var(axis=1).mean() - scores.mean(axis=0).var()) / (runs - 1)) if runs > 1 else 0.0
+
+
+def _variance_of_mean(points: list[float]) -> tuple[float, int]:
+    """The variance of the mean over runs, and its degrees of freedom; 0 and 0 for a single run."""
+    degrees = len(points) - 1
+    return (float(np.var(points, ddof=1)) / len(points), degrees) if degrees else (0.0, 0)
+
+
+def _t_over_normal(variances: list[tuple[float, int]], level: float = 0.95) -> float:
+    """How much longer an interval is where its variance is the sum of estimates, each with its degrees of freedom.
+
+    ν = (Σ V)² / Σ (V² / ν_i) (Satterthwaite, 1946). Without repeated runs it is 1: items are many.
+    """
+    known = [(variance, degrees) for variance, degrees in variances if variance > 0 and degrees > 0]
+    if not any(variance > 0 for variance, _ in variances[1:]):
+        return 1.0
+    degrees = sum(variance for variance, _ in known) ** 2 / sum(variance**2 / own for variance, own in known)
+    quantile = (1 + level) / 2
+    return float(stdtrit(degrees, quantile)) / NormalDist().inv_cdf(quantile)
