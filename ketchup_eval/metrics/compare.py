@@ -15,6 +15,7 @@ from ketchup_eval.metrics.base import Metric, Scale
 from ketchup_eval.metrics.evaluate import DEFAULT_TASK, SCORES, read_scores
 from ketchup_eval.metrics.outputs import Outputs, check_same_ids, outputs_of
 from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Series, describing_series
+from ketchup_eval.metrics.segments import FOLDER as SEGMENTS
 from ketchup_eval.metrics.segments import segment_statistics
 from ketchup_eval.metrics.settings import EvaluationSettings
 from ketchup_eval.predictions import FOLDER, predictions_file, read_predictions
@@ -111,7 +112,9 @@ def compare(
     notes = _differences([runs[name] for name in names], allow_different)
     metrics = metrics_for(task, settings.metrics)
     statistics = {
-        name: segment_statistics(metrics, run.outputs.texts, run.outputs.references, settings.workers)
+        name: segment_statistics(
+            metrics, run.outputs.texts, run.outputs.references, settings.workers, _kept(files[name])
+        )
         for name, run in runs.items()
     }
     found = []
@@ -192,6 +195,11 @@ class _Pair:
             detectable=smallest_detectable(result.resampled) if n > 1 else None,
             signature=signature,
         )
+
+
+def _kept(predictions: Path) -> Path | None:
+    """Where an evaluation keeps the statistics of a run's predictions; `None` for a file that belongs to no run."""
+    return predictions.parents[1] / SEGMENTS / predictions.stem if predictions.parent.name == FOLDER else None
 
 
 def _recorded(file: Path, split: str) -> Mapping[str, Any] | None:

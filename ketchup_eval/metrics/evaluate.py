@@ -15,7 +15,8 @@ from ketchup.tasks.rows import load_examples
 from ketchup_eval.metrics import metrics_for
 from ketchup_eval.metrics.outputs import Outputs, outputs_of, read_outputs_file, read_references
 from ketchup_eval.metrics.scores import SCHEMA, UNKNOWN_TEACHER, Score, as_json, describing_series, scores
-from ketchup_eval.metrics.segments import segment_statistics
+from ketchup_eval.metrics.segments import FOLDER as SEGMENTS
+from ketchup_eval.metrics.segments import keep_statistics, segment_statistics
 from ketchup_eval.metrics.settings import EvaluationSettings, System
 from ketchup_eval.predictions import FOLDER, Prediction, read_predictions
 from ketchup_eval.stats.bootstrap import Array
@@ -117,7 +118,9 @@ def _scored(
 ) -> Evaluation:
     metrics = metrics_for(task, settings.metrics)
     outputs = outputs_of(predictions, references, str(decided["model"]))
-    statistics = segment_statistics(metrics, outputs.texts, outputs.references, settings.workers)
+    kept = run / SEGMENTS / settings.split
+    statistics = segment_statistics(metrics, outputs.texts, outputs.references, settings.workers, kept)
+    keep_statistics(statistics, metrics, outputs.texts, outputs.references, kept)
     series = describing_series(outputs, _return_signature(decided))
     about = {
         **decided,

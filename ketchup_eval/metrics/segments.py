@@ -1,23 +1,76 @@
-"""Statistics of all segments, on one core or several."""
+"""Statistics of all segments, on one core or several, and kept beside the predictions that they are of."""
 
+import io
 import multiprocessing
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
+from ketchup.hashes import content_hash
 from ketchup.progress import progress
+from ketchup.runs import atomic_write_bytes
 from ketchup_eval.metrics.base import Metric
 from ketchup_eval.stats.bootstrap import Array
 
+FOLDER = "segments"
+"""The subfolder of a run with a folder for each split and in it a file for each metric."""
 CHUNK = 250
 """Segments of one piece of work."""
 
 
 def segment_statistics(
-    metrics: Sequence[Metric], texts: Sequence[str], references: Sequence[str], workers: int = 1
+    metrics: Sequence[Metric],
+    texts: Sequence[str],
+    references: Sequence[str],
+    workers: int = 1,
+    kept: Path | None = None,
 ) -> dict[str, Array]:
-    """Each metric's statistics [n, m] by its name. The number of `workers` changes nothing but the time."""
+    """Each metric's statistics [n, m] by its name. The number of `workers` changes nothing but the time.
+
+    What the folder `kept` has of the same texts, references and signature is not computed again.
+    """
+    known = {metric.name: _kept(kept, metric, texts, references) for metric in metrics} if kept else {}
+    found = {name: statistics for name, statistics in known.items() if statistics is not None}
+    missing = [metric for metric in metrics if metric.name not in found]
+    return found | _computed(missing, texts, references, workers) if missing else found
+
+
+def keep_statistics(
+    statistics: Mapping[str, Array],
+    metrics: Sequence[Metric],
+    texts: Sequence[str],
+    references: Sequence[str],
+    folder: Path,
+) -> None:
+    """Writes each metric's statistics for `segment_statistics` to find; they are NumPy's `.npz` files."""
+    for metric in metrics:
+        content = io.BytesIO()
+        np.savez_compressed(content, key=_key(metric, texts, references), statistics=statistics[metric.name])
+        atomic_write_bytes(folder / f"{metric.name}.npz", content.getvalue())
+
+
+def _kept(folder: Path, metric: Metric, texts: Sequence[str], references: Sequence[str]) -> Array | None:
+    """A file's statistics; `None` if there is none, or it is of something else or damaged: they can be had again."""
+    try:
+        with np.load(folder / f"{metric.name}.npz", allow_pickle=False) as content:
+            if str(content["key"]) == _key(metric, texts, references):
+                statistics: Array = content["statistics"]
+                return statistics
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    return None
+
+
+def _key(metric: Metric, texts: Sequence[str], references: Sequence[str]) -> str:
+    return content_hash([metric.signature(), list(texts), list(references)])
+
+
+def _computed(
+    metrics: Sequence[Metric], texts: Sequence[str], references: Sequence[str], workers: int
+) -> dict[str, Array]:
     parts: dict[str, list[Array]] = {metric.name: [] for metric in metrics}
     works = [
         (metric.name, list(texts[start : start + CHUNK]), list(references[start : start + CHUNK]))

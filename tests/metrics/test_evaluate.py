@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ketchup_eval.cli import app
-from ketchup_eval.metrics import METRICS
+from ketchup_eval.metrics import METRICS, segments
 from ketchup_eval.metrics.segments import segment_statistics
 from ketchup_eval.predictions import read_predictions
 from tests import tiny
@@ -228,6 +228,27 @@ def test_a_comparison_finds_what_differs(evaluated):
         assert row["p"] == pytest.approx(1 / 10_001)
         assert row["holm"] == pytest.approx(3 / 10_001)
         assert (row["improved"], row["tied"], row["worsened"]) == (40, 0, 0)
+
+
+def test_statistics_that_an_evaluation_kept_are_not_computed_again(evaluated, monkeypatch):
+    def computed_by_a_comparison():
+        names = []
+        compute = segments._computed
+        with monkeypatch.context() as patched:
+            note = lambda metrics, *rest: names.extend(m.name for m in metrics) or compute(metrics, *rest)  # noqa: E731
+            patched.setattr(segments, "_computed", note)
+            done = invoke(evaluated, "compare", "--a", "good", "--b", "bad", "--json")
+        assert done.exit_code == 0, done.output
+        return names, done.stdout
+
+    names, before = computed_by_a_comparison()
+    assert names == []
+    (evaluated / "runs/good/segments/test/bleu.npz").write_bytes(b"PK damaged")
+    (evaluated / "runs/bad/segments/test/ter.npz").unlink()
+    assert computed_by_a_comparison() == (["bleu", "ter"], before)
+    path = evaluated / "runs/good/predictions/test.jsonl"
+    path.write_text(path.read_text().replace("hond 1 ", "kat 1 "))
+    assert computed_by_a_comparison()[0] == ["bleu", "chrf", "ter", "ter"]
 
 
 def test_a_run_and_itself_under_another_name_are_equal(evaluated):
