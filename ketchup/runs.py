@@ -150,7 +150,7 @@ def read_jsonl(path: Path) -> tuple[list[dict[str, Any]], bool]:
 
 def _parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode())  # bytes would have their encoding guessed, line by line
     except ValueError as error:
         raise RunError(f"{path} line {number} is not JSON ({error}); remove that line and run again.") from error
     if not isinstance(row, dict):

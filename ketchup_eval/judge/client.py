@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ RETRIED = frozenset({408, 409, 429})
 LONGEST_RETRY_AFTER = 120.0
 GRACE = 5.0
 """Seconds that calls in flight have to finish when the work stops."""
+SPACING = 0.005
+"""Seconds between the first calls. Calls made at once are answered at once, and then all wait for each other's turn."""
 TOKENS_OF_CHOICE = 20
 """More than any tokenizer needs for the last line."""
 TOO_LONG = ("maximum context length", "context_length_exceeded", "input_tokens", "max_model_len", "prompt is too long")
@@ -163,9 +165,9 @@ def reply_form(max_tokens: int) -> str:
 
 
 async def work_through(
-    items: Iterable[_Item], work: Callable[[_Item, asyncio.Event], Awaitable[None]], concurrency: int
+    items: Sequence[_Item], work: Callable[[_Item, asyncio.Event], Awaitable[None]], concurrency: int
 ) -> None:
-    """Does `work` on every item, at most `concurrency` at once, started in their order.
+    """Does `work` on every item, at most `concurrency` at once, started in their order, the first ones `SPACING` apart.
 
     Should one raise, or this process be interrupted, no item is started any more; what is in flight has `GRACE`
     seconds to finish. Then the error is raised, or `KeyboardInterrupt`.
@@ -179,8 +181,9 @@ async def work_through(
         interrupted = True
         stop.set()
 
-    async def worker() -> None:
+    async def worker(number: int) -> None:
         try:
+            await asyncio.sleep(number * SPACING)
             for item in queue:
                 if stop.is_set():
                     return
@@ -193,7 +196,7 @@ async def work_through(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
     try:
-        workers = [asyncio.create_task(worker()) for _ in range(concurrency)]
+        workers = [asyncio.create_task(worker(number)) for number in range(min(concurrency, len(items)))]
         stopping = asyncio.create_task(stop.wait())
         finished = asyncio.gather(*workers, return_exceptions=True)
         either: list[asyncio.Future[Any]] = [finished, stopping]

@@ -71,7 +71,9 @@ class Query:
 @lru_cache(maxsize=4096)
 def _hash(part: Sampling | str) -> str:
     """The hash of settings or of a text, which dozens of keys have in common."""
-    return content_hash(part if isinstance(part, str) else part.as_key())
+    if isinstance(part, str):
+        return hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()
+    return content_hash(part.as_key())
 
 
 @dataclass(frozen=True)

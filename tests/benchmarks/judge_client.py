@@ -6,6 +6,7 @@ Ideal throughput is calls in flight / latency. The server runs in a process of i
 """
 
 import argparse
+import gc
 import multiprocessing
 import resource
 import tempfile
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 from ketchup.tasks.base import Example
+from ketchup_eval.cli import OBJECTS_PER_COLLECTION
 from ketchup_eval.judge import plan as plan_module
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.plan import make_plan
@@ -85,6 +87,7 @@ def main():
     parser.add_argument("--latency", type=float, default=0.5)
     parser.add_argument("--stored", type=int, default=100_000)
     options = parser.parse_args()
+    gc.set_threshold(OBJECTS_PER_COLLECTION)  # as the command does
     resume(options.stored)
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.Process(target=serve, args=(options.latency, theirs), daemon=True)
