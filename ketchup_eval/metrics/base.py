@@ -13,12 +13,20 @@ Nature = Literal["corpus", "mean", "share"]
 
 @dataclass(frozen=True)
 class Scale:
-    """One score of a metric: `rule(sums[..., m], n)` takes the summed statistics of n segments to scores [...]."""
+    """One score of a metric: `rule(sums[..., m], n)` takes the summed statistics of n segments to scores [...].
+
+    `segment_rule(statistics[n, m])` gives the scores [n] of segments where the rule for a corpus is of no use for one.
+    """
 
     name: str
     nature: Nature
     rule: Callable[[Array, int], Array]
     higher_is_better: bool = True
+    segment_rule: Callable[[Array], Array] | None = None
+
+    def of_segments(self, statistics: Array) -> Array:
+        """The score [n] of each segment alone, from `statistics[n, m]`."""
+        return self.segment_rule(statistics) if self.segment_rule else self.rule(statistics, 1)
 
 
 @dataclass(frozen=True)

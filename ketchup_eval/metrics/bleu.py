@@ -28,15 +28,25 @@ def bleu(sums: Array, n: int) -> Array:  # noqa: ARG001
     An order without a match gets 1/2^j of one match, j counting such orders; 0 where no word matches. An order without
     n-grams makes the score 0: its precision is 0, and sacrebleu takes log 0 for -9999999999.
     """
+    defined = (sums[..., 2 + ORDER :] > 0).all(axis=-1)
+    result: Array = np.where(defined, sentence_bleu(sums), 0.0)
+    return result
+
+
+def sentence_bleu(sums: Array) -> Array:
+    """The same with sacrebleu's "effective order": the mean is over the orders of which the text has n-grams at all.
+
+    BLEU as for a corpus would be 0 for every text of fewer than four words.
+    """
     length, reference = sums[..., 0], sums[..., 1]
     matched, total = sums[..., 2 : 2 + ORDER], sums[..., 2 + ORDER :]
+    there = total > 0
     with np.errstate(divide="ignore", invalid="ignore"):
         penalty = np.where(length < reference, np.exp(1 - reference / length), 1.0)
         missing = np.cumsum(matched == 0, axis=-1)
         precision = np.where(matched == 0, 0.5**missing, matched) / total
-        score = 100 * penalty * np.exp(np.log(precision).mean(axis=-1))
-    defined = (total > 0).all(axis=-1) & (matched > 0).any(axis=-1)
-    result: Array = np.where(defined, score, 0.0)
+        mean_log = np.where(there, np.log(precision), 0).sum(axis=-1) / there.sum(axis=-1)
+        result: Array = np.where((matched > 0).any(axis=-1), 100 * penalty * np.exp(mean_log), 0.0)
     return result
 
 
@@ -44,7 +54,7 @@ METRIC = Metric(
     name="bleu",
     kinds=frozenset({"summarization", "translation"}),
     statistics=statistics,
-    scales=(Scale("bleu", "corpus", bleu),),
+    scales=(Scale("bleu", "corpus", bleu, segment_rule=sentence_bleu),),
     signature=lambda: signature(metric()),
     default_for=frozenset({"translation"}),
 )

@@ -162,7 +162,7 @@ class _Pair:
         seed = self.settings.seed
         rule = lambda sums: scale.rule(sums, n)  # noqa: E731
         result = hierarchical_bootstrap(a, b, rule, Bootstrap(n, seed, self.settings.resamples))
-        items_a, items_b = (np.mean([scale.rule(run, 1) for run in side], axis=0) for side in (a, b))
+        items_a, items_b = (np.mean([scale.of_segments(run) for run in side], axis=0) for side in (a, b))
         gains = (items_b - items_a) * (1 if scale.higher_is_better else -1)
         bootstrap_p = centred_p_value(result.difference, result.resampled) if n > 1 else None
         several = len(a) + len(b) > 2

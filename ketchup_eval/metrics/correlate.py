@@ -43,7 +43,7 @@ def correlations(evaluation: Evaluation) -> list[Correlation]:
     found = []
     for name, values in evaluation.statistics.items():
         for scale in METRICS[name].scales:
-            quality = scale.rule(values, 1)
+            quality = scale.of_segments(values)
             known = ~np.isnan(returns)
             x, y = returns[known], quality[known]
             rho = spearman(x, y, seed, resamples)
@@ -62,7 +62,7 @@ def changes(evaluations: Sequence[Evaluation]) -> list[Change]:
         known = ~np.isnan(gained)
         for name in filter(other.statistics.__contains__, first.statistics):
             for scale in METRICS[name].scales:
-                better = scale.rule(other.statistics[name], 1) - scale.rule(first.statistics[name], 1)
+                better = scale.of_segments(other.statistics[name]) - scale.of_segments(first.statistics[name])
                 rho = spearman(gained[known], better[known], other.about["seed"], other.about["resamples"])
                 found.append(
                     Change(

@@ -34,6 +34,17 @@ def test_scores_of_sums_are_sacrebleus(name, rows):
     assert float(ours) == pytest.approx(theirs, abs=1e-9)
 
 
+@given(rows=pairs)
+@settings(deadline=None)
+def test_segments_have_sacrebleus_sentence_scores(rows):
+    texts, references = map(list, zip(*rows, strict=True))
+    for name, library in {"bleu": BLEU(effective_order=True), "chrf": CHRF(), "ter": TER()}.items():
+        (scale,) = METRICS[name].scales
+        ours = scale.of_segments(METRICS[name].statistics(texts, references))
+        theirs = [library.sentence_score(text, [reference]).score for text, reference in rows]
+        assert ours == pytest.approx(theirs, abs=1e-9)
+
+
 @pytest.mark.parametrize("name", SACREBLEU)
 def test_rules_take_many_sums_at_once(name):
     (scale,) = METRICS[name].scales
