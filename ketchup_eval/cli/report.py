@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-WIDTH = 160
+WIDTH = 180
 """Columns of a table that is not printed on a terminal."""
 
 

@@ -140,7 +140,10 @@ def _check_alike(settings: Mapping[Path, Mapping[str, Any]]) -> None:
 
 
 def _labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The method, its K and baseline, and whatever else tells groups of one method apart."""
+    """The method, its K and baseline, and whatever else tells groups of one method apart.
+
+    A setting that some run's manifest lacks, as it is older, tells nothing.
+    """
     labels = []
     for given in groups:
         alike = [other for other in groups if other["method"] == given["method"]]
@@ -148,13 +151,20 @@ def _labels(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         k, baseline = options.get("k"), options.get("baseline", "none")
         label = given["method"] + (f" K={k}" if k else "") + (f" + {baseline}" if baseline != "none" else "")
         apart = [
-            f"{name} {value}"
+            f"{name} {_short(value)}"
             for name, value in options.items()
             if name not in {"k", "baseline", "method", "seed"}
-            and any(_flat(other).get(name) != value for other in alike)
+            and any(_flat(other).get(name, value) != value for other in alike)
         ]
         labels.append(", ".join([label, *apart]))
     return labels
+
+
+def _short(value: Any) -> Any:
+    """The end of a path that tells runs and checkpoints apart."""
+    if not (isinstance(value, str) and "/" in value):
+        return value
+    return "/".join([part for part in value.split("/") if part != "checkpoints"][-2:])
 
 
 def _flat(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ PANELS = {
     "kl": ("KL(teacher ‖ student) on its own rollouts", "nats per action"),
     "length": ("Length of rollouts", "actions"),
 }
+CHARACTERS_IN_A_ROW = 160
+"""What the legend has room for, line and space before a label counting as six."""
 
 
 def write_learning_figure(curves: Sequence[Curve], folder: Path) -> list[Path]:
@@ -33,7 +35,9 @@ def write_learning_figure(curves: Sequence[Curve], folder: Path) -> list[Path]:
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, max(1, len(labels))), frameon=False)
+    columns = CHARACTERS_IN_A_ROW // (6 + max(map(len, labels), default=0))
+    columns = max(1, min(5, len(labels), columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     paths = [folder / "curves.png", folder / "curves.pdf"]
     for path in paths:
         with atomic_path(path) as temporary:

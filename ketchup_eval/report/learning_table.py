@@ -17,7 +17,7 @@ def learning_table(curves: Sequence[Curve]) -> Table:
         shown.remove("loss")  # each method's own, and so not to be compared
     scores = sorted({name for curve in curves for name in curve.scores})
     table = Table(title="Last validation and test scores, mean over seeds [95% interval]", title_justify="left")
-    table.add_column("method", no_wrap=True)
+    table.add_column("method", overflow="fold", min_width=30)
     for column in ("seeds", "step", *(COLUMNS[name] for name in shown), *(f"test {name}" for name in scores)):
         table.add_column(column, justify="right", no_wrap=True)
     for curve in curves:
