@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import pytest
 
+from ketchup.runs import check_same_settings
 from tests.judge.given import invoke, prefers, prefers_first, result, verdict_rows, words, write_inputs, write_jsonl
-from tests.judge.mock_server import Answer, MockServer
+from tests.judge.mock_server import MODEL, Answer, MockServer
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -43,6 +44,22 @@ def test_each_variant_shows_both_texts_in_its_order_under_its_ids(tmp_path):
         (("A", "b"), ("B", "a")),
         (("B", "b"), ("A", "a")),
     }
+
+
+def test_runs_by_name_bring_the_task_and_data_that_they_were_trained_on(tmp_path):
+    write_inputs(tmp_path, systems=("ketchup", "kl"))
+    for name in ("ketchup", "kl"):
+        run = tmp_path / "runs" / name
+        check_same_settings(run, {"task": "xsum", "data": tmp_path / "data", "seed": 0})
+        (run / "predictions").mkdir()
+        (tmp_path / f"{name}.jsonl").rename(run / "predictions/test.jsonl")
+    common = ["judge", "--a", "ketchup", "--b", "kl", "--runs-dir", tmp_path / "runs", "--resamples", 50]
+    with MockServer(prefers("A")).running() as server:
+        done = invoke(*common, "--base-url", server.base_url, "--model", MODEL, "--criteria", "overall")
+    assert done.exit_code == 0, done.output
+    assert len(verdict_rows(tmp_path)) == 20
+    (tmp_path / "runs/kl/manifest.json").unlink()
+    assert "does not say which task" in invoke(*common, "--model", MODEL).stderr
 
 
 def test_the_key_goes_to_the_server_and_nowhere_else(tmp_path, monkeypatch):
