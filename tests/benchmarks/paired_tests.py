@@ -1,6 +1,6 @@
 """Resampling tests of BLEU, chrF and TER against sacrebleu's own `PairedTest`, and scoring against the libraries.
 
-    python tests/benchmarks/paired_tests.py [--segments 10000] [--resamples 1000] [--trials 10000]
+    python tests/benchmarks/paired_tests.py [--segments 10000] [--resamples 1000] [--trials 10000] [--workers 2]
 
 Both sides get the same segment statistics: what is timed is resampling alone. Scoring is timed apart.
 """
@@ -71,11 +71,18 @@ def main():
     parser = argparse.ArgumentParser()
     for name, default in (("segments", 10_000), ("resamples", 1_000), ("trials", 10_000)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     references, systems = corpus(given.segments)
+    ours_by_name = [METRICS[name] for name in NAMES]
     began = time.perf_counter()
-    statistics = [segment_statistics([METRICS[name] for name in NAMES], texts, references) for texts in systems]
+    statistics = [segment_statistics(ours_by_name, texts, references) for texts in systems]
     scoring = time.perf_counter() - began
+    began = time.perf_counter()
+    for texts in systems:
+        segment_statistics(ours_by_name, texts, references, given.workers)
+    shared = time.perf_counter() - began
+    print(f"scoring by {given.workers} processes: {shared:.1f} s, {scoring / shared:.2f} times faster than by one")
     pairs = [(texts, references) for texts in systems]
     began = time.perf_counter()
     metrics = {name: cached(kind(), pairs) for name, kind in zip(NAMES, (BLEU, CHRF, TER), strict=True)}
