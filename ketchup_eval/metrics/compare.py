@@ -14,7 +14,7 @@ from ketchup_eval.metrics import metrics_for
 from ketchup_eval.metrics.base import Metric, Scale
 from ketchup_eval.metrics.evaluate import DEFAULT_TASK, SCORES, read_scores
 from ketchup_eval.metrics.outputs import Outputs, check_same_ids, outputs_of
-from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Series, describing_series
+from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Series, describing_series, percent
 from ketchup_eval.metrics.segments import FOLDER as SEGMENTS
 from ketchup_eval.metrics.segments import segment_statistics
 from ketchup_eval.metrics.settings import EvaluationSettings
@@ -29,7 +29,7 @@ from ketchup_eval.stats.corpus import (
 )
 from ketchup_eval.stats.multiplicity import holm
 from ketchup_eval.stats.permutation import sign_flip_p_values
-from ketchup_eval.stats.proportions import mcnemar_mid_p
+from ketchup_eval.stats.proportions import mcnemar_mid_p, paired_difference
 
 SCHEMA = 1
 COMPARED = ("task", "split", "references_fingerprint", "max_new_tokens")
@@ -53,7 +53,8 @@ class Comparison:
 
     `p` is that of `test`, `holm` the same adjusted for all comparisons of the command; `bootstrap_p` is a second
     opinion on corpus scores. `detectable` is the smallest true difference found with power 80% at level 5%. With
-    several runs of a method, values are means over runs, and items count by their mean over runs.
+    several runs of a method, values are means over runs, and items count by their mean over runs. The interval of a
+    share of one run is Newcombe's, any other a bootstrap's.
     """
 
     a: str
@@ -166,6 +167,7 @@ class _Pair:
         gains = (items_b - items_a) * (1 if scale.higher_is_better else -1)
         bootstrap_p = centred_p_value(result.difference, result.resampled) if n > 1 else None
         several = len(a) + len(b) > 2
+        difference = percentile_estimate(result.difference, result.resampled, n)
         if n < 2:
             test, p = "none", None
         elif several:
@@ -173,8 +175,10 @@ class _Pair:
         elif scale.nature == "corpus":
             test, (p, *_) = "approximate randomisation", randomisation_p_value(a[0], b[0], [rule], seed, self.trials)
         elif scale.nature == "share":
-            test = "McNemar mid-p"
-            p = mcnemar_mid_p(int((items_a > items_b).sum()), int((items_b > items_a).sum()))
+            only_a, only_b = int((items_a > items_b).sum()), int((items_b > items_a).sum())
+            test, p = "McNemar mid-p", mcnemar_mid_p(only_a, only_b)
+            both = int((np.minimum(items_a, items_b) > 0).sum())
+            difference = percent(paired_difference(both, only_a, only_b, n - both - only_a - only_b))
         else:
             test, (p, *_) = "sign-flip permutation", sign_flip_p_values((items_b - items_a)[:, None], seed, self.trials)
         return Comparison(
@@ -184,7 +188,7 @@ class _Pair:
             higher_is_better=scale.higher_is_better,
             value_a=float(np.mean(result.a)),
             value_b=float(np.mean(result.b)),
-            difference=percentile_estimate(result.difference, result.resampled, n),
+            difference=difference,
             test=test,
             p=p,
             holm=None,

@@ -61,7 +61,7 @@ def scores(
     for one in series:
         if one.scale.nature == "share":
             known = one.items[~np.isnan(one.items)]
-            estimate = _percent(wilson(int(known.sum()), len(known)))
+            estimate = percent(wilson(int(known.sum()), len(known)))
         else:
             (estimate,) = bootstrap.means(one.items[:, None])
         found.append(Score(one.scale.name, estimate, _interval(one.scale.nature, resamples), one.signature))
@@ -95,10 +95,11 @@ def _words(score: Score) -> dict[str, str]:
 
 def _share(scale: Scale, values: Array, n: int) -> Estimate:
     """Wilson's interval of a share whose rule is 100 x the mean of a column of zeros and ones."""
-    return _percent(wilson(round(float(scale.rule(values.sum(axis=0), n)) * n / 100), n))
+    return percent(wilson(round(float(scale.rule(values.sum(axis=0), n)) * n / 100), n))
 
 
-def _percent(estimate: Estimate) -> Estimate:
+def percent(estimate: Estimate) -> Estimate:
+    """A share in percent."""
     parts = (estimate.value, estimate.low, estimate.high)
     value, low, high = (None if part is None else 100 * part for part in parts)
     return Estimate(value, low, high, estimate.n)

@@ -26,9 +26,10 @@ def comparison_notes(study: Study) -> str:
     tests = "; ".join(f"{test}: {', '.join(scores)}" for test, scores in _tests(study).items())
     lower = ", ".join(dict.fromkeys(row.score for row in study.comparisons if not row.higher_is_better))
     lines = [
-        f"p: {tests}; {study.trials} trials. Holm: adjusted for all {len(study.comparisons)} rows. Intervals: paired "
-        f"percentile bootstrap, {study.resamples} resamples, seed {study.seed}. + / = / -: items on which b is better, "
-        "equal, worse. Detectable: smallest true difference that this n finds with power 80% at level 5%.",
+        f"p: {tests}; {study.trials} trials. Holm: adjusted for all {len(study.comparisons)} rows. Intervals: "
+        f"Newcombe's for a share of one run, else paired percentile bootstrap, {study.resamples} resamples, seed "
+        f"{study.seed}. + / = / -: items on which b is better, equal, worse. Detectable: smallest true difference that "
+        "this n finds with power 80% at level 5%.",
     ]
     if lower:
         lines.append(f"Lower is better: {lower}.")

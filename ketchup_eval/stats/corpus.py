@@ -71,13 +71,15 @@ def centred_p_value(observed: float, resampled: Array) -> float:
     return (1 + hits) / (1 + len(resampled))
 
 
-def smallest_detectable(resampled: Array, level: float = 0.95, power: float = 0.8) -> float:
+def smallest_detectable(resampled: Array, level: float = 0.95, power: float = 0.8) -> float | None:
     """The smallest true difference that a two-sided test at this n would find with the given power.
 
-    (z_{(1+level)/2} + z_{power}) x standard error, the latter the spread of the resampled difference.
+    (z_{(1+level)/2} + z_{power}) x standard error, the latter the spread of the resampled difference; `None` where no
+    item differs and the spread is unknown.
     """
     normal = NormalDist()
-    return float((normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(power)) * resampled.std(ddof=1))
+    size = (normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(power)) * float(resampled.std(ddof=1))
+    return size if size > 0 else None
 
 
 @dataclass(frozen=True)

@@ -258,6 +258,20 @@ def test_a_run_and_itself_under_another_name_are_equal(evaluated):
         assert (row["p"], row["difference"]["value"], row["tied"]) == (1.0, 0.0, 40)
 
 
+def test_shares_that_do_not_differ_have_an_interval_all_the_same(tmp_path):
+    given = ["--task", "gsm8k", "--data", write_gold(tmp_path / "data", 30)]
+    for name, answer in (("one", "#### 0"), ("two", "so #### 0")):
+        rows = [{"id": f"gsm8k-test-{i}", "prediction": answer} for i in range(30)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        done = invoke(tmp_path, "evaluate", "--predictions", tmp_path / f"{name}.jsonl", *given)
+        assert done.exit_code == 0, done.output
+    rows = json.loads(invoke(tmp_path, "compare", "--a", "one", "--b", "two", "--json").stdout)["comparisons"]
+    accuracy = next(row for row in rows if row["score"] == "accuracy")
+    assert (accuracy["value_a"], accuracy["difference"]["value"], accuracy["p"]) == (pytest.approx(100 / 3), 0, 1)
+    assert accuracy["difference"]["low"] < -5 < 5 < accuracy["difference"]["high"]
+    assert accuracy["detectable"] is None
+
+
 def test_seeds_of_a_method_are_taken_together(evaluated):
     write_outputs(evaluated / "good-2.jsonl", [f"de hond {i} loopt" for i in range(40)])
     words = ["compare", "--a", "good", evaluated / "good-2.jsonl", "--b", "bad", "--json"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, multinomial
 
-from ketchup_eval.stats.proportions import mcnemar_mid_p, wilson
+from ketchup_eval.stats.proportions import mcnemar_mid_p, paired_difference, wilson
 
 
 @given(n=st.integers(2, 3000), share=st.floats(0, 1))
@@ -50,3 +50,44 @@ def test_wilson_covers_near_its_level():
     for share in (0.05, 0.3, 0.9):
         intervals = [wilson(int(k), 100) for k in rng.binomial(100, share, size=3000)]
         assert 0.93 <= np.mean([i.low <= share <= i.high for i in intervals]) <= 0.98
+
+
+counts = st.integers(0, 40)
+
+
+@given(both=counts, only_a=counts, only_b=counts, neither=counts)
+def test_differences_are_the_other_way_round_when_the_systems_are(both, only_a, only_b, neither):
+    ours = paired_difference(both, only_a, only_b, neither)
+    other = paired_difference(both, only_b, only_a, neither)
+    if ours.low is None:
+        assert both + only_a + only_b + neither < 2
+        return
+    assert (ours.value, ours.low, ours.high) == pytest.approx((-other.value, -other.high, -other.low))
+    assert -1 - 1e-9 <= ours.low <= ours.value <= ours.high <= 1 + 1e-9
+
+
+def test_no_difference_in_few_items_is_not_certainty():
+    """Both right on no item of 48: as uncertain as 0 of 48 is."""
+    none = paired_difference(0, 0, 0, 48)
+    assert none.value == 0
+    assert none.high == -none.low == pytest.approx(wilson(0, 48).high)
+
+
+def test_many_items_have_the_normal_interval():
+    """Var[p_b - p_a] = (b + c - (b - c)²/n) / n²."""
+    ours = paired_difference(40_000, 10_000, 12_000, 38_000)
+    half = 1.96 * (22_000 - 2_000**2 / 100_000) ** 0.5 / 100_000
+    assert (ours.low, ours.high) == pytest.approx((0.02 - half, 0.02 + half), abs=2e-5)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.1, 0.1, 0.3), (0.1, 0.05, 0.15, 0.7), (0.6, 0.15, 0.05, 0.2)])
+def test_paired_differences_cover_by_enumeration(shares):
+    """The exact probability that the interval of 20 items has the true difference."""
+    n, covered = 20, 0.0
+    for both, only_a, only_b in itertools.product(range(n + 1), repeat=3):
+        neither = n - both - only_a - only_b
+        if neither >= 0:
+            interval = paired_difference(both, only_a, only_b, neither)
+            if interval.low <= shares[2] - shares[1] <= interval.high:
+                covered += multinomial.pmf([both, only_a, only_b, neither], n, shares)
+    assert 0.94 <= covered <= 0.999
