@@ -40,13 +40,13 @@ class Finished:
     stderr: str
 
 
-def ketchup(folder, *arguments, kill=None):
-    """Runs `ketchup ARGUMENTS` in a new process and in `folder`."""
+def ketchup(folder, *arguments, kill=None, seconds=60):
+    """Runs `ketchup ARGUMENTS` in a new process and in `folder`, which may take so long."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(MODULES))
     process = context.Process(target=_work, args=(str(folder), [str(argument) for argument in arguments], kill))
     process.start()
-    process.join(60)
+    process.join(seconds)
     assert process.exitcode is not None, "the command hangs"
     return Finished(process.exitcode, (folder / "stdout").read_text(), (folder / "stderr").read_text())
 

@@ -18,6 +18,8 @@ from ketchup.models.language_model import LanguageModel
 WORDS = ("a", "b", "c", "d")
 CALCULATOR_WORDS = ("<<", "1", "2", "+", "=", ">>", "#")
 KINDS = ("t5", "llama")
+WIDE = "wide"
+"""A Llama whose heads are as large as vLLM wants them, with room for long prompts and a tied head."""
 SHARPNESS = 1.0
 """Weights are scaled up so that distributions are far from uniform and mistakes show."""
 
@@ -34,7 +36,7 @@ def tokenizer(kind: str, words: tuple[str, ...] = WORDS) -> PreTrainedTokenizerF
 
 
 def network(kind: str, vocabulary: int, seed: int = 0) -> PreTrainedModel:
-    """Two layers of width 16, with random weights."""
+    """Two layers of width 16 (64 if wide), with random weights."""
     torch.manual_seed(seed)
     if kind == "t5":
         config = T5Config(
@@ -54,12 +56,13 @@ def network(kind: str, vocabulary: int, seed: int = 0) -> PreTrainedModel:
     else:
         config = LlamaConfig(
             vocab_size=vocabulary,
-            hidden_size=16,
+            hidden_size=64 if kind == WIDE else 16,
             intermediate_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,
             num_key_value_heads=1,
-            max_position_embeddings=64,
+            max_position_embeddings=512 if kind == WIDE else 64,
+            tie_word_embeddings=kind == WIDE,
             bos_token_id=None,
             eos_token_id=1,
             pad_token_id=1,
@@ -71,7 +74,7 @@ def network(kind: str, vocabulary: int, seed: int = 0) -> PreTrainedModel:
             weight.add_(torch.randn_like(weight) * 0.3)
         # The head alone sets how sharp the distribution is.
         head = model.get_output_embeddings().weight
-        head.mul_(SHARPNESS if kind == "t5" else 1.0)
+        head.mul_({"t5": SHARPNESS, WIDE: 0.5}.get(kind, 1.0))
     return model.eval()
 
 
@@ -79,16 +82,17 @@ def language_model(kind: str, seed: int = 0, words: tuple[str, ...] = WORDS, pad
     """A tiny model ready for use; `padding_rows` widen its head beyond the vocabulary."""
     words_tokenizer = tokenizer(kind, words)
     size = len(words) + 2
+    built = network(kind, size + padding_rows, seed)
     return LanguageModel(
         name=f"tiny-{kind}-{seed}",
-        network=network(kind, size + padding_rows, seed),
+        network=built,
         tokenizer=words_tokenizer,
         vocabulary=size,
         eos_id=1,
         pad_id=0 if kind == "t5" else 1,
         start_id=0 if kind == "t5" else None,
         fingerprint=f"{kind}-{seed}",
-        max_tokens=None if kind == "t5" else 64,
+        max_tokens=getattr(built.config, "max_position_embeddings", None),
     )
 
 

@@ -12,7 +12,8 @@ from ketchup.methods.base import Trajectory
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.prompts import PromptStyle, prompt_ids
 from ketchup.progress import progress
-from ketchup.rollouts.engines import EngineName, engine
+from ketchup.rollouts.engines import engine
+from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Engine
 from ketchup.runs import append_jsonl, atomic_write_json, read_jsonl, run_lock

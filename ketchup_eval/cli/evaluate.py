@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ketchup.rollouts.names import EngineName
+
 if TYPE_CHECKING:
     from ketchup_eval.metrics.correlate import Correlation
     from ketchup_eval.metrics.evaluate import Evaluation
@@ -45,7 +47,7 @@ def evaluate(
     prompt_style: Annotated[
         Literal["source", "chat", "plain"] | None, typer.Option(help="default: what fits the model")
     ] = None,
-    engine: Annotated[Literal["auto", "ctranslate2", "transformers"], typer.Option(help="what decodes")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="what decodes")] = "auto",
     resamples: Annotated[int, typer.Option(help="bootstrap resamples over items")] = 2000,
     seed: Annotated[int, typer.Option(help="of the bootstrap; decoding is greedy")] = 0,
     workers: Annotated[int, typer.Option(help="processes that score")] = 1,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ketchup.rollouts.names import EngineName
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def train(
         float, typer.Option(help="temperature of the teacher's outputs; 0: greedy", rich_help_panel=OF_RUN)
     ] = 0.0,
     engine: Annotated[
-        Literal["auto", "ctranslate2", "transformers"],
-        typer.Option(help="what samples; auto: the fastest that can", rich_help_panel=OF_RUN),
+        EngineName,
+        typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers", rich_help_panel=OF_RUN),
     ] = "auto",
     save_dtype: Annotated[
         Literal["float32", "bfloat16", "float16"],

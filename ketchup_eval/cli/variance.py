@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ketchup.rollouts.names import EngineName
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def variance(
         Literal["source", "chat", "plain"] | None, typer.Option(help="default: what fits the model")
     ] = None,
     engine: Annotated[
-        Literal["auto", "ctranslate2", "transformers"], typer.Option(help="what samples; auto: the fastest that can")
+        EngineName, typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers")
     ] = "auto",
     resamples: Annotated[int, typer.Option(help="bootstrap resamples over inputs")] = 2000,
     seed: Annotated[int, typer.Option()] = 0,

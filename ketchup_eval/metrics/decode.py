@@ -12,7 +12,8 @@ from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, text_of
 from ketchup.models.scoring import full_returns, score_teacher
 from ketchup.progress import progress
-from ketchup.rollouts.engines import EngineName, engine
+from ketchup.rollouts.engines import engine
+from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Engine, Rollouts
 from ketchup.runs import MANIFEST, append_jsonl, check_same_settings, read_jsonl, run_lock
@@ -55,7 +56,7 @@ def decode(system: System, settings: EvaluationSettings, task: Task, examples: S
             raise RunError(f"{path} was not written by this evaluation; move it away or use another --name.")
         check_same_settings(state, decided)
         known = _known(path, examples)
-        _decode_missing(student, teacher, task, examples, style, cast(EngineName, settings.engine), path, known)
+        _decode_missing(student, teacher, task, examples, style, settings.engine, path, known)
     return decided
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ketchup.errors import RunError, UsageError
+from ketchup.rollouts.names import EngineName
 from ketchup.runs import MANIFEST, read_manifest
 from ketchup.tasks.base import Split
 
@@ -33,7 +34,7 @@ class EvaluationSettings:
     teacher: str | None = None
     max_new_tokens: int | None = None
     prompt_style: str | None = None
-    engine: str = "auto"
+    engine: EngineName = "auto"
     metrics: tuple[str, ...] = ()
     resamples: int = 2000
     seed: int = 0

@@ -7,7 +7,7 @@ from ketchup.errors import UsageError
 from ketchup.maths.gauges import Gauge
 from ketchup.maths.returns import Tail
 from ketchup.models.prompts import PromptStyle
-from ketchup.rollouts.engines import EngineName
+from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks.base import Split
 

@@ -1,0 +1,212 @@
+"""vLLM, for large decoder-only models on GPUs: rows share the memory of their prompt and come and go in one batch.
+
+It runs within this process, so that weights pass from the model to it in memory. Rows of the head that are padding are
+not passed on. A short probe compares its log-probabilities with torch's when a model is first handed over.
+
+vLLM is an extra, not installed by default, and imported when the first engine is made.
+"""
+
+import copy
+import os
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.core_model_loading import revert_weight_conversion
+
+from ketchup.errors import ModelError, UsageError
+from ketchup.models.language_model import LanguageModel, context, hidden_states, logits
+from ketchup.rollouts.types import Decoding
+
+SETTINGS = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a process of its own would not see the model's memory
+    "VLLM_NO_USAGE_STATS": "1",
+}
+QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
+"""What vLLM writes where nothing else was asked for; standard output is for results."""
+SHARE_OF_FREE_MEMORY = 0.5
+"""Of a GPU, for vLLM's weights and key-value cache; training has yet to allocate gradients and optimiser state."""
+CPU_CACHE_BYTES = 1 << 30
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 2.0
+"""vLLM raises a lower temperature to this without a word, and refuses a higher one."""
+PROBE_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
+"""Largest mean difference in nats between vLLM's and torch's log-probabilities of the probe."""
+
+
+class VllmEngine:
+    """Samples with vLLM, on whichever device it was built for."""
+
+    name = "vllm"
+
+    def __init__(self, model: LanguageModel) -> None:
+        vllm = _vllm()
+        _check(model, vllm)
+        self._parameters = vllm.SamplingParams
+        with _randomness_kept():
+            self._llm = _without_weights(model, vllm)
+        self.update(model)
+        self._probe(model)
+
+    def update(self, model: LanguageModel) -> None:
+        """Passes the model's current weights on, and forgets what was computed from the old ones."""
+        self._eos_id = model.eos_id
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(_weights(model).items())})
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM did not drop its cache of prompts.")
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        prefixes: Sequence[Sequence[int]] | None,
+        samples: int,
+        decoding: Decoding,
+        seed: int,
+    ) -> list[list[int]]:
+        """See `Engine.sample`. Every row has a seed of its own, so that rows do not depend on those beside them."""
+        self._check_fits(prompts, decoding)
+        given = prefixes or [[] for _ in prompts]
+        seeds = random.Random(seed)
+        drawn = 1 if decoding.greedy else samples
+        parameters = [
+            self._parameters(
+                n=drawn,
+                temperature=decoding.temperature,
+                top_k=decoding.top_k,
+                seed=seeds.getrandbits(62),  # that of the first row, the others count on from it
+                max_tokens=decoding.max_new_tokens - len(prefix),
+                ignore_eos=True,  # there is no tokenizer that would tell it
+                stop_token_ids=[self._eos_id],
+                detokenize=False,
+            )
+            for prefix in given
+        ]
+        texts = [{"prompt_token_ids": [*prompt, *prefix]} for prompt, prefix in zip(prompts, given, strict=True)]
+        with _randomness_kept():
+            results = self._llm.generate(texts, parameters, use_tqdm=False)
+        rows = [[list(output.token_ids) for output in result.outputs] for result in results]
+        return [list(row) for of_input in rows for row in of_input * (samples // drawn)]
+
+    def _check_fits(self, prompts: Sequence[Sequence[int]], decoding: Decoding) -> None:
+        if 0 < decoding.temperature < LOWEST_TEMPERATURE or decoding.temperature > HIGHEST_TEMPERATURE:
+            raise UsageError(
+                f"vLLM samples at temperature 0 or {LOWEST_TEMPERATURE} to {HIGHEST_TEMPERATURE}, not "
+                f"{decoding.temperature}; use --engine transformers."
+            )
+        longest = max(map(len, prompts)) + decoding.max_new_tokens
+        room = self._llm.model_config.max_model_len
+        if longest > room:
+            raise ModelError(
+                f"Prompt and output may take {longest} tokens, and vLLM has room for {room}; lower --max-new-tokens or "
+                "use --engine transformers."
+            )
+
+    def _probe(self, model: LanguageModel) -> None:
+        """Compares log-probabilities of a few tokens with torch's; weights that went astray are found here."""
+        special = (model.eos_id, model.pad_id)
+        # First and last tokens are often special ones, on which a model in bfloat16 can be far from itself in float32.
+        middle = range(model.vocabulary // 2, min(model.vocabulary // 2 + 64, model.vocabulary))
+        tokens = cycle(index for index in middle if index not in special)
+        prompt, answer = list(islice(tokens, 8)), list(islice(tokens, 16))
+        asked = self._parameters(prompt_logprobs=0, max_tokens=1, detokenize=False)
+        with _randomness_kept():
+            scored = self._llm.generate({"prompt_token_ids": prompt + answer}, asked, use_tqdm=False)[0]
+        of_answer = zip(scored.prompt_logprobs[len(prompt) :], answer, strict=True)
+        theirs = torch.tensor([found[token].logprob for found, token in of_answer])
+        actions = torch.tensor([answer], device=model.device)
+        with torch.inference_mode():
+            rows = torch.zeros(1, dtype=torch.long, device=model.device)
+            hidden = hidden_states(model, context(model, [prompt]), rows, actions)
+            ours = logits(model, hidden).log_softmax(-1).gather(-1, actions[..., None])[0, :, 0].cpu()
+        gap = float((theirs - ours).abs().mean())
+        if not gap < PROBE_TOLERANCE[model.network.dtype]:
+            raise ModelError(
+                f"vLLM computes other probabilities than torch for {model.name!r} (off by {gap:.3g} nats); "
+                "use --engine transformers."
+            )
+
+
+def _vllm() -> Any:
+    """The package. It reads its settings from the environment, in part as it is imported."""
+    if find_spec("vllm") is None:
+        raise UsageError('--engine vllm needs vLLM; install it with pip install "ketchup-kd[vllm]".')
+    os.environ.update(SETTINGS)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    return import_module("vllm")
+
+
+def _check(model: LanguageModel, vllm: Any) -> None:
+    """Raises `UsageError` for a model, or a run, that vLLM cannot sample for."""
+    kind = type(model.network).__name__
+    if model.encoder_decoder or kind not in vllm.ModelRegistry.get_supported_archs():
+        raise UsageError(f"vLLM cannot run {model.name!r} ({kind}); use --engine auto.")
+    if model.network.dtype not in PROBE_TOLERANCE:
+        raise UsageError(f"vLLM cannot run {model.name!r} in {model.network.dtype}; use --engine auto.")
+    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        raise UsageError("--engine vllm runs in one process; train without accelerate launch, or use --engine auto.")
+
+
+def _without_weights(model: LanguageModel, vllm: Any) -> Any:
+    """A vLLM that knows the architecture and has random weights: real ones come by `update`, first and later alike."""
+    config = copy.deepcopy(model.network.config)
+    config.architectures = [type(model.network).__name__]
+    for part in (config, config.get_text_config()):
+        part.vocab_size = model.vocabulary
+        part.tie_word_embeddings = False  # a tied head would stay as it was when weights are handed over
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        try:
+            return vllm.LLM(
+                folder,
+                load_format="dummy",
+                skip_tokenizer_init=True,
+                generation_config="vllm",  # none of a model's own settings of sampling
+                dtype=model.network.dtype,
+                enforce_eager=True,  # no minutes of compiling
+                max_model_len=-1,  # all that the model allows and memory holds
+                **_device_options(vllm),
+            )
+        except Exception as error:
+            reason = str(error).strip().split("\n")[-1]
+            raise ModelError(f"vLLM cannot start for {model.name!r} ({reason}); use --engine auto.") from error
+
+
+def _device_options(vllm: Any) -> dict[str, Any]:
+    """How much memory vLLM takes; on a CPU it cannot split a prompt of a row that has a seed."""
+    if vllm.platforms.current_platform.is_cpu():
+        return {"kv_cache_memory_bytes": CPU_CACHE_BYTES, "enable_chunked_prefill": False}
+    free, total = torch.cuda.mem_get_info()
+    return {"gpu_memory_utilization": SHARE_OF_FREE_MEMORY * free / total}
+
+
+def _weights(model: LanguageModel) -> dict[str, Tensor]:
+    """All weights under their names in a checkpoint, without padding rows; a head has its own even where it is tied."""
+    network = model.network
+    head = network.get_output_embeddings()
+    of_tokens = [network.get_input_embeddings().weight, head.weight, getattr(head, "bias", None)]
+    rows = {id(weight) for weight in of_tokens if weight is not None}
+    state = {
+        name: weight.detach()[: model.vocabulary] if id(weight) in rows else weight.detach()
+        for name, weight in network.state_dict(keep_vars=True).items()
+    }
+    return dict(revert_weight_conversion(network, state))
+
+
+@contextmanager
+def _randomness_kept() -> Iterator[None]:
+    """vLLM seeds the generators of the whole process when it starts and draws from them later; they are put back."""
+    python, numbers = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numbers)

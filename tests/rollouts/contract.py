@@ -1,0 +1,81 @@
+"""What every engine must do, checked against the exact probabilities of every output of a tiny model."""
+
+from collections import Counter
+
+import pytest
+from scipy.stats import chisquare
+
+from ketchup.rollouts.types import Decoding
+from tests import tiny
+
+PROMPTS = [[2, 3, 4, 5, 2, 1], [5, 3], [4, 4, 2]]
+LIMIT = 3
+
+
+def assert_drawn_from(rows, exact):
+    """Chi-square of the counts, outputs that are expected fewer than five times pooled."""
+    counts = Counter(map(tuple, rows))
+    assert set(counts) <= set(exact)
+    total = len(rows)
+    common = [output for output, probability in exact.items() if probability * total >= 5]
+    observed = [counts[output] for output in common]
+    expected = [exact[output] * total for output in common]
+    rest = total - sum(expected)
+    if rest >= 5:
+        observed.append(total - sum(observed))
+        expected.append(rest)
+    scale = sum(observed) / sum(expected)
+    assert len(common) > 10
+    assert chisquare(observed, [value * scale for value in expected]).pvalue > 1e-4
+
+
+def check_samples_follow_the_distribution(runner, model):
+    samples = 3000
+    rows = runner.sample(PROMPTS, None, samples, Decoding(LIMIT), seed=1)
+    for index, prompt in enumerate(PROMPTS):
+        exact = tiny.sequence_probabilities(model, prompt, LIMIT)
+        assert sum(exact.values()) == pytest.approx(1)
+        assert_drawn_from(rows[index * samples : (index + 1) * samples], exact)
+
+
+def check_temperature_and_top_k(runner, model):
+    rows = runner.sample(PROMPTS[:1], None, 4000, Decoding(1, temperature=2.0, top_k=3), seed=2)
+    best = (tiny.next_logits(model, PROMPTS[0], []) / 2).topk(3)
+    counts = Counter(row[0] for row in rows)
+    assert set(counts) == set(best.indices.tolist())
+    for token, share in zip(best.indices.tolist(), best.values.softmax(-1).tolist(), strict=True):
+        assert counts[token] / 4000 == pytest.approx(share, abs=4 * (share * (1 - share) / 4000) ** 0.5)
+
+
+def check_prefixes_are_continued(runner, model):
+    prefixes = [[3], [], [2, 5]]
+    samples = 2000
+    rows = runner.sample(PROMPTS, prefixes, samples, Decoding(LIMIT), seed=3)
+    for index, (prompt, prefix) in enumerate(zip(PROMPTS, prefixes, strict=True)):
+        mine = rows[index * samples : (index + 1) * samples]
+        assert max(len(row) for row in mine) == LIMIT - len(prefix)
+        counts = Counter(row[0] for row in mine)
+        for token, share in enumerate(tiny.next_logits(model, prompt, prefix).softmax(-1).tolist()):
+            assert counts[token] / samples == pytest.approx(
+                share, abs=4 * (share * (1 - share) / samples) ** 0.5 + 1e-3
+            )
+
+
+def check_rows_end_with_eos_or_at_the_limit(runner, model):
+    rows = runner.sample(PROMPTS, None, 300, Decoding(4), seed=4)
+    assert {len(row) for row in rows if row[-1] != model.eos_id} == {4}
+    assert min(len(row) for row in rows) == 1
+    assert all(model.eos_id not in row[:-1] for row in rows)
+
+
+def check_greedy_takes_the_likeliest_token(runner, model):
+    rows = runner.sample(PROMPTS, None, 1, Decoding(5, temperature=0), seed=0)
+    for prompt, row in zip(PROMPTS, rows, strict=True):
+        for place, token in enumerate(row):
+            assert token == int(tiny.next_logits(model, prompt, row[:place]).argmax())
+
+
+def check_seeds_decide_the_rows(runner):
+    first, again, other = (runner.sample(PROMPTS, None, 50, Decoding(6), seed=seed) for seed in (7, 7, 8))
+    assert first == again
+    assert first != other
