@@ -10,12 +10,13 @@ import copy
 import os
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -42,18 +43,34 @@ PROBE_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3
 
 
 class VllmEngine:
-    """Samples with vLLM, on whichever device it was built for."""
+    """Samples with vLLM, on whichever device it was built for.
+
+    There is one at a time: whatever ends an engine takes away what all of a process share, so that a new engine first
+    ends the one before. It ends too when nothing refers to it, and gives its memory back.
+    """
 
     name = "vllm"
+    _end_last: ClassVar[Callable[[], object]] = lambda: None
 
     def __init__(self, model: LanguageModel) -> None:
         vllm = _vllm()
         _check(model, vllm)
+        VllmEngine._end_last()
         self._parameters = vllm.SamplingParams
-        with _randomness_kept():
-            self._llm = _without_weights(model, vllm)
-        self.update(model)
-        self._probe(model)
+        try:
+            with _randomness_kept():
+                self._llm = _without_weights(model, vllm)
+                VllmEngine._end_last = weakref.finalize(self, self._llm.llm_engine.engine_core.shutdown)
+            self.update(model)
+            gap = self._gap(model)
+        except Exception as error:  # of any kind, whether of memory, architecture or sizes
+            reason = str(error).strip().split("\n")[-1]
+            raise ModelError(f"vLLM cannot run {model.name!r} ({reason}); use --engine transformers.") from error
+        if not gap < PROBE_TOLERANCE[model.network.dtype]:
+            raise ModelError(
+                f"vLLM computes other probabilities than torch for {model.name!r} (off by {gap:.3g} nats); "
+                "use --engine transformers."
+            )
 
     def update(self, model: LanguageModel) -> None:
         """Passes the model's current weights on, and forgets what was computed from the old ones."""
@@ -108,8 +125,8 @@ class VllmEngine:
                 "use --engine transformers."
             )
 
-    def _probe(self, model: LanguageModel) -> None:
-        """Compares log-probabilities of a few tokens with torch's; weights that went astray are found here."""
+    def _gap(self, model: LanguageModel) -> float:
+        """How far log-probabilities of a few tokens are from torch's; weights that went astray show here."""
         special = (model.eos_id, model.pad_id)
         # First and last tokens are often special ones, on which a model in bfloat16 can be far from itself in float32.
         middle = range(model.vocabulary // 2, min(model.vocabulary // 2 + 64, model.vocabulary))
@@ -125,12 +142,7 @@ class VllmEngine:
             rows = torch.zeros(1, dtype=torch.long, device=model.device)
             hidden = hidden_states(model, context(model, [prompt]), rows, actions)
             ours = logits(model, hidden).log_softmax(-1).gather(-1, actions[..., None])[0, :, 0].cpu()
-        gap = float((theirs - ours).abs().mean())
-        if not gap < PROBE_TOLERANCE[model.network.dtype]:
-            raise ModelError(
-                f"vLLM computes other probabilities than torch for {model.name!r} (off by {gap:.3g} nats); "
-                "use --engine transformers."
-            )
+        return float((theirs - ours).abs().mean())
 
 
 def _vllm() -> Any:
@@ -147,11 +159,13 @@ def _check(model: LanguageModel, vllm: Any) -> None:
     """Raises `UsageError` for a model, or a run, that vLLM cannot sample for."""
     kind = type(model.network).__name__
     if model.encoder_decoder or kind not in vllm.ModelRegistry.get_supported_archs():
-        raise UsageError(f"vLLM cannot run {model.name!r} ({kind}); use --engine auto.")
+        raise UsageError(f"vLLM cannot run {model.name!r} ({kind}); use --engine transformers.")
     if model.network.dtype not in PROBE_TOLERANCE:
-        raise UsageError(f"vLLM cannot run {model.name!r} in {model.network.dtype}; use --engine auto.")
+        raise UsageError(f"vLLM cannot run {model.name!r} in {model.network.dtype}; use --engine transformers.")
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-        raise UsageError("--engine vllm runs in one process; train without accelerate launch, or use --engine auto.")
+        raise UsageError(
+            "--engine vllm runs in one process; train without accelerate launch, or use --engine transformers."
+        )
 
 
 def _without_weights(model: LanguageModel, vllm: Any) -> Any:
@@ -163,20 +177,16 @@ def _without_weights(model: LanguageModel, vllm: Any) -> Any:
         part.tie_word_embeddings = False  # a tied head would stay as it was when weights are handed over
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
-        try:
-            return vllm.LLM(
-                folder,
-                load_format="dummy",
-                skip_tokenizer_init=True,
-                generation_config="vllm",  # none of a model's own settings of sampling
-                dtype=model.network.dtype,
-                enforce_eager=True,  # no minutes of compiling
-                max_model_len=-1,  # all that the model allows and memory holds
-                **_device_options(vllm),
-            )
-        except Exception as error:
-            reason = str(error).strip().split("\n")[-1]
-            raise ModelError(f"vLLM cannot start for {model.name!r} ({reason}); use --engine auto.") from error
+        return vllm.LLM(
+            folder,
+            load_format="dummy",
+            skip_tokenizer_init=True,
+            generation_config="vllm",  # none of a model's own settings of sampling
+            dtype=model.network.dtype,
+            enforce_eager=True,  # no minutes of compiling
+            max_model_len=-1,  # all that the model allows and memory holds
+            **_device_options(vllm),
+        )
 
 
 def _device_options(vllm: Any) -> dict[str, Any]:

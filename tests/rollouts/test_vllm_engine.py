@@ -3,6 +3,7 @@
 Runs where vLLM is installed beside ketchup.
 """
 
+import gc
 import math
 import random
 from importlib.util import find_spec
@@ -82,31 +83,6 @@ def test_after_an_update_samples_follow_the_new_weights(runner, model):
         assert_drawn_from(rows[index * 3000 : (index + 1) * 3000], tiny.sequence_probabilities(model, prompt, 2))
 
 
-def test_generators_of_the_process_are_left_alone(model):
-    def states():
-        return torch.random.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
-
-    before = states()
-    VllmEngine(model).sample(PROMPTS, None, 2, Decoding(2), seed=1)
-    assert states() == before
-
-
-def test_weights_that_went_astray_are_found_out(monkeypatch, model):
-    def with_swapped_layers(name):
-        return name.replace("layers.0", "layers.x").replace("layers.1", "layers.0").replace("layers.x", "layers.1")
-
-    def reloaded(llm, method, kwargs):
-        weights = [(with_swapped_layers(name), weight) for name, weight in kwargs["weights_iterator"]]
-        return real(llm, method, kwargs={"weights_iterator": iter(weights)})
-
-    import vllm
-
-    real = vllm.LLM.collective_rpc
-    monkeypatch.setattr(vllm.LLM, "collective_rpc", reloaded)
-    with pytest.raises(ModelError, match=r"other probabilities than torch.*--engine transformers"):
-        engine("vllm", model)
-
-
 @pytest.mark.parametrize("temperature", [0.001, 3])
 def test_temperatures_that_vllm_would_change_are_refused(runner, temperature):
     with pytest.raises(UsageError, match="--engine transformers"):
@@ -127,6 +103,49 @@ def test_a_run_of_several_processes_is_refused(monkeypatch, model):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     with pytest.raises(UsageError, match="one process"):
+        engine("vllm", model)
+
+
+# A process has one vLLM at a time, so that these, which make their own, come last.
+
+
+def test_generators_of_the_process_are_left_alone(model):
+    def states():
+        return torch.random.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
+
+    before = states()
+    VllmEngine(model).sample(PROMPTS, None, 2, Decoding(2), seed=1)
+    assert states() == before
+
+
+def test_a_new_engine_ends_the_one_before_and_nothing_else():
+    first, other = (tiny.language_model(tiny.WIDE, seed=seed) for seed in (3, 4))
+    runner = engine("vllm", first)
+    taken_over = engine("vllm", other)
+    del runner
+    gc.collect()
+    contract.check_samples_follow_the_distribution(taken_over, other)
+
+
+def test_weights_that_went_astray_are_found_out(monkeypatch, model):
+    def with_swapped_layers(name):
+        return name.replace("layers.0", "layers.x").replace("layers.1", "layers.0").replace("layers.x", "layers.1")
+
+    def reloaded(llm, method, kwargs):
+        weights = [(with_swapped_layers(name), weight) for name, weight in kwargs["weights_iterator"]]
+        return real(llm, method, kwargs={"weights_iterator": iter(weights)})
+
+    import vllm
+
+    real = vllm.LLM.collective_rpc
+    monkeypatch.setattr(vllm.LLM, "collective_rpc", reloaded)
+    with pytest.raises(ModelError, match=r"other probabilities than torch.*--engine transformers"):
+        engine("vllm", model)
+
+
+def test_what_stops_vllm_is_said_in_one_sentence():
+    model = tiny.language_model("llama")  # the heads are too small
+    with pytest.raises(ModelError, match=r"vLLM cannot run 'tiny-llama-0' \(.*head.*--engine transformers"):
         engine("vllm", model)
 
 
