@@ -14,8 +14,8 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +26,8 @@ from ketchup.errors import RunError
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
-RECORDED_PACKAGES = ("torch", "transformers", "ctranslate2")
+RECORDED_PACKAGES = ("torch", "transformers", "ctranslate2", "vllm")
+"""Those whose version may change a number; one that is not installed is left out."""
 
 
 # Whole files
@@ -246,7 +247,7 @@ def _circumstances() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "versions": {"ketchup": ketchup.__version__, **{name: _version(name) for name in RECORDED_PACKAGES}},
+        "versions": {"ketchup": ketchup.__version__, **_versions(RECORDED_PACKAGES)},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads() if torch else None,
@@ -254,11 +255,12 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -246,7 +246,7 @@ def test_a_manifest_holds_the_circumstances(monkeypatch):
     assert recorded["settings"] == {"k": 4, "seed": 7, "out": "runs/a", "milestones": [1, 2]}
     assert recorded["command"] == ["ketchup", "train", "--k", "4"]
     assert recorded["started"].endswith("+00:00")
-    assert set(recorded["versions"]) == {"ketchup", "torch", "transformers", "ctranslate2"}
+    assert set(recorded["versions"]) >= {"ketchup", "torch", "transformers", "ctranslate2"}
     assert all(recorded["versions"].values())
 
 
