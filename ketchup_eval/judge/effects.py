@@ -12,6 +12,7 @@ import numpy as np
 from ketchup_eval.judge.protocol import VARIANTS
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.permutation import sign_flip_p_values
+from ketchup_eval.stats.proportions import wilson
 
 A_FIRST = np.array([1.0 if a_first else -1.0 for a_first, _ in VARIANTS])
 A_IS_A = np.array([1.0 if a_is_a else -1.0 for _, a_is_a in VARIANTS])
@@ -30,7 +31,7 @@ class Effects:
       `position` 0; one that always picks the first shown has `position` 1 and `id` 0. `interaction` is how much more a
       is preferred where the IDs stand in the order A, B than where they stand B, A, halved.
     * `majority_a`, `tied`, `majority_b`: shares of the same items by the majority of their four votes.
-      `consistent`: share whose four votes agree.
+      `consistent`: share whose four votes agree. Their intervals are Wilson's, those of all else bootstraps.
     * `alpha`: Krippendorff's, nominal, with the four variants as raters, over items with two or more votes.
     * `longer`: share of the votes for the longer output, where lengths in characters differ. `equal_length`: vote share
       at equal length, the intercept of a straight line of the items' shares through the relative difference of
@@ -64,7 +65,7 @@ def effects(votes: Array, lengths: Array, soft: Array, bootstrap: Bootstrap) -> 
     wins, parsed = item_votes(votes)
     (vote_share,) = bootstrap.ratios(wins, parsed)
     missing = np.isnan(votes).sum()
-    of_complete = bootstrap.means(_of_complete_items(votes))
+    contrasts, shares = _of_complete_items(votes)
     soft_sums, soft_counts = np.nansum(soft, axis=1, keepdims=True), (~np.isnan(soft)).sum(axis=1, keepdims=True)
     (soft_share,) = bootstrap.ratios(soft_sums, np.where(soft_counts > 0, soft_counts, np.nan))
     equal_length, slope, extrapolated = _length_line(votes, lengths, bootstrap)
@@ -73,7 +74,8 @@ def effects(votes: Array, lengths: Array, soft: Array, bootstrap: Bootstrap) -> 
         p_value=sign_flip_p_values(np.where(parsed > 0, 2 * wins - parsed, np.nan), bootstrap.seed)[0],
         lowest=float(np.nansum(wins) / votes.size) if votes.size else None,
         highest=float((np.nansum(wins) + missing) / votes.size) if votes.size else None,
-        **dict(zip(_COMPLETE, of_complete, strict=True)),
+        **dict(zip(_CONTRASTS, bootstrap.means(contrasts), strict=True)),
+        **dict(zip(_SHARES, map(_share_of_items, shares.T), strict=True)),
         alpha=krippendorff_alpha(votes, bootstrap),
         longer=_longer(votes, lengths, bootstrap),
         equal_length=equal_length,
@@ -127,32 +129,27 @@ def of_means(items: Array, function: Callable[[Array], Array], bootstrap: Bootst
     return Estimate(float(value), float(low), float(high), n)
 
 
-_COMPLETE = (
-    "complete_share",
-    "position",
-    "id",
-    "interaction",
-    "majority_a",
-    "tied",
-    "majority_b",
-    "consistent",
-)
+_CONTRASTS = ("complete_share", "position", "id", "interaction")
+_SHARES = ("majority_a", "tied", "majority_b", "consistent")
 
 
-def _of_complete_items(votes: Array) -> Array:
-    """Per item the quantities of `_COMPLETE`, [n, 8]; NaN where a vote is missing."""
+def _of_complete_items(votes: Array) -> tuple[Array, Array]:
+    """Per item the quantities of `_CONTRASTS` and those of `_SHARES`, each [n, 4]; NaN where a vote is missing."""
     mean = votes.mean(axis=1)
-    columns = [
+    contrasts = [
         (1 + mean) / 2,
         (votes * A_FIRST).mean(axis=1),
         (votes * A_IS_A).mean(axis=1),
         (votes * A_FIRST * A_IS_A).mean(axis=1),
-        mean > 0,
-        mean == 0,
-        mean < 0,
-        np.abs(mean) == 1,
     ]
-    return np.where(np.isnan(mean)[:, None], np.nan, np.stack([np.asarray(c, float) for c in columns], axis=1))
+    shares = np.stack([mean > 0, mean == 0, mean < 0, np.abs(mean) == 1], axis=1)
+    return np.stack(contrasts, axis=1), np.where(np.isnan(mean)[:, None], np.nan, shares)
+
+
+def _share_of_items(holds: Array) -> Estimate:
+    """The share of items for which something holds (1, else 0; NaN unknown), with Wilson's interval."""
+    known = holds[~np.isnan(holds)]
+    return wilson(int(known.sum()), len(known))
 
 
 def _longer(votes: Array, lengths: Array, bootstrap: Bootstrap) -> Estimate:

@@ -17,6 +17,7 @@ from ketchup_eval.judge.verdicts import VerdictStore
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.multiplicity import holm
 from ketchup_eval.stats.permutation import sign_flip_p_values
+from ketchup_eval.stats.proportions import wilson
 
 MOST_MISSING = 0.01
 """Share of votes that may be missing in a result that counts as complete."""
@@ -184,7 +185,10 @@ def _shares(votes: _Votes) -> dict[str, float]:
 
 
 def _repeat_flips(plan: Plan, store: VerdictStore) -> Estimate:
-    """Of the questions asked twice, over items: the share whose choices differ."""
+    """Of the questions asked twice, over items: the share whose choices differ.
+
+    Where it is none or all, a bootstrap would be certain; Wilson's interval counts each item once instead.
+    """
     flips: dict[str, list[float]] = {}
     for again in plan.repeats:
         first_key = again.question.query.key(plan.settings.sampling)
@@ -196,7 +200,8 @@ def _repeat_flips(plan: Plan, store: VerdictStore) -> Estimate:
         return Estimate(None, None, None, 0)
     sums = np.array([[sum(values), len(values)] for values in flips.values()], float)
     bootstrap = Bootstrap(len(sums), plan.settings.sampling.seed, plan.settings.resamples)
-    return bootstrap.ratios(sums[:, :1], sums[:, 1:])[0]
+    (share,) = bootstrap.ratios(sums[:, :1], sums[:, 1:])
+    return wilson(round(len(sums) * share.value), len(sums)) if share.value in (0, 1) else share
 
 
 def _signature(plan: Plan, criterion: str, items: int) -> str:

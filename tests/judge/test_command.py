@@ -127,7 +127,9 @@ def test_questions_asked_twice_show_how_often_the_choice_flips(tmp_path):
     write_inputs(tmp_path, items=10)
     with MockServer(lambda prompt, attempt, body: Answer(f"Preferred: {'AB'[attempt % 2]}")).running() as server:
         assert invoke(*words(tmp_path, server.base_url, repeat_check=10)).exit_code == 0
-    assert result(tmp_path)["repeat_flips"]["value"] == 1
+    flips = result(tmp_path)["repeat_flips"]
+    assert flips["value"] == flips["high"] == 1
+    assert flips["low"] < 0.9, "a few items cannot show that every choice flips"
     assert sum(server.attempts.values()) == 50
 
 

@@ -28,6 +28,7 @@ def test_a_judge_that_always_says_a_has_a_vote_share_of_exactly_half_and_a_full_
     assert (found.vote_share.value, found.vote_share.low, found.vote_share.high) == (0.5, 0.5, 0.5)
     assert (found.id.value, found.position.value, found.interaction.value) == (1, 0, 0)
     assert (found.tied.value, found.consistent.value) == (1, 0)
+    assert found.consistent.high > 0.1, "20 items cannot show that no vote is ever consistent"
     assert found.p_value == 1
 
 
