@@ -26,7 +26,11 @@ def as_json(result: JudgeResult) -> dict[str, Any]:
         "unshared_ids": result.plan.unshared,
         "complete": result.complete,
         "missing_share": result.missing_share,
-        "interval": {"level": 0.95, "method": "percentile bootstrap over items", "resamples": settings.resamples},
+        "interval": {
+            "level": 0.95,
+            "method": "percentile bootstrap over items; Wilson for shares of items (majority, tied, consistent)",
+            "resamples": settings.resamples,
+        },
         "comparisons": [asdict(row) for row in result.comparisons],
         "differences": [asdict(row) for row in result.differences],
         "repeat_flips": asdict(result.repeat_flips),
