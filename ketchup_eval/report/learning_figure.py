@@ -12,12 +12,16 @@ PANELS = {
     "kl": ("KL(teacher ‖ student) on its own rollouts", "nats per action"),
     "length": ("Length of rollouts", "actions"),
 }
+MOST_BANDS = 6
 CHARACTERS_IN_A_ROW = 160
 """What the legend has room for, line and space before a label counting as six."""
 
 
 def write_learning_figure(curves: Sequence[Curve], folder: Path) -> list[Path]:
-    """Draws `curves.png` and `curves.pdf`; bands are 95% intervals over seeds, where there are several."""
+    """Draws `curves.png` and `curves.pdf`, with 95% intervals over seeds where there are several.
+
+    They are bands or, as those of many curves would hide each other, bars at the last step, side by side.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -27,7 +31,8 @@ def write_learning_figure(curves: Sequence[Curve], folder: Path) -> list[Path]:
     colours = plt.get_cmap("tab10")
     for index, curve in enumerate(curves):
         for panel, quantity in zip(panels, PANELS, strict=True):
-            _draw(panel, curve, quantity, colours(index % 10), dashed=index >= 10)
+            place = None if len(curves) <= MOST_BANDS else 1 + 0.01 * (index + 1)
+            _draw(panel, curve, quantity, colours(index % 10), dashed=index >= 10, bar_at=place)
     for panel, (title, unit) in zip(panels, PANELS.values(), strict=True):
         panel.set_title(title, fontsize=10)
         panel.set_ylabel(unit)
@@ -46,7 +51,8 @@ def write_learning_figure(curves: Sequence[Curve], folder: Path) -> list[Path]:
     return paths
 
 
-def _draw(panel: Any, curve: Curve, quantity: str, colour: Any, *, dashed: bool) -> None:
+def _draw(panel: Any, curve: Curve, quantity: str, colour: Any, *, dashed: bool, bar_at: float | None) -> None:
+    """A curve with its band or, at `bar_at` times the last step, the bar of its last interval."""
     steps = curve.values.get(quantity, {})
     if not steps:
         return
@@ -60,6 +66,10 @@ def _draw(panel: Any, curve: Curve, quantity: str, colour: Any, *, dashed: bool)
         markersize=3,
     )
     known = {step: e for step, e in steps.items() if e.low is not None}
-    if known:
-        lows, highs = [e.low for e in known.values()], [e.high for e in known.values()]
+    if not known:
+        return
+    lows, highs = [e.low for e in known.values()], [e.high for e in known.values()]
+    if bar_at is None:
         panel.fill_between(list(known), lows, highs, color=colour, alpha=0.12, linewidth=0)
+    else:
+        panel.vlines(bar_at * max(known), lows[-1], highs[-1], color=colour, linewidth=1.5)
