@@ -13,7 +13,7 @@ from pathlib import Path
 
 import openai
 
-from ketchup.runs import atomic_write_text
+from ketchup.files import atomic_write_text
 from ketchup.tasks import xsum
 from ketchup.tasks.rows import load_examples
 

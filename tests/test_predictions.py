@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ketchup.errors import DataError
-from ketchup.runs import append_jsonl
+from ketchup.files import append_jsonl
 from ketchup_eval.predictions import Prediction, predictions_file, read_predictions
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ketchup.errors import ModelError
+from ketchup.files import atomic_folder, atomic_path, run_lock
 from ketchup.hashes import file_hash
-from ketchup.runs import atomic_folder, atomic_path, run_lock
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

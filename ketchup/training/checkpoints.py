@@ -17,9 +17,9 @@ import torch
 from torch.optim import Optimizer
 
 from ketchup.errors import RunError
+from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
-from ketchup.runs import atomic_folder, atomic_write_json
 from ketchup.training.shards import ShardedModel, load_parts
 from ketchup.training.whole import has_adapters, trained_weights
 

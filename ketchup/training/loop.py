@@ -17,12 +17,12 @@ from torch.optim import AdamW, Optimizer
 from transformers import get_scheduler
 
 from ketchup.errors import RunError
+from ketchup.files import append_jsonl, atomic_write_text, read_jsonl
 from ketchup.hashes import content_hash
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
 from ketchup.phases import Phases
 from ketchup.progress import progress
-from ketchup.runs import append_jsonl, atomic_write_text, read_jsonl
 from ketchup.tasks.base import Task
 from ketchup.training.checkpoints import TrainerState, last_state, restore, save
 from ketchup.training.experience import Inputs, Measures, Student, step_trajectories

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ketchup.errors import UsageError
+from ketchup.files import run_lock
 from ketchup.hashes import content_hash
 from ketchup.methods import method as method_named
 from ketchup.methods.base import Method, Trajectory, Writer
@@ -18,7 +19,7 @@ from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, targe
 from ketchup.progress import progress
 from ketchup.rollouts.sampling import Calculator
 from ketchup.rollouts.types import Decoding
-from ketchup.runs import check_same_settings, run_lock
+from ketchup.runs import check_same_settings
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Split, Task
 from ketchup.tasks.rows import load_examples

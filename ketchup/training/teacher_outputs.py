@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ketchup.files import append_jsonl, atomic_write_json, read_jsonl, run_lock
 from ketchup.hashes import content_hash
 from ketchup.methods.base import Trajectory
 from ketchup.models.language_model import LanguageModel
@@ -16,7 +17,6 @@ from ketchup.rollouts.engines import engine
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Engine
-from ketchup.runs import append_jsonl, atomic_write_json, read_jsonl, run_lock
 from ketchup.tasks.base import Example, Task
 
 BLOCK = 64

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from ketchup.errors import KetchupError
-from ketchup.runs import is_disk_full
+from ketchup.files import is_disk_full
 from ketchup_eval.cli.many_values import ManyValues
 
 EXIT_ERROR = 1

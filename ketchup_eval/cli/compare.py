@@ -38,7 +38,7 @@ def compare(
 ) -> None:
     """Compare the outputs of runs on the same items; evaluate them first."""
     from ketchup.errors import UsageError
-    from ketchup.runs import atomic_write_json
+    from ketchup.files import atomic_write_json
     from ketchup_eval.metrics.compare import as_json as json_content
     from ketchup_eval.metrics.compare import compare as compared
     from ketchup_eval.metrics.settings import EvaluationSettings

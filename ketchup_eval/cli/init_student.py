@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from ketchup.errors import UsageError
-from ketchup.runs import MANIFEST, atomic_folder, atomic_write_json, manifest
+from ketchup.files import atomic_folder, atomic_write_json
+from ketchup.runs import MANIFEST, manifest
 
 
 def init_student(

@@ -91,7 +91,7 @@ def judge(
     for option, value in (("concurrency", concurrency), ("attempts", attempts)):
         if value < 1:
             raise UsageError(f"--{option} must be at least 1, not {value}.")
-    from ketchup.runs import run_lock
+    from ketchup.files import run_lock
     from ketchup.tasks import task as task_named
     from ketchup_eval.judge.client import Patience
     from ketchup_eval.judge.criteria import criteria as criteria_of

@@ -20,7 +20,7 @@ def report(
     """Draw and tabulate the learning curves of runs; runs that differ only in their seed become one curve."""
     from rich.console import Console
 
-    from ketchup.runs import atomic_write_json
+    from ketchup.files import atomic_write_json
     from ketchup_eval.report import learning_curves
     from ketchup_eval.report.learning_figure import write_learning_figure
     from ketchup_eval.report.learning_table import learning_table

@@ -4,7 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ketchup.runs import atomic_write_json, manifest
+from ketchup.files import atomic_write_json
+from ketchup.runs import manifest
 from ketchup_eval.judge.results import JudgeResult
 
 SCHEMA = 1

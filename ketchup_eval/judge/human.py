@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ketchup.errors import DataError
-from ketchup.runs import read_jsonl
+from ketchup.files import read_jsonl
 from ketchup_eval.judge.effects import item_votes, of_means
 from ketchup_eval.judge.settings import JudgeSettings
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ketchup.errors import RunError
-from ketchup.runs import append_jsonl, read_jsonl
+from ketchup.files import append_jsonl, read_jsonl
 from ketchup_eval.judge.replies import Id, preferred_id
 
 VERDICTS = "verdicts.jsonl"

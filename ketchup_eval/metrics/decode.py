@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ketchup.errors import RunError
+from ketchup.files import append_jsonl, read_jsonl, run_lock
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, text_of
@@ -16,7 +17,7 @@ from ketchup.rollouts.engines import engine
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Engine, Rollouts
-from ketchup.runs import MANIFEST, append_jsonl, check_same_settings, read_jsonl, run_lock
+from ketchup.runs import MANIFEST, check_same_settings
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.metrics.settings import EvaluationSettings, System
 from ketchup_eval.predictions import FOLDER, Prediction

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
+from ketchup.files import atomic_write_json, atomic_write_text, run_lock
 from ketchup.hashes import content_hash
-from ketchup.runs import atomic_write_json, atomic_write_text, run_lock
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ketchup.files import atomic_write_bytes
 from ketchup.hashes import content_hash
 from ketchup.progress import progress
-from ketchup.runs import atomic_write_bytes
 from ketchup_eval.metrics.base import Metric
 from ketchup_eval.stats.bootstrap import Array
 

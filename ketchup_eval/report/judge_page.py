@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ketchup.runs import atomic_write_text
+from ketchup.files import atomic_write_text
 from ketchup_eval.judge.protocol import VARIANTS
 from ketchup_eval.judge.results import Comparison, JudgeResult
 from ketchup_eval.judge.verdicts import VerdictStore

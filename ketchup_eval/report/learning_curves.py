@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
-from ketchup.runs import read_jsonl, read_manifest
+from ketchup.files import read_jsonl
+from ketchup.runs import read_manifest
 from ketchup_eval.metrics.evaluate import SCORES, read_scores
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.stats.seeds import mean_over_seeds

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ketchup.runs import atomic_path
+from ketchup.files import atomic_path
 from ketchup_eval.report.learning_curves import Curve
 
 PANELS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ketchup.runs import atomic_path
+from ketchup.files import atomic_path
 from ketchup_eval.metrics.correlate import Correlation
 from ketchup_eval.report.scores_table import interval, number
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ketchup.runs import atomic_path
+from ketchup.files import atomic_path
 from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 

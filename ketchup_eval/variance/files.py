@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ketchup.runs import atomic_write_json, atomic_write_text
+from ketchup.files import atomic_write_json, atomic_write_text
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ketchup.errors import RunError
+from ketchup.files import atomic_path
 from ketchup.models.scoring import StudentValues, TeacherValues
 from ketchup.rollouts.types import Rollouts
-from ketchup.runs import atomic_path
 from ketchup.tasks.base import Example
 
 VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy")

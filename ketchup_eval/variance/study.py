@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ketchup.files import run_lock
 from ketchup.maths.gauges import in_gauge
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.progress import progress
-from ketchup.runs import check_same_settings, run_lock
+from ketchup.runs import check_same_settings
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example
 from ketchup.tasks.rows import load_examples

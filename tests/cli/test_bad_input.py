@@ -8,7 +8,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from ketchup.runs import run_lock
+from ketchup.files import run_lock
 from ketchup_eval.cli import app
 from ketchup_eval.variance import rollout_store
 from tests import tiny

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from ketchup.runs import run_lock
+from ketchup.files import run_lock
 from ketchup_eval.judge import client
 from tests.judge.given import invoke, prefers, result, verdict_rows, words, write_inputs
 from tests.judge.mock_server import Answer, MockServer, refusal, storm

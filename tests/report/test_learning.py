@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ketchup.errors import RunError
-from ketchup.runs import append_jsonl, check_same_settings
+from ketchup.files import append_jsonl
+from ketchup.runs import check_same_settings
 from ketchup_eval.cli import app
 from ketchup_eval.report.learning_curves import learning_curves
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from ketchup.errors import ModelError, UsageError
+from ketchup.files import read_jsonl
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.types import Decoding
 from ketchup.rollouts.vllm_engine import VllmEngine
-from ketchup.runs import read_jsonl
 from tests import tiny
 from tests.commands import ketchup, write_data
 from tests.rollouts import contract

@@ -7,10 +7,10 @@ from typing import ClassVar
 import pytest
 import torch
 
+from ketchup.files import read_jsonl
 from ketchup.methods import method
 from ketchup.methods.base import Sampling, Trajectory
 from ketchup.phases import Phases
-from ketchup.runs import read_jsonl
 from ketchup.training import loop
 from ketchup.training.experience import Measures, Student, step_trajectories
 from ketchup.training.processes import Processes

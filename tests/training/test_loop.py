@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ketchup.errors import RunError
+from ketchup.files import read_jsonl
 from ketchup.methods import likelihood, method
 from ketchup.methods.base import Loss, Method, Part, Trajectory
-from ketchup.runs import read_jsonl
 from ketchup.training import loop
 from ketchup.training.loop import step_inputs, total_steps
 from tests import tiny

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from ketchup.runs import run_lock
+from ketchup.files import run_lock
 from tests.commands import Kill, ketchup
 from tests.training.runs import STEPS, Run, assert_same, train_arguments, unbroken_run
 

@@ -1,0 +1,233 @@
+"""Files that survive kills, full disks and second processes."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ketchup.errors import RunError
+from ketchup.files import (
+    append_jsonl,
+    atomic_folder,
+    atomic_path,
+    atomic_write_json,
+    atomic_write_text,
+    read_jsonl,
+    run_lock,
+)
+
+
+def raise_disk_full(*arguments, **options):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# Whole files
+
+
+def test_a_write_makes_folders_replaces_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "run" / "a.json"
+    atomic_write_json(path, {"old": 1})
+    atomic_write_json(path, {"naïve": [1, float("inf")]})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"naïve": [1, float("inf")]}
+    assert "naïve" in path.read_text(encoding="utf-8")
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+
+
+def test_a_file_can_be_read_by_others(tmp_path):
+    """Files made by `tempfile` could not."""
+    atomic_write_text(tmp_path / "a", "x")
+    (tmp_path / "plain").write_text("x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("failing", ["os.replace", "os.fsync", "pathlib.Path.write_bytes"])
+def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path, monkeypatch, failing):
+    path = tmp_path / "a.json"
+    atomic_write_json(path, "old")
+    monkeypatch.setattr(failing, raise_disk_full)
+    with pytest.raises(RunError, match=r"disk is full and .*a\.json"):
+        atomic_write_json(path, "new")
+    monkeypatch.undo()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    assert json.loads(path.read_text()) == "old"
+
+
+def test_a_full_disk_reported_by_a_library_counts_too(tmp_path):
+    def write():
+        with atomic_path(tmp_path / "a") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(RunError, match="disk is full"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_failure_to_write_names_the_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"file/a cannot be written \((Not a directory|File exists)\)"):
+        atomic_write_text(tmp_path / "file" / "a", "x")
+
+
+def test_a_bug_in_the_block_stays_a_bug_and_leaves_no_file(tmp_path):
+    def write():
+        with atomic_path(tmp_path / "a") as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_temporary_name_keeps_the_suffix_and_no_pattern_matches_it(tmp_path):
+    with atomic_path(tmp_path / "part-0.parquet") as temporary:
+        temporary.write_bytes(b"x")
+        assert temporary.suffix == ".parquet"
+        assert list(tmp_path.glob("part-*.parquet")) == []
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "models" / "m"
+
+    def write():
+        with atomic_folder(path) as temporary:
+            (temporary / "weights").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    assert list(path.parent.iterdir()) == []
+    with atomic_folder(path) as temporary:
+        (temporary / "weights").write_text("whole")
+        assert not path.exists()
+    assert (path / "weights").read_text() == "whole"
+    assert [file.name for file in path.parent.iterdir()] == ["m"]
+
+
+# JSON lines
+
+
+def test_rows_come_back_in_order(tmp_path):
+    path = tmp_path / "run" / "rows.jsonl"
+    rows = [{"id": 1, "text": "eén\nline\u2028"}, {"id": 2, "text": ""}]
+    for row in rows:
+        append_jsonl(path, row)
+    assert read_jsonl(path) == (rows, False)
+
+
+def test_no_file_has_no_rows(tmp_path):
+    assert read_jsonl(tmp_path / "rows.jsonl") == ([], False)
+
+
+def test_half_a_surrogate_pair_survives(tmp_path):
+    append_jsonl(tmp_path / "rows.jsonl", {"reply": "cut \ud83d"})
+    assert read_jsonl(tmp_path / "rows.jsonl") == ([{"reply": "cut \ud83d"}], False)
+    (tmp_path / "rows.jsonl").read_text(encoding="utf-8")  # the file is UTF-8 all the same
+
+
+@pytest.mark.parametrize("kept", range(1, len(b'{"id": 2, "text": "b"}\n')))
+def test_a_torn_line_is_dropped_and_removed_before_the_next_row(tmp_path, kept):
+    path = tmp_path / "rows.jsonl"
+    append_jsonl(path, {"id": 1, "text": "a"})
+    whole = path.read_bytes()
+    append_jsonl(path, {"id": 2, "text": "b"})
+    path.write_bytes(path.read_bytes()[: len(whole) + kept])
+    assert read_jsonl(path) == ([{"id": 1, "text": "a"}], True)
+    append_jsonl(path, {"id": 3, "text": "c"})
+    assert read_jsonl(path) == ([{"id": 1, "text": "a"}, {"id": 3, "text": "c"}], False)
+
+
+def test_a_torn_first_line_leaves_an_empty_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id"')
+    append_jsonl(path, {"id": 2})
+    assert path.read_text() == '{"id": 2}\n'
+
+
+@pytest.mark.parametrize("line", ["{oops", "[1]", ""])
+def test_a_bad_line_inside_names_its_number(tmp_path, line):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"id": 1}}\n{line}\n{{"id": 3}}\n')
+    with pytest.raises(RunError, match=r"rows\.jsonl line 2 is not"):
+        read_jsonl(path)
+
+
+def test_a_full_disk_while_appending_is_one_sentence(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full, whose writes fail for want of space")
+    (tmp_path / "rows.jsonl").symlink_to("/dev/full")
+    with pytest.raises(RunError, match=r"disk is full and .*rows\.jsonl"):
+        append_jsonl(tmp_path / "rows.jsonl", {"id": 1})
+
+
+# One process at a time
+
+HOLD_LOCK = """
+import sys, time
+from pathlib import Path
+from ketchup.files import run_lock
+with run_lock(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def lock_owner(tmp_path):
+    """Another process that holds the lock of `tmp_path / "run"`."""
+    command = [sys.executable, "-c", HOLD_LOCK, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout.readline() == "locked\n"
+        yield owner
+        owner.kill()
+
+
+def test_a_second_process_is_refused_by_number(tmp_path, lock_owner):
+    with pytest.raises(RunError, match=f"run is in use by process {lock_owner.pid};"), run_lock(tmp_path / "run"):
+        pass
+
+
+def test_a_kill_frees_the_lock(tmp_path, lock_owner):
+    lock_owner.send_signal(signal.SIGKILL)
+    lock_owner.wait()
+    with run_lock(tmp_path / "run"):
+        pass
+
+
+def test_waiting_ends_with_the_owner(tmp_path, lock_owner):
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", HOLD_LOCK.replace("[1]))", "[1]), wait=True)"), str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=0.5)
+        lock_owner.kill()
+        assert waiting.stdout.readline() == "locked\n"
+        waiting.kill()
+
+
+def test_a_lock_can_be_taken_again(tmp_path):
+    for _ in range(2):
+        with run_lock(tmp_path):
+            pass
+    with pytest.raises(ZeroDivisionError), run_lock(tmp_path):
+        raise ZeroDivisionError
+    with run_lock(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, caplog):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with run_lock(tmp_path):
+        assert "cannot be locked" in caplog.text
