@@ -42,7 +42,8 @@ def min_variance_baseline(returns: Tensor, mask: Tensor, squared_norms: Tensor, 
 def score_norms(log_prob: Tensor, collision: Tensor) -> Tensor:
     """‖∇_z log π(a)‖² = 1 - 2 π(a) + Σ_b π(b)² of a softmax at its logits z: any shape, from 0 to 2.
 
-    `log_prob` is log π(a) of the action taken, `collision` is Σ_b π(b)², the chance that two draws agree.
+    `log_prob` is log π(a) of the action taken, `collision` is Σ_b π(b)², the chance that two draws agree. π is the
+    distribution that was sampled, z / τ within the top k; the 1/τ² of its gradient in z drops out of every ratio.
     """
     return 1 - 2 * log_prob.exp() + collision
 

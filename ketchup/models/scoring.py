@@ -41,7 +41,8 @@ class TeacherValues:
 class StudentValues:
     """Per action: `log_prob[R, T]` of the action, `kl[R, T]` = KL(teacher‖student), `entropy[R, T]`, in nats.
 
-    `collision[R, T]` is Σ_a π(a)², the chance that two draws agree.
+    `collision[R, T]` is Σ_a π(a)², the chance that two draws agree. It and `log_prob` are those of the distribution
+    that was sampled, KL and entropy those of the student as it is, whatever its temperature and top k.
     """
 
     log_prob: Tensor
@@ -57,6 +58,8 @@ def score(
     tokens: Tensor,
     mask: Tensor,
     in_step: Callable[[int], int] | None = None,
+    temperature: float = 1.0,
+    top_k: int = 0,
 ) -> tuple[TeacherValues, StudentValues]:
     """Scores `tokens[R, T]` of `B` prompts under both models, R = B x samples with an input's rollouts adjacent.
 
@@ -65,9 +68,10 @@ def score(
     logsumexp and KL(p‖π) = sum_a p(a) [log p(a) - log π(a)], p the teacher's and π the student's distribution.
 
     Where the models are spread over processes that score their own rows, `in_step` tells how many passes to make in
-    place of those that this one needs.
+    place of those that this one needs. `temperature` and `top_k` are those that the tokens were sampled with, as in
+    `log_probs`.
     """
-    values = _score((teacher, student), prompts, tokens, mask, _both, 8, in_step)
+    values = _score((teacher, student), prompts, tokens, mask, partial(_both, temperature, top_k), 8, in_step)
     return TeacherValues(*values[:4]), StudentValues(*values[4:])
 
 
@@ -167,14 +171,20 @@ def _teacher_only(actions: Tensor, teacher_logits: Tensor) -> list[Tensor]:
     return list(token_statistics(teacher_logits, actions))
 
 
-def _both(actions: Tensor, teacher_logits: Tensor, student_logits: Tensor) -> list[Tensor]:
+def _both(
+    temperature: float, top_k: int, actions: Tensor, teacher_logits: Tensor, student_logits: Tensor
+) -> list[Tensor]:
     log_pi = student_logits.log_softmax(-1)
     pi = log_pi.exp()
+    entropy = -(pi * log_pi).sum(-1)
+    if temperature not in (0, 1) or top_k:
+        log_pi = _sampled_logits(temperature, top_k, student_logits, actions).log_softmax(-1)
+        pi = log_pi.exp()
     return [
         *token_statistics(teacher_logits, actions),
         log_pi.gather(-1, actions[:, None])[:, 0],
         kl(teacher_logits, student_logits),
-        -(pi * log_pi).sum(-1),
+        entropy,
         pi.square().sum(-1),
     ]
 
@@ -230,12 +240,17 @@ def _with_gradient(
 
 
 def _action_log_probs(temperature: float, top_k: int, raw: Tensor, actions: Tensor) -> Tensor:
+    return -F.cross_entropy(_sampled_logits(temperature, top_k, raw, actions), actions, reduction="none")
+
+
+def _sampled_logits(temperature: float, top_k: int, raw: Tensor, actions: Tensor) -> Tensor:
+    """Logits [N, V] of the distribution that the actions were drawn from; -∞ outside of the top k."""
     scaled = raw / temperature if temperature else raw
     if 0 < top_k < scaled.shape[-1]:
         kept = scaled >= scaled.topk(top_k).values[:, -1:]
         kept = kept.scatter(-1, actions[:, None], True)
         scaled = scaled.masked_fill(~kept, -torch.inf)
-    return -F.cross_entropy(scaled, actions, reduction="none")
+    return scaled
 
 
 def _head_positions(model: LanguageModel) -> int:

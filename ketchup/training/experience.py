@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ketchup.methods.base import Method, Sampling, Trajectory, Writer
-from ketchup.methods.credit import Credit, Weights, assign
+from ketchup.methods.credit import Weights, assign
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.scoring import StudentValues, TeacherValues, full_returns, score, score_teacher
 from ketchup.phases import Phases
@@ -126,7 +126,7 @@ def step_trajectories(
         return found
     assert teacher is not None
     with student.phases.phase("teacher"):
-        values, own = _scored(method.credit, teacher, student.model, inputs.prompts, rollouts, processes)
+        values, own = _scored(method, teacher, student.model, inputs.prompts, rollouts, processes)
     weights = assign(method.credit, values, own, rollouts.action_mask, rollouts.ended, processes.total)
     _measure_credit(values, weights, rollouts, measures)
     rows = as_trajectories(inputs.prompts, rollouts, weights, values)
@@ -156,15 +156,18 @@ def as_trajectories(
 
 
 def _scored(
-    credit: Credit,
+    method: Method,
     teacher: LanguageModel,
     student: LanguageModel,
     prompts: Sequence[list[int]],
     rollouts: Rollouts,
     processes: Processes,
 ) -> tuple[TeacherValues, StudentValues | None]:
-    if credit.needs_student:
-        return score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask, processes.in_step)
+    assert method.credit is not None
+    assert method.sampling is not None
+    if method.credit.needs_student:
+        drawn = (method.sampling.temperature, method.sampling.top_k)
+        return score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask, processes.in_step, *drawn)
     return score_teacher(teacher, prompts, rollouts.tokens, rollouts.action_mask, processes.in_step), None
 
 

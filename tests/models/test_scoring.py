@@ -1,5 +1,7 @@
 """The chunked pass against the plainest one: a full forward per prefix, without padding, cache or batches."""
 
+import math
+
 import pytest
 import torch
 
@@ -56,6 +58,25 @@ def test_every_value_equals_the_literal_one(kind, chunked, monkeypatch):
         expected = literal(teacher, student, PROMPTS[index // 2], row)
         torch.testing.assert_close(values[:, index, : len(row)].double(), expected, atol=2e-5, rtol=1e-5)
         assert (values[:, index, len(row) :] == 0).all()
+
+
+@pytest.mark.parametrize(("temperature", "top_k"), [(0.5, 0), (1.0, 2), (2.0, 3), (0.0, 0)])
+def test_log_prob_and_collision_are_those_of_the_distribution_that_was_sampled(temperature, top_k):
+    """Softmax by hand of the student's logits over the temperature, within the top k and the action taken."""
+    teacher, student = models("t5")
+    tokens, mask = pad(ROLLOUTS, teacher.pad_id)
+    plain = score(teacher, student, PROMPTS, tokens, mask)[1]
+    found = score(teacher, student, PROMPTS, tokens, mask, temperature=temperature, top_k=top_k)[1]
+    for index, row in enumerate(ROLLOUTS):
+        for place, action in enumerate(row):
+            logits = tiny.next_logits(student, PROMPTS[index // 2], row[:place]).tolist()
+            best = sorted(range(len(logits)), key=lambda a: -logits[a])[: top_k or len(logits)]
+            weights = {a: math.exp(logits[a] / (temperature or 1)) for a in {*best, action}}
+            total = sum(weights.values())
+            expected = [math.log(weights[action] / total), sum((w / total) ** 2 for w in weights.values())]
+            assert [found.log_prob[index, place], found.collision[index, place]] == pytest.approx(expected, abs=2e-5)
+    torch.testing.assert_close(found.entropy, plain.entropy)
+    torch.testing.assert_close(found.kl, plain.kl)
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)

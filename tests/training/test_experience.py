@@ -94,6 +94,33 @@ def test_trajectories_carry_the_literal_weights(kind):
     assert means["ended"] == pytest.approx(sum(row.tokens[-1] == 1 for row in rows) / len(rows))
 
 
+@pytest.mark.parametrize(("temperature", "top_k"), [(0.5, 0), (1.5, 2)])
+def test_the_min_variance_baseline_weighs_by_the_norms_of_what_was_sampled(temperature, top_k):
+    """b = Σ ‖∇ log π‖² G / Σ ‖∇ log π‖² with autograd's norms of log softmax(z / τ) within the top k, at z."""
+    model, teacher = tiny.language_model("t5"), tiny.language_model("t5", seed=1)
+    options = {"samples_per_input": 3, "temperature": temperature, "top_k": top_k, "clip": "none"}
+    student = Student(model, TASK, "auto", Phases())
+    weighed, plain = (
+        step_trajectories(
+            method("llmr", {**options, "baseline": baseline}),
+            student, teacher, inputs_of(ROWS), 5, Processes("float32"), Measures(),
+        )["student"]
+        for baseline in ("min-variance", "none")
+    )  # fmt: skip
+    norms, returns = [], []
+    for row in plain:
+        for place, action in enumerate(row.tokens):
+            logits = tiny.next_logits(model, row.prompt, row.tokens[:place]).detach().requires_grad_()
+            kept = {*logits.topk(top_k or len(logits)).indices.tolist(), action}
+            outside = torch.tensor([0.0 if a in kept else -torch.inf for a in range(len(logits))])
+            (gradient,) = torch.autograd.grad((logits / temperature + outside).log_softmax(-1)[action], logits)
+            norms.append(gradient.square().sum().item())
+        returns += row.weights
+    expected = sum(n * g for n, g in zip(norms, returns, strict=True)) / sum(norms)
+    found = [g - w for a, b in zip(plain, weighed, strict=True) for g, w in zip(a.weights, b.weights, strict=True)]
+    assert found == pytest.approx([expected] * len(found), abs=1e-4)
+
+
 def test_truncated_rollouts_are_dropped_on_request(tmp_path):
     model, teacher = tiny.language_model("t5"), tiny.language_model("t5", seed=1)
     chosen = method("llmr", {"truncation": "drop"})
