@@ -1,6 +1,5 @@
 """Loading models and checking that teacher and student speak of the same tokens."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,29 +7,35 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 from ketchup.errors import ModelError
-from ketchup.hashes import folder_hash
 from ketchup.models.builtin import resolve
+from ketchup.models.folder import check_contents, code_refused, fingerprint
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.memory import check_room
+
+NO_CODE = {"trust_remote_code": False}
+"""Left open, transformers asks on the terminal, and runs what a folder brings along on "y"."""
 
 
 def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> LanguageModel:
     """A model by built-in name, folder or hub id, in evaluation mode.
 
-    Weights are read from safetensors only. Raises `ModelError` for an unknown name, missing files, a model without
-    eos token, an encoder-decoder model without decoder start token, and a head that caps its logits after the matrix
-    product (the chunked pass would leave the cap out).
+    Weights are read from safetensors only, and no code of the folder is run. Raises `ModelError` for an unknown name,
+    missing files, a model without eos token, an encoder-decoder model without decoder start token, and a head that
+    caps its logits after the matrix product (the chunked pass would leave the cap out).
     """
     place = str(resolve(name))
     transformers_logging.disable_progress_bar()
     try:
-        config = AutoConfig.from_pretrained(place)
-        tokenizer = AutoTokenizer.from_pretrained(place)
+        config = AutoConfig.from_pretrained(place, **NO_CODE)
+        tokenizer = AutoTokenizer.from_pretrained(place, **NO_CODE)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        check_contents(name, place, config)
         _check_room(name, kind, config, dtype, torch.device(device))
-        network = kind.from_pretrained(place, dtype=dtype, use_safetensors=True).eval()
+        network = kind.from_pretrained(place, dtype=dtype, use_safetensors=True, **NO_CODE).eval()
         network.to(device)
     except (OSError, ValueError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise code_refused(name) from error
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
             f"Cannot load the model {name!r} ({reason}); give a built-in name, a folder made by save_pretrained, or a "
@@ -48,23 +53,16 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         eos_id=eos,
         pad_id=pad,
         start_id=_start_id(name, config),
-        fingerprint=_fingerprint(place, config),
+        fingerprint=fingerprint(place),
         max_tokens=None if config.is_encoder_decoder else getattr(config, "max_position_embeddings", None),
     )
 
 
 def _check_room(name: str, kind: Any, config: Any, dtype: torch.dtype, device: torch.device) -> None:
     with torch.device("meta"):  # shapes without memory
-        parameters = sum(weight.numel() for weight in kind.from_config(config).parameters())
+        parameters = sum(weight.numel() for weight in kind.from_config(config, **NO_CODE).parameters())
     remedy = "use a smaller model, a narrower type (--teacher-dtype) or a device with more memory"
     check_room(f"The model {name!r}", parameters, dtype.itemsize, device, remedy)
-
-
-def _fingerprint(place: str, config: object) -> str:
-    """What tells two models apart in a manifest: the hash of a folder's files, or the hub's commit."""
-    if Path(place).is_dir():
-        return folder_hash(Path(place))
-    return f"hub commit {getattr(config, '_commit_hash', None)}"
 
 
 def _eos_id(name: str, config: object, tokenizer: object) -> int:

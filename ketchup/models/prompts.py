@@ -1,6 +1,7 @@
 """From an example to the ids a model reads, and from its ids back to text."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Literal
 
 from ketchup.errors import ModelError, UsageError
@@ -10,6 +11,9 @@ from ketchup.tasks.base import Example, Form, Task
 PromptStyle = Literal["source", "chat", "plain"]
 """`source`: the prefixed source of an encoder-decoder model; `chat`: the tokenizer's chat template around the
 task's instruction; `plain`: the instruction and a line that opens the answer, for base models."""
+
+DAY = date(2024, 7, 26)
+"""What templates that write today's date (Llama 3) take for today: a prompt must be the same when a run goes on."""
 
 
 def default_style(model: LanguageModel) -> PromptStyle:
@@ -44,7 +48,9 @@ def prompt_ids(model: LanguageModel, task: Task, example: Example, style: Prompt
     asked = task.instruction.format(source=source)
     if style == "chat":
         turns = [{"role": "user", "content": asked}]
-        ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+        ids = tokenizer.apply_chat_template(
+            turns, chat_template=_dated(tokenizer.get_chat_template()), add_generation_prompt=True, return_dict=False
+        )
     else:
         ids = tokenizer(asked + "\nAnswer:").input_ids
     if model.max_tokens is not None and len(ids) + task.max_new_tokens > model.max_tokens:
@@ -65,6 +71,14 @@ def target_ids(model: LanguageModel, task: Task, reference: str) -> list[int]:
 def text_of(model: LanguageModel, ids: Sequence[int]) -> str:
     """What the ids say, without special tokens."""
     return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _dated(template: str) -> str:
+    """The template with its clock stopped at `DAY`."""
+    if "strftime_now" not in template:
+        return template
+    fields = "".join(f"|replace('%{field}', '{DAY.strftime('%' + field)}')" for field in "dmYyBbAaHMSpjIZ")
+    return "{% macro strftime_now(format) %}{{ format" + fields + "}}{% endmacro %}{{ '' }}" + template
 
 
 def _lead(model: LanguageModel, text: str) -> str:

@@ -62,7 +62,9 @@ def last_state(run: Path) -> tuple[Path, TrainerState] | None:
 def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: Optimizer) -> TrainerState:
     """Puts a checkpoint's weights and moments back in place; returns its state."""
     network = model.replica.network if isinstance(model, ShardedModel) else model.network
-    weights = state.weights or type(network).from_pretrained(folder, dtype=network.dtype).state_dict()
+    weights = (
+        state.weights or type(network).from_pretrained(folder, dtype=network.dtype, use_safetensors=True).state_dict()
+    )
     if isinstance(model, ShardedModel):
         load_parts(model, optimizer, weights, state.optimizer)
         return state

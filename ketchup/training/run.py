@@ -58,6 +58,7 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
         **asdict(settings),
         "options": method.options,
         "student_fingerprint": student.fingerprint,
+        "teacher_fingerprint": teacher.fingerprint if teacher else None,
         "rows_fingerprint": _fingerprint(examples),
         "processes": processes.count,
     }

@@ -169,5 +169,6 @@ def _short(value: Any) -> Any:
 
 
 def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
-    dull = {"options", "student_fingerprint", "rows_fingerprint", "preset", "overridden", "processes"}
+    prints = {f"{name}_fingerprint" for name in ("student", "teacher", "rows")}
+    dull = prints | {"options", "preset", "overridden", "processes"}
     return {**{name: value for name, value in given.items() if name not in dull}, **given["options"]}

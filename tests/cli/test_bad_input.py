@@ -242,6 +242,16 @@ def test_other_settings_in_a_run_that_exists(tmp_path, inputs, command, option, 
     assert {path: time for path, time in after.items() if path.name != ".lock"}.items() <= before.items()
 
 
+@pytest.mark.parametrize("role", ["teacher", "student"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_run_does_not_go_on_with_a_model_that_was_edited(tmp_path, inputs, command, role):
+    model = shutil.copytree(inputs / role, tmp_path / role)
+    given = {"limit": 4, "method": "llmr"} if command == "train" else {"limit": 4}
+    assert invoke(tmp_path, inputs, command, **given, **{role: model}).exit_code == 0
+    (model / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+    assert_one_sentence(invoke(tmp_path, inputs, command, **given, **{role: model}), 1, "with other settings", role)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_run_in_use_by_another_process(tmp_path, inputs, command):
     words = ["--student", inputs / "student", "--task", "gsm8k", "--data", inputs / "data", "--threads", 1]

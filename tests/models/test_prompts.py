@@ -54,6 +54,15 @@ def test_the_chat_template_frames_the_instruction():
     assert prompt_ids(model, TASK, EXAMPLE, "chat") == [A, B, A, B, C, A, D]
 
 
+def test_a_template_that_writes_the_date_asks_the_same_on_every_day():
+    model = tiny.language_model("llama")
+    model.tokenizer.chat_template = (  # as in Llama 3.2's
+        "{%- if strftime_now is defined %}{%- set day = strftime_now('%d %b %Y') %}{%- endif %}"
+        "{%- if day == '26 Jul 2024' %}a{%- else %}b{%- endif %}"
+    )
+    assert prompt_ids(model, TASK, EXAMPLE, "chat") == [A]
+
+
 def test_a_style_of_the_other_kind_of_model_is_refused():
     with pytest.raises(UsageError, match="'chat' does not fit 'tiny-t5-0'"):
         prompt_ids(tiny.language_model("t5"), TASK, EXAMPLE, "chat")
