@@ -2,6 +2,9 @@
 
 A process may be killed between any two lines of this file. So every file is written beside its name and then
 renamed, a row of JSON lines counts only with its line end, and the lock is one the operating system releases.
+
+Disks and copies lie now and then. So each row of JSON lines, and each JSON file that is read again, ends in a field
+`crc32` with the CRC-32 of the rest. What lacks that field was written by someone else, and is read as it stands.
 """
 
 import errno
@@ -11,7 +14,8 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from typing import Any
 from ketchup.errors import RunError
 
 LOCK = ".lock"
+CHECKSUM = "crc32"
 
 
 # Whole files
@@ -69,7 +74,7 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 
 def atomic_write_json(path: Path, value: object) -> None:
-    """Write a whole, indented JSON file or, with a `RunError`, leave what was there."""
+    """Write a whole, indented JSON file or, with a `RunError`, leave what was there: for people and other programs."""
     atomic_write_bytes(path, _json_bytes(value, indent=2) + b"\n")
 
 
@@ -107,13 +112,55 @@ def _explained(path: Path) -> Iterator[None]:
         raise
 
 
-def _json_bytes(value: object, indent: int | None = None) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
-    # Half a surrogate pair, which a server's reply may hold, is no UTF-8; as `\ud83d` it is valid JSON again.
-    return text.encode("utf-8", "backslashreplace")
+# JSON that is read again
 
 
-# JSON lines
+def write_kept_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a whole JSON file with its checksum, for `read_kept_json`."""
+    atomic_write_json(path, {**value, CHECKSUM: _checksum(_json_bytes(value))})
+
+
+def read_kept_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The object in a JSON file, without its checksum; a `RunError` with the `remedy` for one that is damaged."""
+    content = read_bytes(path, remedy)
+    try:
+        return parse_object(content)
+    except ValueError as error:
+        raise RunError(f"{path} is damaged, as it {error}; {remedy}.") from error
+
+
+def read_bytes(path: Path, remedy: str) -> bytes:
+    """A whole file; a `RunError` with the `remedy` for one that cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror or error}); {remedy}.") from error
+
+
+def parse_object(text: bytes) -> dict[str, Any]:
+    """The JSON object that the text is, without its checksum.
+
+    Raises `ValueError` for any other text and for an object that is no longer what was written; "it" and the error's
+    text make a sentence.
+    """
+    try:
+        value = json.loads(text.decode())  # bytes would have their encoding guessed, row by row
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is no JSON object (byte {error.start + 1} is not UTF-8)") from error
+    except RecursionError as error:
+        raise ValueError("is no JSON object (nested too deeply)") from error
+    except ValueError as error:
+        raise ValueError(f"is no JSON object ({str(error)[:80]})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"is no JSON object but {json.dumps(value)[:40]}")  # noqa: TRY004  (it is about the text)
+    stated = value.pop(CHECKSUM, None)
+    if stated is None:
+        return value
+    row = text.removesuffix(f', "{CHECKSUM}": "{stated}"}}'.encode()) + b"}"
+    # The second has no say in a row of ours; it lets pass what another program wrote anew with other white space.
+    if stated not in (_checksum(row), _checksum(_json_bytes(value))):
+        raise ValueError("has changed since it was written")
+    return value
 
 
 def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
@@ -126,28 +173,49 @@ def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             _truncate_torn_line(path, file.fileno())
-            file.write(_json_bytes(row) + b"\n")
+            file.write(_line(row))
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a whole file of JSON lines or, with a `RunError`, leave what was there."""
+    atomic_write_bytes(path, b"".join(map(_line, rows)))
 
 
 def read_jsonl(path: Path) -> tuple[list[dict[str, Any]], bool]:
     """The rows of a file of JSON lines, and whether a torn last line was dropped; an absent file has no rows.
 
-    A line that is not JSON, other than a torn last one, raises a `RunError` with its number.
+    Lines that are no JSON objects, or not what was written, raise a `RunError` with their numbers; a torn last line
+    does not.
     """
     if not path.exists():
         return [], False
-    *lines, torn = path.read_bytes().split(b"\n")
-    return [_parse_row(path, number, line) for number, line in enumerate(lines, start=1)], bool(torn)
+    *lines, torn = read_bytes(path, "move it away and run again").split(b"\n")
+    rows, damaged = [], {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(parse_object(line))
+        except ValueError as error:
+            damaged[number] = str(error)
+    if damaged:
+        (number, reason), *others = damaged.items()
+        also = f", and lines {', '.join(str(other) for other, _ in others)} are damaged too" if others else ""
+        these = "those lines" if others else "that line"
+        raise RunError(f"{path} line {number} {reason}{also}; remove {these} and run again.")
+    return rows, bool(torn)
 
 
-def _parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode())  # bytes would have their encoding guessed, line by line
-    except ValueError as error:
-        raise RunError(f"{path} line {number} is not JSON ({error}); remove that line and run again.") from error
-    if not isinstance(row, dict):
-        raise RunError(f"{path} line {number} is not a JSON object; remove that line and run again.")
-    return row
+def _line(row: Mapping[str, Any]) -> bytes:
+    return _json_bytes({**row, CHECKSUM: _checksum(_json_bytes(row))}) + b"\n"
+
+
+def _checksum(content: bytes) -> str:
+    return f"{zlib.crc32(content):08x}"
+
+
+def _json_bytes(value: object, indent: int | None = None) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # Half a surrogate pair, which a server's reply may hold, is no UTF-8; as `\ud83d` it is valid JSON again.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _truncate_torn_line(path: Path, descriptor: int) -> None:

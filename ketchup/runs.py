@@ -13,11 +13,12 @@ from typing import Any
 
 import ketchup
 from ketchup.errors import RunError
-from ketchup.files import atomic_write_json
+from ketchup.files import read_kept_json, write_kept_json
 
 MANIFEST = "manifest.json"
 RECORDED_PACKAGES = ("torch", "transformers", "ctranslate2", "vllm")
 """Those whose version may change a number; one that is not installed is left out."""
+REMEDY = "put a copy of it back, delete the folder or use another --name"
 
 
 def manifest(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,15 +26,18 @@ def manifest(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"settings": _as_json(settings), **_circumstances(), "resumed": []}
 
 
-def check_same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+def check_same_settings(folder: Path, settings: Mapping[str, Any], results: Sequence[str] = ()) -> None:
     """Make sure that a run goes on as it began; call it while holding the `run_lock`.
 
     A new folder gets a `manifest.json`. In an old one the circumstances of this process are added under `resumed`;
-    a `RunError` names each setting that differs, with both values.
+    a `RunError` names each setting that differs, with both values. `results` are patterns of files that only a run
+    with a manifest has: without it nobody knows their settings, which is a `RunError` too.
     """
     path = folder / MANIFEST
     if not path.exists():
-        atomic_write_json(path, manifest(settings))
+        for found in (file for pattern in results for file in folder.glob(pattern)):
+            raise RunError(f"{folder} has {found.relative_to(folder)} but lost its {MANIFEST}; {REMEDY}.")
+        write_kept_json(path, manifest(settings))
         return
     recorded = read_manifest(folder)
     differences = _differences(recorded["settings"], _as_json(settings))
@@ -43,20 +47,17 @@ def check_same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
             "use another --name or delete the folder."
         )
     recorded["resumed"].append(_circumstances())
-    atomic_write_json(path, recorded)
+    write_kept_json(path, recorded)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run; a `RunError` if there is none or it is damaged."""
     path = folder / MANIFEST
-    try:
-        recorded = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise RunError(f"{folder} is no run, as it has no {MANIFEST}; check the name.") from error
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}); delete the folder or use another --name.") from error
-    if not (isinstance(recorded, dict) and {"settings", "resumed"} <= recorded.keys()):
-        raise RunError(f"{path} is no manifest of a run; delete the folder or use another --name.")
+    if not path.exists():
+        raise RunError(f"{folder} is no run, as it has no {MANIFEST}; check the name.")
+    recorded = read_kept_json(path, REMEDY)
+    if not (isinstance(recorded.get("settings"), dict) and isinstance(recorded.get("resumed"), list)):
+        raise RunError(f"{path} is no manifest of a run; {REMEDY}.")
     return recorded
 
 

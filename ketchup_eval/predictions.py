@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.errors import DataError
+from ketchup.files import parse_object
 
 FOLDER = "predictions"
 
@@ -85,12 +86,9 @@ def predictions_file(run_or_file: str, runs_dir: Path, split: str) -> Path:
 
 def _row(line: str, place: str) -> Mapping[str, Any]:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: this is no JSON object ({str(error)[:80]}); mend the line or delete it.") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{place}: this is no JSON object but {json.dumps(row)[:40]}; write one object a line.")
-    return row
+        return parse_object(line.encode())
+    except ValueError as error:
+        raise DataError(f"{place}: this {error}; mend the line or delete it.") from error
 
 
 def _prediction(row: Mapping[str, Any], place: str) -> Prediction:

@@ -18,7 +18,10 @@ from ketchup.files import (
     atomic_write_json,
     atomic_write_text,
     read_jsonl,
+    read_kept_json,
     run_lock,
+    write_jsonl,
+    write_kept_json,
 )
 
 
@@ -147,15 +150,90 @@ def test_a_torn_first_line_leaves_an_empty_file(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"id"')
     append_jsonl(path, {"id": 2})
-    assert path.read_text() == '{"id": 2}\n'
+    assert read_jsonl(path) == ([{"id": 2}], False)
 
 
 @pytest.mark.parametrize("line", ["{oops", "[1]", ""])
 def test_a_bad_line_inside_names_its_number(tmp_path, line):
     path = tmp_path / "rows.jsonl"
     path.write_text(f'{{"id": 1}}\n{line}\n{{"id": 3}}\n')
-    with pytest.raises(RunError, match=r"rows\.jsonl line 2 is not"):
+    with pytest.raises(RunError, match=r"rows\.jsonl line 2 is no JSON object"):
         read_jsonl(path)
+
+
+def test_all_bad_lines_are_named_at_once(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"id": 1}\n{\xff}\n{"id": 3}\n' + b"[" * 100_000 + b"\n7\n")
+    with pytest.raises(RunError, match=r"line 2 is no .*byte 2 is not UTF-8.*, and lines 4, 5 are .*remove those"):
+        read_jsonl(path)
+
+
+def flipped(content):
+    """The content with every third of its bits flipped in turn, and hence each place in a byte equally often."""
+    for place in range(0, 8 * len(content), 3):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        yield bytes(damaged)
+
+
+KEPT = [{"step": 1, "loss": 0.25, "text": "één"}, {}, {"step": 3, "loss": None, "more": {"a": [1, 2.5e-7]}}]
+
+
+def test_a_flipped_bit_in_a_row_is_noticed_or_does_no_harm(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, KEPT)
+    for row in KEPT:
+        append_jsonl(tmp_path / "appended.jsonl", row)
+    assert (tmp_path / "appended.jsonl").read_bytes() == path.read_bytes()
+    for damaged in flipped(path.read_bytes()):
+        path.write_bytes(damaged)
+        try:
+            rows, torn = read_jsonl(path)
+        except RunError:
+            continue
+        # What is left: the last line end, whose row is dropped, or the name `crc32`, which becomes a field of its own.
+        assert len(rows) == len(KEPT) - torn
+        assert all(row | kept == row for row, kept in zip(rows, KEPT, strict=False))
+
+
+@pytest.mark.parametrize("value", KEPT)
+def test_a_flipped_bit_in_a_kept_file_is_noticed_or_does_no_harm(tmp_path, value):
+    path = tmp_path / "a.json"
+    write_kept_json(path, value)
+    for damaged in flipped(path.read_bytes()):
+        path.write_bytes(damaged)
+        try:
+            read = read_kept_json(path, "delete it")
+        except RunError:
+            continue
+        assert read | value == read
+
+
+def test_other_white_space_is_no_damage_and_another_value_is(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, KEPT)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+    assert read_jsonl(path) == (KEPT, False)
+    rows[0]["loss"] = 0.5
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(RunError, match=r"line 1 has changed since it was written; remove that line"):
+        read_jsonl(path)
+
+
+def test_rows_of_others_have_no_checksum_and_are_read(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": 1}\n')
+    append_jsonl(path, {"id": 2})
+    assert read_jsonl(path) == ([{"id": 1}, {"id": 2}], False)
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(RunError, match=r"a cannot be read \(Is a directory\); move it away"):
+        read_jsonl(tmp_path / "a")
+    with pytest.raises(RunError, match=r"a cannot be read \(Is a directory\); delete it"):
+        read_kept_json(tmp_path / "a", "delete it")
 
 
 def test_a_full_disk_while_appending_is_one_sentence(tmp_path):

@@ -63,11 +63,41 @@ def test_each_setting_that_differs_is_named(tmp_path):
     assert (tmp_path / "manifest.json").read_bytes() == before
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "damaged"), ("[]", "no manifest"), ('{"k": 1}', "no manifest")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ('{"k": 1}', "no manifest"),
+        ('{"settings": [], "resumed": []}', "no manifest"),
+        ('{"settings": {}, "resumed": {}}', "no manifest"),
+    ],
+)
 def test_a_damaged_manifest_is_one_sentence(tmp_path, text, message):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(RunError, match=rf"manifest\.json is .*{message}"):
         check_same_settings(tmp_path, {})
+
+
+def test_a_lost_manifest_is_no_licence(tmp_path):
+    patterns = ("parts/*/part-*", "log")
+    (tmp_path / "parts" / "1-student").mkdir(parents=True)
+    check_same_settings(tmp_path, {"temperature": 1.0}, results=patterns)
+    (tmp_path / "parts/1-student/part-0").touch()
+    check_same_settings(tmp_path, {"temperature": 1.0}, results=patterns)
+    (tmp_path / "manifest.json").unlink()
+    for temperature in (0.5, 1.0):
+        with pytest.raises(RunError, match=r"has parts/1-student/part-0 but lost its manifest\.json; put a copy"):
+            check_same_settings(tmp_path, {"temperature": temperature}, results=patterns)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_changed_manifest_is_noticed(tmp_path):
+    check_same_settings(tmp_path, {"temperature": 1.0})
+    path = tmp_path / "manifest.json"
+    path.write_text(path.read_text().replace('"temperature": 1.0', '"temperature": 0.5'))
+    with pytest.raises(RunError, match=r"manifest\.json is damaged, as it has changed since it was written; put"):
+        check_same_settings(tmp_path, {"temperature": 0.5})
 
 
 def test_a_folder_without_manifest_is_no_run(tmp_path):

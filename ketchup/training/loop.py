@@ -6,7 +6,6 @@ means. The order of the data follows from seed and epoch alone, the position in 
 the seed, the step and the weights.
 """
 
-import json
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from transformers import get_scheduler
 
 from ketchup.errors import RunError
-from ketchup.files import append_jsonl, atomic_write_text, read_jsonl
+from ketchup.files import append_jsonl
 from ketchup.hashes import content_hash
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
@@ -27,13 +26,12 @@ from ketchup.tasks.base import Task
 from ketchup.training.checkpoints import TrainerState, last_state, restore, save
 from ketchup.training.experience import Inputs, Measures, Student, step_trajectories
 from ketchup.training.gradient import accumulate
+from ketchup.training.metrics import METRICS, forget_after
 from ketchup.training.processes import Processes
 from ketchup.training.settings import TrainSettings
 from ketchup.training.shards import clip_gradients, optimizer_state
 from ketchup.training.validation import validate
 from ketchup.training.whole import whole
-
-METRICS = "metrics.jsonl"
 
 
 def train(
@@ -159,14 +157,7 @@ def _resume(run: Path, model: LanguageModel, optimizer: Optimizer, processes: Pr
     """Puts the last checkpoint's weights and moments back and forgets what was logged after it."""
     found = last_state(run)
     state = TrainerState() if found is None else restore(*found, model, optimizer)
-    if processes.main:
-        logged, _ = read_jsonl(run / METRICS)
-        kept = [row for row in logged if found and row["step"] <= state.step]
-        if not kept:
-            (run / METRICS).unlink(missing_ok=True)
-        elif len(kept) < len(logged):
-            atomic_write_text(run / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
-    processes.wait()
+    processes.first(lambda: forget_after(run, state.step if found else -1))
     return state
 
 

@@ -25,6 +25,7 @@ from ketchup.tasks.base import Example, Split, Task
 from ketchup.tasks.rows import load_examples
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
+from ketchup.training.metrics import METRICS
 from ketchup.training.processes import Processes
 from ketchup.training.settings import Dtype, TrainSettings
 from ketchup.training.shards import shard, shard_student
@@ -98,7 +99,7 @@ def _only_run(run: Path, recorded: Mapping[str, object], processes: Processes) -
         yield
         return
     with run_lock(run):
-        check_same_settings(run, recorded)
+        check_same_settings(run, recorded, results=("checkpoints/step-*", METRICS))
         processes.wait()
         yield
 

@@ -1,13 +1,12 @@
 """One evaluation: outputs of a run, a model or a file, scored, with everything written into the run's folder."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
-from ketchup.files import atomic_write_json, atomic_write_text, run_lock
+from ketchup.files import read_kept_json, run_lock, write_jsonl, write_kept_json
 from ketchup.hashes import content_hash
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
@@ -23,6 +22,7 @@ from ketchup_eval.stats.bootstrap import Array
 
 SCORES = "scores.json"
 DEFAULT_TASK = "demo"
+REMEDY = "delete it and run `ketchup evaluate` again"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def write_scores(evaluation: Evaluation) -> Path:
     path = evaluation.run / SCORES
     splits = read_scores(path)
     splits[evaluation.about["split"]] = as_json(evaluation.scores, evaluation.about)
-    atomic_write_json(path, {"schema": SCHEMA, "splits": splits})
+    write_kept_json(path, {"schema": SCHEMA, "splits": splits})
     return path
 
 
@@ -92,11 +92,25 @@ def read_scores(path: Path) -> dict[str, Any]:
     """What `scores.json` holds of each split; nothing where there is no such file."""
     if not path.exists():
         return {}
-    try:
-        splits = json.loads(path.read_bytes())["splits"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}); delete it and run `ketchup evaluate` again.") from error
-    return dict(splits)
+    splits = read_kept_json(path, REMEDY).get("splits")
+    if not (isinstance(splits, dict) and all(map(_is_split, splits.values()))):
+        raise RunError(f"{path} is damaged, as it lacks scores of its splits; {REMEDY}.")
+    return splits
+
+
+def _is_split(about: object) -> bool:
+    """Whether it has what others read of a split in `scores.json`."""
+    if not (isinstance(about, dict) and type(about.get("n")) is int and "references_fingerprint" in about):
+        return False
+    scores = about.get("scores")
+    return isinstance(scores, dict) and all(
+        isinstance(score, dict) and isinstance(score.get("signature"), str) and _is_number_or_none(score.get("value"))
+        for score in scores.values()
+    )
+
+
+def _is_number_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _rows(settings: EvaluationSettings) -> tuple[Task, list[Example]]:
@@ -151,5 +165,4 @@ def _keep(run: Path, split: str, predictions: Sequence[Prediction]) -> None:
             if read_predictions(path) != list(predictions):
                 raise RunError(f"{path} holds other outputs; use another --name.")
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(path, "".join(json.dumps(row.as_row(), ensure_ascii=False) + "\n" for row in predictions))
+        write_jsonl(path, [row.as_row() for row in predictions])

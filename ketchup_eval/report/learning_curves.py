@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
-from ketchup.files import read_jsonl
 from ketchup.runs import read_manifest
+from ketchup.training.metrics import read_metrics
 from ketchup_eval.metrics.evaluate import SCORES, read_scores
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.stats.seeds import mean_over_seeds
@@ -120,10 +120,9 @@ def _test_scores(runs: Sequence[Path]) -> dict[Path, dict[str, float]]:
 
 def _validations(run: Path) -> dict[int, dict[str, float]]:
     """By step, the quantities of each validation."""
-    rows, _ = read_jsonl(run / "metrics.jsonl")
     found = {
         row["step"]: {name.removeprefix("validation_"): x for name, x in row.items() if name.startswith("validation_")}
-        for row in rows
+        for row in read_metrics(run)
     }
     found = {step: row for step, row in found.items() if row}
     if not found:

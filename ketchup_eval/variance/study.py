@@ -73,7 +73,7 @@ def run_variance(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Pat
         teacher, students = _load(rollouts)
     with run_lock(run):
         prints = {model.name: model.fingerprint for model in (teacher, *students)}
-        check_same_settings(run, {**asdict(rollouts), "fingerprints": prints})
+        check_same_settings(run, {**asdict(rollouts), "fingerprints": prints}, results=("rollouts/*/part-*.parquet",))
         done = sum(len(examples) - _inputs(blocks, blocks.missing(folder)) for folder in folders)
         with progress("rollouts", total=len(examples) * len(students), unit="inputs", done=done) as bar:
             for student, folder in zip(students, folders, strict=True):

@@ -7,6 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from ketchup.files import read_jsonl, read_kept_json, write_jsonl, write_kept_json
 from ketchup_eval.cli import app
 from ketchup_eval.metrics import METRICS, segments
 from ketchup_eval.metrics.segments import segment_statistics
@@ -247,7 +248,8 @@ def test_statistics_that_an_evaluation_kept_are_not_computed_again(evaluated, mo
     (evaluated / "runs/bad/segments/test/ter.npz").unlink()
     assert computed_by_a_comparison() == (["bleu", "ter"], before)
     path = evaluated / "runs/good/predictions/test.jsonl"
-    path.write_text(path.read_text().replace("hond 1 ", "kat 1 "))
+    rows, _ = read_jsonl(path)
+    write_jsonl(path, [{**row, "prediction": row["prediction"].replace("hond 1 ", "kat 1 ")} for row in rows])
     assert computed_by_a_comparison()[0] == ["bleu", "chrf", "ter", "ter"]
 
 
@@ -284,7 +286,8 @@ def test_seeds_of_a_method_are_taken_together(evaluated):
 
 def test_unlike_things_are_refused_unless_allowed(evaluated):
     path = evaluated / "runs/bad/scores.json"
-    path.write_text(path.read_text().replace("tok:13a", "tok:intl"))
+    content = read_kept_json(path, "")
+    write_kept_json(path, json.loads(json.dumps(content).replace("tok:13a", "tok:intl")))
     done = invoke(evaluated, "compare", "--a", "good", "--b", "bad")
     assert done.exit_code == 1
     assert "signature of bleu" in done.stderr

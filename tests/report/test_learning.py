@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ketchup.errors import RunError
-from ketchup.files import append_jsonl
+from ketchup.files import write_jsonl
 from ketchup.runs import check_same_settings
 from ketchup_eval.cli import app
 from ketchup_eval.report.learning_curves import learning_curves
@@ -29,9 +29,10 @@ def run(folder, name, method="llmr", seed=0, returns=(-5.0, -3.0, -1.0), options
     path = folder / name
     given = {**SETTINGS, "method": method, "seed": seed, "options": options or {"baseline": "none"}, **changes}
     check_same_settings(path, given)
-    for step, value in enumerate(returns):
-        append_jsonl(path / "metrics.jsonl", {"step": 10 * step, "validation_return": value, "validation_kl": 1.0})
-        append_jsonl(path / "metrics.jsonl", {"step": 10 * step + 5, "loss": 0.0})
+    rows = [{"step": step, "loss": 0.0} for step in range(10 * len(returns))]
+    for row, value in zip(rows[::10], returns, strict=True):
+        row |= {"validation_return": value, "validation_kl": 1.0}
+    write_jsonl(path / "metrics.jsonl", rows)
     return path
 
 
@@ -108,6 +109,29 @@ def test_the_command_writes_table_figure_and_json(tmp_path):
     missing = CliRunner().invoke(app, ["report", "nowhere", "--runs-dir", str(tmp_path)])
     assert missing.exit_code == 1
     assert "check the name" in missing.output
+
+
+def test_lost_rows_are_reported(tmp_path, caplog):
+    path = run(tmp_path, "a") / "metrics.jsonl"
+    whole = learning_curves([path.parent])[0].values
+    assert caplog.text == ""
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3] + lines[4:7] + lines[9:]) + '{"step": 30, "lo')
+    assert learning_curves([path.parent])[0].values == whole
+    assert f"{path}: a torn last line is dropped" in caplog.text
+    assert f"{path}: the rows of step 3, 7-8 are lost" in caplog.text
+    caplog.clear()
+    (tmp_path / "a/last").symlink_to("checkpoints/step-000032")  # saved after its row was written
+    learning_curves([path.parent])
+    assert f"{path}: the rows of step 3, 7-8, 30-32 are lost" in caplog.text
+
+
+@pytest.mark.parametrize("row", ["{}", '{"step": "3"}', '{"step": true}', '{"step": 1.5}'])
+def test_a_row_without_a_step_is_named(tmp_path, row):
+    path = run(tmp_path, "a") / "metrics.jsonl"
+    path.write_text(path.read_text() + row + "\n")
+    with pytest.raises(RunError, match=rf'{path} line 31 has no whole number as "step"'):
+        learning_curves([path.parent])
 
 
 def test_it_needs_no_torch(tmp_path):

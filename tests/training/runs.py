@@ -1,10 +1,10 @@
 """Training runs by command: how they are started, and what they leave."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ketchup.files import read_jsonl
 from tests.commands import ketchup
 
 STEPS = 12
@@ -31,7 +31,7 @@ class Run:
 
     @property
     def metrics(self):
-        rows = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+        rows, _ = read_jsonl(self.folder / "metrics.jsonl")
         return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
     @property
