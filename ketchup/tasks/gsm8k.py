@@ -10,7 +10,8 @@ from ketchup.tasks.base import Task
 
 _OPERATOR = re.compile(r"(?<=[0-9)%]) *([-+*/]) *(?=[$-]?(?:[0-9(]|\.[0-9]))")
 """Between two operands only: the minus of a negative number and the hyphen of a word keep their place."""
-_EQUALS = re.compile(r" *= *(?=[^ .]|\.[0-9])")
+_EQUALS = re.compile(r"(?<! ) *= *(?=[^ .]|\.[0-9])")
+"""It begins where spaces begin; tried at each of them, a long run of spaces would take quadratic time."""
 _SENTENCE_ENDS = (".", "!", "?", ":", ";", ",")
 
 

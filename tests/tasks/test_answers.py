@@ -1,3 +1,5 @@
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,64 @@ def test_each_profile_finds_its_answer(text, dpo_st, openai, flexible) -> None:
     assert extract_answer(text, "dpo-st") == dpo_st
     assert extract_answer(text, "openai") == openai
     assert extract_answer(text, "flexible") == flexible
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        # -1234567.5 as Unicode's CLDR writes it in twelve locales (`format_currency` of Babel 2.18): signs, currencies
+        # and groups of digits that are not English.
+        ("-$1,234,567.50", -1234567.5),  # en_US
+        ("-1.234.567,50\xa0€", -1234567.5),  # de_DE
+        ("-1\u202f234\u202f567,50\xa0€", -1234567.5),  # fr_FR
+        ("-1’234’567.5", -1234567.5),  # de_CH
+        ("-₹12,34,567.50", -1234567.5),  # hi_IN
+        ("-1\xa0234\xa0567,50\xa0kr", -1234567.5),  # sv_SE
+        ("€\xa0-1.234.567,50", -1234567.5),  # nl_NL
+        ("-￥1,234,568", -1234568),  # ja
+        ("-R$\xa01.234.567,50", -1234567.5),  # pt_BR
+        ("-USD1,234,567.50", -1234567.5),  # en_AU
+        ("\u200f-1,234,567.50\xa0ج.م.\u200f", -1234567.5),  # ar_EG
+        ("\u200f-1,234,567.50\xa0\u200f₪", -1234567.5),  # he
+        # The minus signs of Unicode and what typographers and keyboards put in their place.
+        ("It is now −3.", -3),
+        ("It is now –3.", -3),
+        ("It is now －３.", -3),
+        ("It is now −$3.", -3),
+        ("It is now $-3 or -US$3", -3),
+        (r"so $-\$3$ and \boxed{-1{,}200}", -1200),
+        ("答案是-3", -3),
+        ("(-$.50)", -0.5),
+        # An operator or a hyphen is no sign.
+        ("5−3", 3),
+        ("It is $5-$3", 3),
+        ("5€-3€", 3),
+        ("pages 5–3", 3),
+        ("x²-3", 3),
+        ("COVID-19", 19),
+        ("5 - $3", 3),
+        # Not one number but several: the last of them.
+        ("1,2345", 2345),
+        ("1,2,-3,5", 5),
+        ("3,50", 50),
+        ("1.5,25", 25),
+    ],
+)
+def test_flexible_reads_what_people_write(text, number) -> None:
+    assert extract_answer(text, "flexible") == number
+
+
+@pytest.mark.parametrize(
+    "piece", ["#", "# ", "#### 1", "9", "-", "$", "-$", "1,", "1.", "1,1", "1.234,", "1\xa0", "{,}"]
+)
+def test_a_long_run_of_anything_takes_linear_time(piece) -> None:
+    """Half a million characters; in quadratic time they would take minutes."""
+    text = piece * (500_000 // len(piece))
+    start = process_time()
+    for profile in ("dpo-st", "openai", "flexible"):
+        extract_answer(text, profile)
+        extract_answer(text + "x", profile)
+    assert process_time() - start < 5
 
 
 @given(st.integers(-(10**9), 10**9), st.sampled_from(["dpo-st", "openai", "flexible"]))

@@ -1,5 +1,6 @@
 import re
 from itertools import islice
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from ketchup.errors import UsageError
 from ketchup.tasks import TASKS, task
+from ketchup.tasks.calculator import strip_annotations
 from ketchup.tasks.gsm8k import spaced
 from ketchup.tasks.rows import load_examples
 
@@ -51,6 +53,16 @@ def test_rows_come_from_a_generator_or_from_the_hub(row) -> None:
         assert set(row.hub_splits) <= SPLITS
         assert {"train", "test"} <= set(row.hub_splits)
         assert all(HUB_SPLIT.fullmatch(hub_split) for hub_split in row.hub_splits.values())
+
+
+@pytest.mark.parametrize("piece", [" ", " =", "1- ", "<<", "[ ", "[ =", "\n"])
+def test_a_long_run_of_anything_is_spaced_and_stripped_in_linear_time(piece: str) -> None:
+    """Half a million characters; in quadratic time they would take minutes."""
+    text = "1" + piece * (500_000 // len(piece))
+    start = process_time()
+    spaced(text)
+    strip_annotations(text)
+    assert process_time() - start < 5
 
 
 @pytest.mark.parametrize("row", [row for row in TASKS.values() if row.generate], ids=lambda row: row.name)
