@@ -14,6 +14,7 @@ from typing import Any
 import ketchup
 from ketchup.errors import RunError
 from ketchup.files import read_kept_json, write_kept_json
+from ketchup.redaction import redacted_command
 
 MANIFEST = "manifest.json"
 RECORDED_PACKAGES = ("torch", "transformers", "ctranslate2", "vllm")
@@ -65,7 +66,7 @@ def _circumstances() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *redacted_command(sys.argv[1:])],
         "versions": {"ketchup": ketchup.__version__, **_versions(RECORDED_PACKAGES)},
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -1,6 +1,5 @@
 """`ketchup judge`: pairs of outputs compared by a language model, four ways each."""
 
-import json
 import shlex
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ketchup.errors import UsageError
+from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
     from ketchup_eval.judge.client import Patience
@@ -118,23 +118,24 @@ def judge(
     plan = make_plan(settings, runs_dir)
     run = runs_dir / name
     if dry_run:
-        typer.echo(describe(plan, VerdictStore(run)))
+        say(describe(plan, VerdictStore(run)))
         return
     with run_lock(run):
         store = VerdictStore(run)
         if not reparse and plan.to_ask(store, retry_unparsed=retry_unparsed):
-            server = _server(run, serve, serve_python, serve_options) if serve else nullcontext(base_url)
+            server, key = _server(run, serve, serve_python, serve_options) if serve else (nullcontext(base_url), None)
+            patience = Patience(attempts=attempts, timeout=timeout)
             try:
                 with server as url:
-                    _ask(plan, store, url, concurrency, Patience(attempts=attempts, timeout=timeout), retry_unparsed)
+                    _ask(plan, store, url, key, concurrency, patience, retry_unparsed)
             except KeyboardInterrupt:
-                typer.echo(f"{len(store.verdicts):,} verdicts are stored; continue with: {_command()}", err=True)
+                say(f"{len(store.verdicts):,} verdicts are stored; continue with: {_command()}", err=True)
                 raise
         result = judge_result(plan, store)
         _write(result, store, run, html=html)
     _show(result, run, as_json=as_json, latex=latex)
     if not result.complete:
-        typer.echo(
+        say(
             f"{100 * result.missing_share:.1f}% of the votes are missing, more than 1%; run the same command again for "
             "failed calls, with --retry-unparsed for replies without a choice.",
             err=True,
@@ -143,25 +144,37 @@ def judge(
 
 
 def _ask(
-    plan: "Plan", store: "VerdictStore", base_url: str, concurrency: int, patience: "Patience", retry_unparsed: bool
+    plan: "Plan",
+    store: "VerdictStore",
+    base_url: str,
+    key: str | None,
+    concurrency: int,
+    patience: "Patience",
+    retry_unparsed: bool,
 ) -> None:
     from ketchup_eval.judge.asking import ask_missing
     from ketchup_eval.judge.health import check_constrained
 
     if plan.settings.sampling.constrained:
-        check_constrained(base_url, plan.settings.sampling)
+        check_constrained(base_url, plan.settings.sampling, key)
     asked = ask_missing(
-        plan, store, base_url, concurrency=concurrency, patience=patience, retry_unparsed=retry_unparsed
+        plan, store, base_url, concurrency=concurrency, patience=patience, retry_unparsed=retry_unparsed, key=key
     )
     for reason, count in asked.failed.items():
-        typer.echo(f"{count:,} calls failed: {reason}", err=True)
+        say(f"{count:,} calls failed: {reason}", err=True)
 
 
-def _server(run: Path, model: str, python: str | None, options: str) -> AbstractContextManager[str]:
+def _server(run: Path, model: str, python: str | None, options: str) -> tuple[AbstractContextManager[str], str | None]:
+    """A server to be started, and the key that it is asked with."""
     from ketchup.models.builtin import resolve
-    from ketchup_eval.judge.server import serving
+    from ketchup_eval.judge.server import served_key, serving
 
-    return serving(str(resolve(model)), model, run / "server.log", python, shlex.split(options))
+    try:
+        words = shlex.split(options)
+    except ValueError as error:
+        raise UsageError(f"--serve-options is no line of options ({error}); close its quotes.") from error
+    key = served_key(words)
+    return serving(str(resolve(model)), model, run / "server.log", python, words, key), key
 
 
 def _write(result: "JudgeResult", store: "VerdictStore", run: Path, *, html: bool) -> None:
@@ -170,27 +183,23 @@ def _write(result: "JudgeResult", store: "VerdictStore", run: Path, *, html: boo
 
     write_result(result, run)
     if html:
-        typer.echo(f"Written: {write_judge_page(result, store, run)}", err=True)
+        say(f"Written: {write_judge_page(result, store, run)}", err=True)
 
 
 def _show(result: "JudgeResult", run: Path, *, as_json: bool, latex: bool) -> None:
-    from rich.console import Console
-
     from ketchup_eval.judge.files import as_json as json_content
     from ketchup_eval.report.judge_latex import judge_latex
     from ketchup_eval.report.judge_table import judge_notes, judge_tables
 
     if as_json:
-        typer.echo(json.dumps(json_content(result), indent=2))
+        say_json(json_content(result))
         return
     if latex:
-        typer.echo(judge_latex(result))
+        say(judge_latex(result))
         return
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    for table in judge_tables(result):
-        console.print(table)
-    typer.echo(judge_notes(result))
-    typer.echo(f"Written: {run}/judge.json; every reply is in {run}/verdicts.jsonl")
+    show(*judge_tables(result), width=WIDTH)
+    say(judge_notes(result))
+    say(f"Written: {run}/judge.json; every reply is in {run}/verdicts.jsonl")
 
 
 def _command() -> str:

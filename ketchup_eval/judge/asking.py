@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ketchup.errors import ServerError
 from ketchup.progress import Bar, progress
 from ketchup_eval.judge.client import CallError, Judge, Patience, work_through
+from ketchup_eval.judge.endpoint import Endpoint
 from ketchup_eval.judge.plan import Call, Plan
 from ketchup_eval.judge.verdicts import VerdictStore
 
@@ -32,8 +33,11 @@ def ask_missing(
     concurrency: int,
     patience: Patience = Patience(),  # noqa: B008  (it is frozen)
     retry_unparsed: bool = False,
+    key: str | None = None,
 ) -> Asked:
     """Asks what the store lacks. Failed calls are counted and stay missing; the same call later asks them again.
+
+    `key` is the server's, by default that of the environment.
 
     Raises `ServerError` when the server is gone, refuses the requests, or gives no choice in any reply of the trial.
     """
@@ -46,7 +50,8 @@ def ask_missing(
     with progress("judge", total=everything, unit="verdicts", done=everything - len(waiting)) as bar:
         try:
             trial = TRIAL if len(waiting) == everything else 0
-            asyncio.run(_ask(plan, store, waiting, trial, base_url, concurrency, patience, asked, bar))
+            endpoint = Endpoint(base_url, key)
+            asyncio.run(_ask(plan, store, waiting, trial, endpoint, concurrency, patience, asked, bar))
         finally:
             asked.seconds = time.monotonic() - started
     return asked
@@ -57,13 +62,13 @@ async def _ask(
     store: VerdictStore,
     waiting: Sequence[Call],
     trial: int,
-    base_url: str,
+    endpoint: Endpoint,
     concurrency: int,
     patience: Patience,
     asked: Asked,
     bar: Bar,
 ) -> None:
-    judge = Judge(base_url, plan.settings.sampling, patience)
+    judge = Judge(endpoint.base_url, plan.settings.sampling, patience, endpoint.key)
 
     async def one(call: Call, stop: asyncio.Event) -> None:
         # Another seed for another try: the same one would bring the same reply.
@@ -73,7 +78,7 @@ async def _ask(
             verdict = await judge.ask(query.prompt, call.key, seed, stop)
         except CallError as failure:
             if failure.unreachable:
-                raise ServerError(_gone(base_url, str(failure), len(store.verdicts))) from failure
+                raise ServerError(_gone(endpoint, str(failure), len(store.verdicts))) from failure
             if not stop.is_set():
                 asked.failed[str(failure)] = asked.failed.get(str(failure), 0) + 1
             return
@@ -120,8 +125,8 @@ def _check_trial(store: VerdictStore, trial: Sequence[Call], asked: Asked) -> No
         )
 
 
-def _gone(base_url: str, reason: str, stored: int) -> str:
+def _gone(endpoint: Endpoint, reason: str, stored: int) -> str:
     return (
-        f"{base_url} cannot be reached ({reason}); {stored:,} verdicts are stored: start the server "
-        "and run the same command again."
+        f"{endpoint.shown} cannot be reached{endpoint.through} ({reason}); {stored:,} verdicts are stored: start the "
+        "server and run the same command again."
     )

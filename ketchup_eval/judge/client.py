@@ -1,7 +1,6 @@
 """Calls to an OpenAI-compatible server: bounded in number, tried again where that can help, stopped in good order."""
 
 import asyncio
-import os
 import random
 import signal
 import time
@@ -13,11 +12,12 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from ketchup.errors import ServerError
+from ketchup.redaction import redacted
+from ketchup_eval.judge.endpoint import KEY_VARIABLE, Endpoint
 from ketchup_eval.judge.replies import preference_for_a
 from ketchup_eval.judge.settings import Sampling
 from ketchup_eval.judge.verdicts import Verdict
 
-KEY_VARIABLE = "OPENAI_API_KEY"
 RETRIED = frozenset({408, 409, 429})
 """Statuses, beside 5xx, after which the same call may succeed."""
 LONGEST_RETRY_AFTER = 120.0
@@ -60,18 +60,26 @@ class CallError(Exception):
 
 @dataclass
 class Judge:
-    """A model behind a server. One client per event loop: make it inside the one that uses it."""
+    """A model behind a server. One client per event loop: make it inside the one that uses it.
+
+    `key` is the server's, by default that of the environment.
+    """
 
     base_url: str
     sampling: Sampling
     patience: Patience = Patience()
+    key: str | None = None
     client: openai.AsyncOpenAI = field(init=False)
 
     def __post_init__(self) -> None:
         # The clock of a timeout runs while a call waits for a connection, so only reading has one.
         timeout = openai.Timeout(self.patience.timeout, connect=None, pool=None)
-        key = os.environ.get(KEY_VARIABLE) or "none"
-        self.client = openai.AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=0, timeout=timeout)
+        self.client = self.endpoint.client(timeout)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """How the server is reached, and its address as it may be shown."""
+        return Endpoint(self.base_url, self.key)
 
     async def ask(self, prompt: str, key: str, seed: int, stop: asyncio.Event | None = None) -> Verdict:
         """The verdict on a prompt. Raises `CallError`, or a `ServerError` that no call could escape.
@@ -85,7 +93,9 @@ class Judge:
                 return self._verdict(completion, key, attempt, time.monotonic() - start)
             except openai.BadRequestError as error:
                 if not any(sign in str(error) for sign in TOO_LONG):
-                    raise ServerError(f"{self.base_url} refuses the request ({_reason(error)}); mend it.") from error
+                    raise ServerError(
+                        f"{self.endpoint.shown} refuses the request ({_reason(error)}); mend it."
+                    ) from error
                 return Verdict(key, _reason(error), too_long=True, attempts=attempt)
             except Exception as error:
                 wait = self._wait(error, attempt)
@@ -139,15 +149,15 @@ class Judge:
             status = error.status_code
             if status == 404:
                 raise ServerError(
-                    f"{self.base_url} has no model {self.sampling.model!r} ({_reason(error)}); "
+                    f"{self.endpoint.shown} has no model {self.sampling.model!r} ({_reason(error)}); "
                     "name one that it serves with --model, or check --base-url."
                 ) from error
             if status in (401, 403):
                 raise ServerError(
-                    f"{self.base_url} refuses the key ({_reason(error)}); put a valid one into {KEY_VARIABLE}."
+                    f"{self.endpoint.shown} refuses the key ({_reason(error)}); put a valid one into {KEY_VARIABLE}."
                 ) from error
             if status not in RETRIED and status < 500:
-                raise ServerError(f"{self.base_url} refuses the request ({_reason(error)}); mend it.") from error
+                raise ServerError(f"{self.endpoint.shown} refuses the request ({_reason(error)}); mend it.") from error
             asked = _seconds(error.response.headers.get("retry-after"))
             if asked is not None:
                 return min(asked, LONGEST_RETRY_AFTER) + random.uniform(0, self.patience.first_wait)
@@ -245,4 +255,4 @@ def _reason(error: Exception) -> str:
     """The first line of an error, and what caused it where the client says only that it could not connect."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     cause = f": {error.__cause__}" if isinstance(error, openai.APIConnectionError) and error.__cause__ else ""
-    return (lines[0].rstrip(".") + cause)[:300]
+    return redacted(lines[0].rstrip(".") + cause)[:300]

@@ -42,9 +42,9 @@ def checks(base_url: str, sampling: Sampling) -> list[Check]:
     return asyncio.run(_all(base_url, sampling))
 
 
-def check_constrained(base_url: str, sampling: Sampling) -> None:
+def check_constrained(base_url: str, sampling: Sampling, key: str | None = None) -> None:
     """Raises a `ServerError` unless the server honours `structured_outputs`, which others ignore in silence."""
-    check = asyncio.run(_once(base_url, sampling))
+    check = asyncio.run(_once(base_url, sampling, key))
     if not check.well:
         raise ServerError(check.sentence)
 
@@ -60,9 +60,9 @@ async def _in_turn(judge: Judge) -> AsyncIterator[Check]:
         models = {model.id: model async for model in judge.client.models.list()}
     except openai.APIError as error:
         advice = "start it or name another --base-url"
-        yield Check("server", False, f"{judge.base_url} does not answer ({error}); {advice}.")
+        yield Check("server", False, f"{judge.endpoint.shown} does not answer ({error}); {advice}.")
         return
-    yield Check("server", True, f"{judge.base_url} answers.")
+    yield Check("server", True, f"{judge.endpoint.shown} answers.")
     name = judge.sampling.model
     if name not in models:
         known = ", ".join(models) or "none"
@@ -97,8 +97,8 @@ def _context(length: object) -> Check:
     return Check("context", True, f"Prompts may have {length:,} tokens.")
 
 
-async def _once(base_url: str, sampling: Sampling) -> Check:
-    judge = Judge(base_url, sampling, Patience(attempts=3, timeout=120))
+async def _once(base_url: str, sampling: Sampling, key: str | None) -> Check:
+    judge = Judge(base_url, sampling, Patience(attempts=3, timeout=120), key)
     async with judge.client:
         return await _constrained(judge)
 

@@ -13,14 +13,17 @@ import pytest
 
 from ketchup.errors import ServerError
 from ketchup_eval.judge import server
-from ketchup_eval.judge.server import serving
+from ketchup_eval.judge.server import served_key, serving
 
 STAND_IN = """
-import subprocess, sys
+import os, subprocess, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
+        wanted = os.environ.get("VLLM_API_KEY")
+        if wanted and self.headers["Authorization"] != "Bearer " + wanted:
+            return self.send_error(401)
         body = b'{"choices": [{}]}'
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
         self.wfile.write(body)
@@ -91,6 +94,47 @@ def test_a_server_that_does_not_start_is_explained(tmp_path, python):
         serving("m", "m", tmp_path / "log", python("raise RuntimeError('no GPU')")),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "options", [["--api-key", "sk-secret"], ["--api-key=sk-secret"], ["--api-key", "sk-secret", "two"]]
+)
+def test_a_key_reaches_the_server_and_neither_its_command_nor_its_log(tmp_path, python, options):
+    key = served_key(options)
+    assert key == "sk-secret"
+    with serving("m", "m", tmp_path / "log", python(STAND_IN), [*options, "--dtype", "float32"], key) as url:
+        assert server.complete(url, "m", key)
+        with pytest.raises(ServerError, match="wants another key"):
+            server.complete(url, "m", "sk-wrong")
+    words = (tmp_path / "log").read_text()
+    assert "--dtype float32" in words
+    assert "secret" not in words
+
+
+def test_the_key_of_the_environment(tmp_path, python, monkeypatch):
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-judge\n")
+    assert served_key([]) == "sk-judge"
+    monkeypatch.setenv("VLLM_API_KEY", "sk-vllm")
+    assert served_key([]) == "sk-vllm"
+    with serving("m", "m", tmp_path / "log", python(STAND_IN), [], served_key([])) as url:
+        assert server.complete(url, "m", "sk-vllm")
+    wants_another = STAND_IN.replace('os.environ.get("VLLM_API_KEY")', '"another"')
+    with (
+        pytest.raises(ServerError, match=r"wants another key .*OPENAI_API_KEY"),
+        serving("m", "m", tmp_path / "log", python(wants_another), [], "sk-vllm"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
+def test_no_proxy_stands_before_a_server_of_ones_own(tmp_path, python, monkeypatch, variable):
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setattr(server, "LONGEST_START", 15)
+    with serving("m", "m", tmp_path / "log", python(STAND_IN)) as url:
+        assert url.startswith("http://127.0.0.1:")
 
 
 def test_not_even_sigkill_leaves_a_server_behind(tmp_path, python):
