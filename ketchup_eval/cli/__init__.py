@@ -12,6 +12,7 @@ from ketchup_eval.cli.doctor import doctor
 from ketchup_eval.cli.evaluate import evaluate
 from ketchup_eval.cli.init_student import init_student
 from ketchup_eval.cli.judge import judge
+from ketchup_eval.cli.output import say
 from ketchup_eval.cli.report import report
 from ketchup_eval.cli.train import train
 from ketchup_eval.cli.variance import variance
@@ -36,7 +37,7 @@ for function in COMMANDS:
 def show_version(wanted: bool) -> None:
     """Print the version and leave."""
     if wanted:
-        typer.echo(f"ketchup {ketchup.__version__}")
+        say(f"ketchup {ketchup.__version__}")
         raise typer.Exit
 
 

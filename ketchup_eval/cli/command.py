@@ -1,15 +1,15 @@
 """What every command does alike: lists of values, and errors of one sentence with an exit code."""
 
 import errno
-import sys
-import traceback
 from typing import Any
 
 import typer
 
 from ketchup.errors import KetchupError
 from ketchup.files import is_disk_full
+from ketchup.texts import one_line
 from ketchup_eval.cli.many_values import ManyValues
+from ketchup_eval.cli.output import say, show_traceback
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -29,14 +29,14 @@ class Command(ManyValues):
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except KeyboardInterrupt as interrupt:
-            typer.echo("Interrupted; run the same command again to continue.", err=True)
+            say("Interrupted; run the same command again to continue.", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from interrupt
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # `ketchup ... | head`, which Typer ends quietly
             if ctx.find_root().params.get("debug"):
-                traceback.print_exception(error, file=sys.stderr)
-            typer.echo(f"Error: {_sentence(error, ctx)}", err=True)
+                show_traceback(error)
+            say(f"Error: {one_line(_sentence(error, ctx))}", err=True)
             raise typer.Exit(error.exit_code if isinstance(error, KetchupError) else EXIT_ERROR) from error
 
 

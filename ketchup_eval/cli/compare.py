@@ -1,11 +1,11 @@
 """`ketchup compare --a RUN --b RUN`: paired differences of evaluated runs, with tests."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from ketchup_eval.cli.output import say, say_json, show
 
 WIDTH = 170
 """Columns of a table that is not printed on a terminal."""
@@ -60,11 +60,9 @@ def compare(
     if out:
         atomic_write_json(out, json_content(study))
     if as_json:
-        typer.echo(json.dumps(json_content(study), indent=2))
+        say_json(json_content(study))
         return
-    from rich.console import Console
-
     from ketchup_eval.report.comparison_table import comparison_notes, comparison_table
 
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(comparison_table(study))
-    typer.echo(comparison_notes(study))
+    show(comparison_table(study), width=WIDTH)
+    say(comparison_notes(study))

@@ -6,6 +6,7 @@ import typer
 
 from ketchup.errors import UsageError
 from ketchup_eval.cli.command import EXIT_ERROR
+from ketchup_eval.cli.output import say
 
 
 def doctor(
@@ -21,6 +22,6 @@ def doctor(
 
     found = checks(base_url, Sampling(model))
     for check in found:
-        typer.echo(f"{'ok  ' if check.well else 'FAIL'} {check.name}: {check.sentence}")
+        say(f"{'ok  ' if check.well else 'FAIL'} {check.name}: {check.sentence}")
     if not all(check.well for check in found):
         raise typer.Exit(EXIT_ERROR)

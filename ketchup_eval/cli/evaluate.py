@@ -1,7 +1,5 @@
 """`ketchup evaluate RUN ...`: task metrics of a run, a model or a file of outputs."""
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ketchup.rollouts.names import EngineName
+from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
     from ketchup_eval.metrics.correlate import Correlation
@@ -103,7 +102,7 @@ def _evaluate_models(
 
     if dry_run:
         for system in systems:
-            typer.echo(describe(system, settings))
+            say(describe(system, settings))
         return
     from ketchup_eval.cli.threads import use_threads
 
@@ -136,22 +135,19 @@ def _show(evaluations: "list[Evaluation]", correlate: bool, as_json: bool, as_la
             str(one.run): json_content(one.scores, one.about) | {"return_correlation": _rhos(found.get(one.run, []))}
             for one in evaluations
         }
-        typer.echo(json.dumps(content, indent=2))
+        say_json(content)
         return
     if as_latex:
-        typer.echo(latex(evaluations))
+        say(latex(evaluations))
         return
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     for evaluation in evaluations:
-        console.print(scores_table(evaluation))
-        typer.echo(scores_notes(evaluation))
-        typer.echo(f"Written: {evaluation.run}/scores.json and predictions/{evaluation.about['split']}.jsonl")
+        show(scores_table(evaluation), width=WIDTH)
+        say(scores_notes(evaluation))
+        say(f"Written: {evaluation.run}/scores.json and predictions/{evaluation.about['split']}.jsonl")
     if correlate:
-        console.print(correlation_table([row for one in evaluations for row in found[one.run]]))
+        show(correlation_table([row for one in evaluations for row in found[one.run]]), width=WIDTH)
         if len(evaluations) > 1:
-            console.print(change_table(changes(evaluations)))
+            show(change_table(changes(evaluations)), width=WIDTH)
 
 
 def _rhos(rows: "list[Correlation]") -> dict[str, object]:

@@ -8,6 +8,7 @@ import typer
 from ketchup.errors import UsageError
 from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.runs import MANIFEST, manifest
+from ketchup_eval.cli.output import say
 
 
 def init_student(
@@ -35,6 +36,6 @@ def init_student(
         atomic_write_json(folder / MANIFEST, {**manifest(settings), "kept": kept})
 
     sizes = [network.num_parameters() / 1e6 for network in (student, model.network)]
-    typer.echo(f"{out}: {sizes[0]:.1f} of {sizes[1]:.1f} million parameters")
+    say(f"{out}: {sizes[0]:.1f} of {sizes[1]:.1f} million parameters")
     for field, numbers in kept.items():
-        typer.echo(f"{field}: kept {', '.join(map(str, numbers))}")
+        say(f"{field}: kept {', '.join(map(str, numbers))}")

@@ -1,11 +1,11 @@
 """`ketchup report`: learning curves of training runs, seeds taken together."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ketchup_eval.cli.output import say, say_json, show
 
 WIDTH = 180
 """Columns of a table that is not printed on a terminal."""
@@ -18,8 +18,6 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="print curves.json instead of a table")] = False,
 ) -> None:
     """Draw and tabulate the learning curves of runs; runs that differ only in their seed become one curve."""
-    from rich.console import Console
-
     from ketchup.files import atomic_write_json
     from ketchup_eval.report import learning_curves
     from ketchup_eval.report.learning_figure import write_learning_figure
@@ -32,7 +30,7 @@ def report(
     atomic_write_json(folder / "curves.json", content)
     write_learning_figure(curves, folder)
     if as_json:
-        typer.echo(json.dumps(content, indent=2))
+        say_json(content)
         return
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(learning_table(curves))
-    typer.echo(f"Written: {folder}/curves.json, .png, .pdf")
+    show(learning_table(curves), width=WIDTH)
+    say(f"Written: {folder}/curves.json, .png, .pdf")

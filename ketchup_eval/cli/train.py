@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ketchup.rollouts.names import EngineName
+from ketchup_eval.cli.output import say
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
@@ -160,10 +161,10 @@ def train(
     settings = _settings(ctx)
     run = runs_dir / (name or f"{method}-{settings.task}")
     if dry_run:
-        typer.echo(describe(settings, run))
+        say(describe(settings, run))
         return
     folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()))
-    typer.echo(str(folder))
+    say(str(folder))
 
 
 def _settings(ctx: typer.Context) -> "TrainSettings":

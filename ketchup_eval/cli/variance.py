@@ -1,13 +1,12 @@
 """`ketchup variance`: bias and variance of K-step returns for a teacher and its students."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ketchup.rollouts.names import EngineName
+from ketchup_eval.cli.output import say, say_json, show
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def variance(
     )
     run = runs_dir / (name or f"variance-{task}")
     if dry_run:
-        typer.echo(describe(rollouts, analysis, run))
+        say(describe(rollouts, analysis, run))
         return
     result = run_variance(rollouts, analysis, run)
     _show(result, run, as_json=as_json)
@@ -98,8 +97,6 @@ def variance(
 
 def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:
     """Files first, so that nothing is lost should the terminal fail."""
-    from rich.console import Console
-
     from ketchup_eval.report.variance_figure import write_variance_figure
     from ketchup_eval.report.variance_table import variance_notes, variance_tables
     from ketchup_eval.variance.files import as_json as json_content
@@ -108,10 +105,8 @@ def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:
     write_files(result, run)
     write_variance_figure(result, run)
     if as_json:
-        typer.echo(json.dumps(json_content(result), indent=2))
+        say_json(json_content(result))
         return
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    for table in variance_tables(result):
-        console.print(table)
-    typer.echo(variance_notes(result))
-    typer.echo(f"Written: {run}/variance.json, .csv, .png, .pdf and rollouts/")
+    show(*variance_tables(result), width=WIDTH)
+    say(variance_notes(result))
+    say(f"Written: {run}/variance.json, .csv, .png, .pdf and rollouts/")

@@ -1,16 +1,15 @@
 """Comparisons of systems, as a table in the terminal."""
 
-from rich.table import Table
-
 from ketchup_eval.metrics.compare import Comparison, Study
 from ketchup_eval.report.scores_table import interval, number
+from ketchup_eval.report.tables import Table
 
 SMALLEST_P = 0.0001
 
 
 def comparison_table(study: Study) -> Table:
     """A row per pair and score."""
-    table = Table(title=f"{study.task} ({study.split}), {study.n} items: b - a", title_justify="left")
+    table = Table(title=f"{study.task} ({study.split}), {study.n} items: b - a")
     for column in ("a", "b"):
         table.add_column(column, overflow="fold")
     table.add_column("score", no_wrap=True)

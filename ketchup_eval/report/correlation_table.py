@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from ketchup_eval.metrics.correlate import Change, Correlation
 from ketchup_eval.report.scores_table import interval, number
+from ketchup_eval.report.tables import Table
 
 
 def correlation_table(rows: Sequence[Correlation]) -> Table:
     """Spearman's ρ of each run and metric over its items."""
-    table = Table(title="Return and quality of the same output: Spearman's ρ over items", title_justify="left")
+    table = Table(title="Return and quality of the same output: Spearman's ρ over items")
     for column in ("run", "metric", "ρ", "95% interval", "n"):
         table.add_column(column, no_wrap=True)
     for row in rows:
@@ -20,7 +19,7 @@ def correlation_table(rows: Sequence[Correlation]) -> Table:
 
 def change_table(rows: Sequence[Change]) -> Table:
     """The change of return and metric between two runs, and ρ of both over items."""
-    table = Table(title="Change against another run: does more return buy more quality?", title_justify="left")
+    table = Table(title="Change against another run: does more return buy more quality?")
     for column in ("run", "against", "metric", "return change", "metric change", "ρ of changes", "95% interval", "n"):
         table.add_column(column, no_wrap=True)
     for row in rows:

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from rich.table import Table
-
 from ketchup_eval.judge.results import Comparison, JudgeResult
+from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.bootstrap import Estimate
 
 
@@ -97,7 +96,7 @@ def _human(result: JudgeResult) -> Table:
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title)
     for column in columns:
         table.add_column(
             column, justify="left" if column in ("criterion", "system", "systems") else "right", no_wrap=True

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.files import atomic_path
+from ketchup.texts import plot_text
 from ketchup_eval.report.learning_curves import Curve
 
 PANELS = {
@@ -59,7 +60,7 @@ def _draw(panel: Any, curve: Curve, quantity: str, colour: Any, *, dashed: bool,
     panel.plot(
         list(steps),
         [estimate.value for estimate in steps.values()],
-        label=curve.label,
+        label=plot_text(curve.label),
         color=colour,
         linestyle="--" if dashed else "-",
         marker="o",

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from ketchup_eval.report.learning_curves import Curve
+from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.bootstrap import Estimate
 
 COLUMNS = {"return": "return (nats)", "kl": "KL (nats/action)", "length": "actions", "ended": "ended", "loss": "loss"}
@@ -16,7 +15,7 @@ def learning_table(curves: Sequence[Curve]) -> Table:
     if "return" in shown and "loss" in shown:
         shown.remove("loss")  # each method's own, and so not to be compared
     scores = sorted({name for curve in curves for name in curve.scores})
-    table = Table(title="Last validation and test scores, mean over seeds [95% interval]", title_justify="left")
+    table = Table(title="Last validation and test scores, mean over seeds [95% interval]")
     table.add_column("method", overflow="fold", min_width=30)
     for column in ("seeds", "step", *(COLUMNS[name] for name in shown), *(f"test {name}" for name in scores)):
         table.add_column(column, justify="right", no_wrap=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ketchup.files import atomic_path
+from ketchup.texts import plot_text
 from ketchup_eval.metrics.correlate import Correlation
 from ketchup_eval.report.scores_table import interval, number
 
@@ -33,9 +34,8 @@ def write_scatter_figure(rows: Sequence[Correlation], path: Path) -> Path:
         few = len(np.unique(row.quality)) <= FEW_VALUES
         moved = row.quality + few * JITTER * spread * jitter.uniform(-1, 1, size=len(row.quality))
         panel.scatter(row.returns, moved, s=9, alpha=0.35, linewidths=0, color="tab:blue")
-        panel.set_title(
-            f"{row.run}: ρ = {number(row.rho.value)} {interval(row.rho)}, n = {row.rho.n}", fontsize=9, loc="left"
-        )
+        rho = f"ρ = {number(row.rho.value)} {interval(row.rho)}, n = {row.rho.n}"
+        panel.set_title(f"{plot_text(row.run)}: {rho}", fontsize=9, loc="left")
         panel.set_xlabel("return under the teacher (nats)")
         better = "" if row.higher_is_better else ", lower is better"
         panel.set_ylabel(f"{row.metric} of the output{better}{' (points spread)' if few else ''}")

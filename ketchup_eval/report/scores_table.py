@@ -2,21 +2,17 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
+from ketchup.texts import latex_text, one_line
 from ketchup_eval.metrics.evaluate import Evaluation
 from ketchup_eval.metrics.scores import Score
+from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.bootstrap import Estimate
-
-LATEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {"\\": r"\textbackslash{}"}
 
 
 def scores_table(evaluation: Evaluation) -> Table:
     """A row per score: value, 95% interval, n and signature."""
     about = evaluation.about
-    table = Table(
-        title=f"{evaluation.run.name}: {about['task']} ({about['split']}), {about['model']}", title_justify="left"
-    )
+    table = Table(title=f"{evaluation.run.name}: {about['task']} ({about['split']}), {about['model']}")
     table.add_column("score", no_wrap=True)
     for column in ("value", "95% interval", "n"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -44,13 +40,13 @@ def scores_notes(evaluation: Evaluation) -> str:
 def latex(evaluations: Sequence[Evaluation]) -> str:
     r"""A `tabular` with a row per system and a column per score, each with its interval; signatures in comments."""
     names = list(dict.fromkeys(score.name for evaluation in evaluations for score in evaluation.scores))
-    lines = [r"\begin{tabular}{l" + "r" * len(names) + "}", _row(["system", *names]), r"\hline"]
+    lines = [r"\begin{tabular}{l" + "r" * len(names) + "}", _row(["system", *map(latex_text, names)]), r"\hline"]
     for evaluation in evaluations:
         found = {score.name: score for score in evaluation.scores}
-        lines.append(_row([evaluation.run.name, *(_cell(found.get(name)) for name in names)]))
+        lines.append(_row([latex_text(evaluation.run.name), *(_cell(found.get(name)) for name in names)]))
     lines.append(r"\end{tabular}")
-    signatures = dict.fromkeys(f"% {s.name}: {s.signature}, n = {s.estimate.n}" for e in evaluations for s in e.scores)
-    return "\n".join([*lines, *signatures])
+    notes = dict.fromkeys(f"{s.name}: {s.signature}, n = {s.estimate.n}" for e in evaluations for s in e.scores)
+    return "\n".join([*lines, *(f"% {one_line(note)}" for note in notes)])
 
 
 def number(value: float | None) -> str:
@@ -72,4 +68,4 @@ def _cell(score: Score | None) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return " & ".join("".join(LATEX_SPECIAL.get(c, c) for c in cell) for cell in cells) + r" \\"
+    return " & ".join(cells) + r" \\"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.files import atomic_path
+from ketchup.texts import plot_text
 from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
@@ -37,7 +38,7 @@ def write_variance_figure(result: VarianceResult, run: Path) -> list[Path]:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
     figure.suptitle(
-        f"{result.rollouts.task}, teacher {short_name(result.rollouts.teacher)}: {result.inputs} inputs x "
+        f"{result.rollouts.task}, teacher {plot_text(short_name(result.rollouts.teacher))}: {result.inputs} inputs x "
         f"{result.rollouts.samples} samples, gauge {result.analysis.gauge}, 95% intervals over inputs",
         fontsize=10,
     )
@@ -63,7 +64,7 @@ def _draw(
         [k * aside for k, _ in known],
         [number.value for _, number in known],
         yerr=[below, above],
-        label=f"{label}  ({short_name(student.name)})",
+        label=f"{label}  ({plot_text(short_name(student.name))})",
         color=colour,
         linestyle=line,
         marker=marker,

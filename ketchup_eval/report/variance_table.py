@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from rich.table import Table
-
+from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
@@ -34,7 +33,6 @@ def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
         title=f"{short_name(student.name)}, tail {tail}\n"
         f"KL to {short_name(result.rollouts.teacher)} {_interval(student.kl)} nats/token, "
         f"{_interval(student.mean_length)} actions, length explains {_percent(student.length_share.value)} of Var[G_0]",
-        title_justify="left",
     )
     columns = ("K", "variance", "bias", "variance / K=1", "theory", "independent", "MSE", "same as LLMR")
     for column in columns:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.files import atomic_write_json, atomic_write_text
+from ketchup.texts import csv_cell
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
@@ -44,7 +45,7 @@ def as_csv(result: VarianceResult) -> str:
     writer.writerow(["student", "kl", "tail", "k", "quantity", "value", "low", "high", "n"])
     for student in result.students:
         for row in _rows(student):
-            writer.writerow([student.name, student.kl.value, *row])
+            writer.writerow(map(csv_cell, [student.name, student.kl.value, *row]))
     return out.getvalue()
 
 
