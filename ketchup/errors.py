@@ -31,3 +31,9 @@ class RunError(KetchupError):
 
 class ServerError(KetchupError):
     """A server that cannot be reached or does not do what is asked of it."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, cut to the first line; its kind where it says nothing."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:160]

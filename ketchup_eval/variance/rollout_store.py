@@ -3,24 +3,33 @@
 Token columns are lists over all tokens of the row; value columns are lists over its *actions* only, so they can be
 put side by side as the right-padded rows that returns are computed on. A part that is there is whole; it holds all
 samples of its inputs.
+
+Parquet's own checksums cover pages of values, but not what says how these are to be read. So each part names the
+SHA-256 of all its bytes, its own place counted as zeros; parts written before that are read as they stand.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ketchup.errors import RunError
-from ketchup.files import atomic_path
+from ketchup.errors import RunError, first_line
+from ketchup.files import atomic_path, read_bytes
 from ketchup.models.scoring import StudentValues, TeacherValues
 from ketchup.rollouts.types import Rollouts
 from ketchup.tasks.base import Example
 
+SEAL = b"ketchup-sha256"
+"""The name of the hash among a part's metadata, and again before its value: a part that lost one is still known."""
+BLANK = b"0" * 64
+REMEDY = "delete this file and run the same command again"
 VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy")
 
 
@@ -53,8 +62,10 @@ def write_part(
         "action": _lists(rollouts.action_mask, rollouts.token_mask, pa.bool_()),
         **{name: _lists(scores[name], rollouts.action_mask, pa.float32()) for name in VALUES},
     }
+    table = pa.table(columns).replace_schema_metadata({SEAL: SEAL + b":" + BLANK})
     with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+        pq.write_table(table, temporary, write_page_checksum=True)
+        temporary.write_bytes(_sealed(temporary.read_bytes()))
 
 
 def part_inputs(path: Path) -> set[str]:
@@ -63,20 +74,26 @@ def part_inputs(path: Path) -> set[str]:
 
 
 def read_part(path: Path, ids: Sequence[str]) -> ScoredBlock:
-    """The named inputs of a part, as arrays padded with 0 to its longest row."""
+    """The named inputs of a part, as arrays padded with 0 to its longest row; `RunError` if it is damaged."""
     table = _table(path, ["id", "ended", *VALUES])
-    rows: dict[str, list[int]] = {}
+    rows: dict[str, list[int]] = {name: [] for name in ids}
     for index, name in enumerate(table.column("id").to_pylist()):
         rows.setdefault(name, []).append(index)
-    chosen = [index for name in ids for index in rows[name]]
-    shape = (len(ids), len(chosen) // len(ids))
-    table = table.take(chosen)
-    lengths = np.array([len(row) for row in table.column("q")])
+    samples = {len(rows[name]) for name in ids}
+    if len(samples) != 1 or 0 in samples:
+        raise _damaged(path, "it lacks samples of its inputs")
+    table = table.take([index for name in ids for index in rows[name]])
+    shape = (len(ids), *samples)
+    lengths = pc.list_value_length(table.column("q")).to_numpy()
     mask = np.arange(max(1, lengths.max())) < lengths[:, None]
     values = {}
     for name in VALUES:
+        if not np.array_equal(pc.list_value_length(table.column(name)).to_numpy(), lengths):
+            raise _damaged(path, f"{name} lacks values of some actions")
         padded = np.zeros(mask.shape)
-        padded[mask] = table.column(name).combine_chunks().flatten().to_numpy()
+        padded[mask] = table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        if not np.isfinite(padded).all():
+            raise _damaged(path, f"{name} holds values that are not finite")
         values[name] = padded.reshape(*shape, -1)
     ended = np.array(table.column("ended").to_pylist()).reshape(shape)
     return ScoredBlock(tuple(ids), ended, mask.reshape(*shape, -1), values)
@@ -89,10 +106,34 @@ def read_blocks(folder: Path, blocks: Sequence[Sequence[str]]) -> Iterator[Score
 
 
 def _table(path: Path, columns: list[str]) -> pa.Table:
+    content = read_bytes(path, REMEDY)
+    if SEAL in content and content != _sealed(content):
+        raise _damaged(path, "it has changed since it was written")
     try:
-        return pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{path} is damaged ({error}); delete this file and run the same command again.") from error
+        table = pq.read_table(pa.BufferReader(content), columns=columns, page_checksum_verification=True)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _damaged(path, first_line(error)) from error
+    if table.schema.names != columns or [field.type for field in table.schema] != [_kind(name) for name in columns]:
+        raise _damaged(path, f"it holds {table.schema.names} in place of {columns}, or other kinds of values")
+    if any(column.null_count for column in table.columns):
+        raise _damaged(path, "it lacks values")
+    return table
+
+
+def _kind(column: str) -> pa.DataType:
+    return pa.list_(pa.float32()) if column in VALUES else pa.bool_() if column == "ended" else pa.string()
+
+
+def _sealed(content: bytes) -> bytes:
+    """The same bytes with the hash that belongs to them."""
+    before, mark, after = content.rpartition(SEAL + b":")
+    rest = after[len(BLANK) :]
+    digest = hashlib.sha256(before + mark + BLANK + rest).hexdigest()
+    return before + mark + digest.encode() + rest
+
+
+def _damaged(path: Path, reason: str) -> RunError:
+    return RunError(f"{path} is damaged ({reason}); {REMEDY}.")
 
 
 def _lists(values: Tensor, mask: Tensor, kind: pa.DataType) -> pa.Array:

@@ -182,12 +182,12 @@ def test_a_model_that_nobody_knows(tmp_path, inputs, command):
 def test_a_full_disk_keeps_the_parts_that_are_whole(tmp_path, inputs, monkeypatch):
     write_table, calls = rollout_store.pq.write_table, []
 
-    def full_at_the_second(table, path):
+    def full_at_the_second(table, path, **options):
         calls.append(path)
         if len(calls) == 2:
             path.write_bytes(b"PAR1 half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write_table(table, path)
+        write_table(table, path, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(rollout_store.pq, "write_table", full_at_the_second)
