@@ -78,7 +78,13 @@ def network(kind: str, vocabulary: int, seed: int = 0) -> PreTrainedModel:
     return model.eval()
 
 
-def language_model(kind: str, seed: int = 0, words: tuple[str, ...] = WORDS, padding_rows: int = 0) -> LanguageModel:
+def language_model(
+    kind: str,
+    seed: int = 0,
+    words: tuple[str, ...] = WORDS,
+    padding_rows: int = 0,
+    eos_ids: tuple[int, ...] = (1,),
+) -> LanguageModel:
     """A tiny model ready for use; `padding_rows` widen its head beyond the vocabulary."""
     words_tokenizer = tokenizer(kind, words)
     size = len(words) + 2
@@ -88,7 +94,7 @@ def language_model(kind: str, seed: int = 0, words: tuple[str, ...] = WORDS, pad
         network=built,
         tokenizer=words_tokenizer,
         vocabulary=size,
-        eos_id=1,
+        eos_ids=eos_ids,
         pad_id=0 if kind == "t5" else 1,
         start_id=0 if kind == "t5" else None,
         fingerprint=f"{kind}-{seed}",
@@ -122,7 +128,7 @@ def sequence_probabilities(model: LanguageModel, prompt: list[int], limit: int) 
         grown: dict[tuple[int, ...], float] = {}
         for written, probability in open_ones.items():
             for token, share in enumerate(next_logits(model, prompt, list(written)).softmax(-1).tolist()):
-                target = done if token == model.eos_id else grown
+                target = done if token in model.eos_ids else grown
                 target[(*written, token)] = probability * share
         open_ones = grown
     return {**done, **open_ones}

@@ -29,19 +29,25 @@ class LanguageModel:
     """A network with its tokenizer and the ids that matter.
 
     `vocabulary` is the number of tokens that have a meaning: rows of the head beyond it are padding, never sampled,
-    never part of a maximum or a sum over the vocabulary. `start_id` is the decoder's start token, `None` for
-    decoder-only models. `fingerprint` changes whenever weights, configuration or tokenizer do.
+    never part of a maximum or a sum over the vocabulary. `eos_ids` are the tokens that end an output, whichever is
+    written first; they are actions like any other. `start_id` is the decoder's start token, `None` for decoder-only
+    models. `fingerprint` changes whenever weights, configuration or tokenizer do.
     """
 
     name: str
     network: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     vocabulary: int
-    eos_id: int
+    eos_ids: tuple[int, ...]
     pad_id: int
     start_id: int | None
     fingerprint: str
     max_tokens: int | None
+
+    @property
+    def eos_id(self) -> int:
+        """The tokenizer's own end, which references get."""
+        return self.eos_ids[0]
 
     @property
     def encoder_decoder(self) -> bool:
@@ -80,6 +86,12 @@ def pad(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> tup
         ids[index, place] = torch.tensor(row, dtype=torch.long)
         mask[index, place] = True
     return ids, mask
+
+
+def until_eos(model: LanguageModel, ids: Sequence[int]) -> list[int]:
+    """The ids up to the first that ends an output, that one included; all of them where none does."""
+    ends = (place for place, index in enumerate(ids) if index in model.eos_ids)
+    return list(ids[: next(ends, len(ids)) + 1])
 
 
 def context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: bool = True) -> Context:

@@ -43,14 +43,17 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         ) from error
     if getattr(config, "final_logit_softcapping", None):
         raise ModelError(f"{name!r} caps its final logits, which is not supported; use a model without such a cap.")
-    eos = _eos_id(name, config, tokenizer)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos
+    vocabulary = min(max(tokenizer.get_vocab().values()) + 1, network.get_output_embeddings().weight.shape[0])
+    eos_ids = _eos_ids(name, config, getattr(network, "generation_config", None), tokenizer, vocabulary)
+    pad = tokenizer.pad_token_id
+    if pad is None or pad >= network.get_input_embeddings().weight.shape[0]:  # added without a row, and any id may pad
+        pad = eos_ids[0]
     return LanguageModel(
         name=name,
         network=network,
         tokenizer=tokenizer,
-        vocabulary=min(max(tokenizer.get_vocab().values()) + 1, network.get_output_embeddings().weight.shape[0]),
-        eos_id=eos,
+        vocabulary=vocabulary,
+        eos_ids=eos_ids,
         pad_id=pad,
         start_id=_start_id(name, config),
         fingerprint=fingerprint(place),
@@ -65,18 +68,30 @@ def _check_room(name: str, kind: Any, config: Any, dtype: torch.dtype, device: t
     check_room(f"The model {name!r}", parameters, dtype.itemsize, device, remedy)
 
 
-def _eos_id(name: str, config: object, tokenizer: object) -> int:
-    eos = getattr(tokenizer, "eos_token_id", None)
+def _eos_ids(name: str, config: Any, generation: Any, tokenizer: Any, vocabulary: int) -> tuple[int, ...]:
+    """The tokenizer's eos and all others that the model's files list: chat models also end with the end of a turn."""
+    eos = tokenizer.eos_token_id
     if eos is None:
         raise ModelError(f"The tokenizer of {name!r} has no eos token; set eos_token in its tokenizer_config.json.")
-    stated = getattr(config, "eos_token_id", None)
-    known = [stated] if isinstance(stated, int) else stated
-    if known is not None and eos not in known:
+    if eos >= vocabulary:
+        raise ModelError(f"The eos token {eos} of {name!r} has no row in its head; resize its embeddings.")
+    stated = _stated(name, config) or _stated(name, config.get_text_config(decoder=True))
+    if stated and eos not in stated:
         raise ModelError(
-            f"{name!r} ends with token {known} by its config but with {eos} by its tokenizer; make eos_token_id of "
+            f"{name!r} ends with token {stated} by its config but with {eos} by its tokenizer; make eos_token_id of "
             "config.json and eos_token of the tokenizer agree."
         )
-    return eos
+    others = {*stated, *_stated(name, generation)} - {eos}
+    return (eos, *sorted(index for index in others if index < vocabulary))
+
+
+def _stated(name: str, config: Any) -> list[int]:
+    """The ids that a configuration has as `eos_token_id`: one, several or none."""
+    stated = getattr(config, "eos_token_id", None)
+    ids = stated if isinstance(stated, list | tuple) else [] if stated is None else [stated]
+    if not all(isinstance(index, int) and index >= 0 for index in ids):
+        raise ModelError(f"{name!r} has {stated!r} as eos_token_id; write an id or a list of ids into its config.json.")
+    return list(ids)
 
 
 def _start_id(name: str, config: object) -> int | None:
@@ -89,10 +104,12 @@ def _start_id(name: str, config: object) -> int | None:
 
 
 def check_same_vocabulary(teacher: LanguageModel, student: LanguageModel) -> None:
-    """Raises `ModelError` unless every token, and eos, has the same id in both; heads may differ by padding rows.
+    """Raises `ModelError` unless every token has the same id in both, and the same tokens end an output.
+
+    Heads may differ by padding rows.
 
     Bellman rewards (Eq. 2) read the teacher's logit of the student's token by its id, so one shifted id would make
-    every number wrong without any sign of it.
+    every number wrong without any sign of it. So would a token that ends an output for one of the two only.
     """
     teachers, students = teacher.tokenizer.get_vocab(), student.tokenizer.get_vocab()
     if teachers != students:
@@ -104,13 +121,18 @@ def check_same_vocabulary(teacher: LanguageModel, student: LanguageModel) -> Non
             f"Teacher {teacher.name!r} and student {student.name!r} differ in {len(different)} tokens, first {token!r} "
             f"(id {teachers.get(token)} and {students.get(token)}); use two models with the same tokenizer."
         )
-    if teacher.eos_id != student.eos_id:
+    if set(teacher.eos_ids) != set(student.eos_ids):
         raise ModelError(
-            f"Teacher {teacher.name!r} ends with token {teacher.eos_id} and student {student.name!r} with "
-            f"{student.eos_id}; set the same eos_token in both tokenizers."
+            f"Teacher {teacher.name!r} ends with token {_listed(teacher.eos_ids)} and student {student.name!r} with "
+            f"{_listed(student.eos_ids)}; give both the same eos_token, and eos_token_id in config.json and "
+            "generation_config.json."
         )
     if teacher.vocabulary != student.vocabulary:
         raise ModelError(
             f"The heads of {teacher.name!r} and {student.name!r} cover {teacher.vocabulary} and {student.vocabulary} "
             "of the shared tokens; resize the smaller one's embeddings."
         )
+
+
+def _listed(ids: tuple[int, ...]) -> str:
+    return " or ".join(map(str, ids))

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Literal
 
 from ketchup.errors import ModelError, UsageError
-from ketchup.models.language_model import LanguageModel
+from ketchup.models.language_model import LanguageModel, until_eos
 from ketchup.tasks.base import Example, Form, Task
 
 PromptStyle = Literal["source", "chat", "plain"]
@@ -62,15 +62,23 @@ def prompt_ids(model: LanguageModel, task: Task, example: Example, style: Prompt
 
 
 def target_ids(model: LanguageModel, task: Task, reference: str) -> list[int]:
-    """Token ids of a reference as the model should write it, eos last; cut (then without eos) to `max_new_tokens`."""
+    """Token ids of a reference as the model should write it, eos last; cut (then without eos) to `max_new_tokens`.
+
+    A reference that has an end of its own in it ends there, as an output would.
+    """
     text = task.text(reference, text_form(model, task))
     ids = model.tokenizer(text if model.encoder_decoder else _lead(model, text), add_special_tokens=False).input_ids
-    return [*ids, model.eos_id][: task.max_new_tokens]
+    return until_eos(model, [*ids, model.eos_id])[: task.max_new_tokens]
 
 
 def text_of(model: LanguageModel, ids: Sequence[int]) -> str:
     """What the ids say, without special tokens."""
     return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def output_text(model: LanguageModel, ids: Sequence[int]) -> str:
+    """What an output says, without its end; that need not be a special token."""
+    return text_of(model, ids[:-1] if ids and ids[-1] in model.eos_ids else ids)
 
 
 def _dated(template: str) -> str:

@@ -96,7 +96,7 @@ class CTranslate2Engine:
             "num_hypotheses": samples,
             "sampling_topk": 1 if decoding.greedy else decoding.top_k,
             "sampling_temperature": 1.0 if decoding.greedy else decoding.temperature,
-            "end_token": [self._strings[self.model.eos_id]],
+            "end_token": self._words(self.model.eos_ids),
             "return_end_token": True,
             "suppress_sequences": self._suppressed,
         }
@@ -156,7 +156,7 @@ class CTranslate2Engine:
     def _probe(self) -> None:
         """Compares log-probabilities of a few tokens with torch's; a converter that misreads a config is found here."""
         model, runner = self.model, self._runner(0)
-        special = (model.eos_id, model.pad_id, model.start_id)
+        special = (*model.eos_ids, model.pad_id, model.start_id)
         tokens = cycle(index for index in range(min(model.vocabulary, 64)) if index not in special)
         prompt, answer = list(islice(tokens, 8)), list(islice(tokens, 16))
         if model.encoder_decoder:

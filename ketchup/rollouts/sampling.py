@@ -129,5 +129,5 @@ def _cut(machine: Calculator, row: _Row, limit: int) -> bool:
 def _as_rollouts(model: LanguageModel, ids: Sequence[str], rows: list[_Row]) -> Rollouts:
     tokens, token_mask = pad([row.tokens for row in rows], model.pad_id)
     chosen, _ = pad([[int(c) for c in row.chosen] for row in rows], 0)
-    ended = torch.tensor([bool(row.tokens) and row.tokens[-1] == model.eos_id and row.chosen[-1] for row in rows])
+    ended = torch.tensor([bool(row.tokens) and row.tokens[-1] in model.eos_ids and row.chosen[-1] for row in rows])
     return Rollouts(tuple(ids), tokens, token_mask, chosen.bool() & token_mask, ended)

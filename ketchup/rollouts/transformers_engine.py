@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 from transformers import GenerationConfig
 
-from ketchup.models.language_model import LanguageModel, pad
+from ketchup.models.language_model import LanguageModel, pad, until_eos
 from ketchup.rollouts.types import Decoding
 
 BATCH_TOKENS = 32_768
@@ -72,7 +71,7 @@ class TransformersEngine:
             generation_config=self._config(decoding, samples, fresh),
             **extra,
         )
-        return [_until_eos(row, model.eos_id) for row in output[:, skip:]]
+        return [until_eos(model, row) for row in output[:, skip:].tolist()]
 
     def _config(self, decoding: Decoding, samples: int, fresh: int) -> GenerationConfig:
         """Every setting that shapes the distribution is stated, so that none is inherited from the model's folder."""
@@ -87,13 +86,8 @@ class TransformersEngine:
             repetition_penalty=1.0,
             no_repeat_ngram_size=0,
             suppress_tokens=list(range(model.vocabulary, rows)) or None,
-            eos_token_id=model.eos_id,
+            eos_token_id=list(model.eos_ids),
             pad_token_id=model.pad_id,
             decoder_start_token_id=model.start_id,
             **drawn,
         )
-
-
-def _until_eos(row: Tensor, eos_id: int) -> list[int]:
-    ids: list[int] = row.tolist()
-    return ids[: ids.index(eos_id) + 1] if eos_id in ids else ids

@@ -72,7 +72,7 @@ class Engine(Protocol):
         """Continues each prompt `samples` times; rows of an input are adjacent, each without its prefix.
 
         `prefixes` are tokens already written for each prompt (`None`: none); they count towards `max_new_tokens`.
-        A row ends with eos if the model chose it, and is shorter than the limit only then.
+        A row ends with the first of `eos_ids` that the model chose, and is shorter than the limit only then.
         """
         ...
 

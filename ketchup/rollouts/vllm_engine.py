@@ -74,7 +74,7 @@ class VllmEngine:
 
     def update(self, model: LanguageModel) -> None:
         """Passes the model's current weights on, and forgets what was computed from the old ones."""
-        self._eos_id = model.eos_id
+        self._eos_ids = list(model.eos_ids)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(_weights(model).items())})
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not drop its cache of prompts.")
@@ -100,7 +100,7 @@ class VllmEngine:
                 seed=seeds.getrandbits(62),  # that of the first row, the others count on from it
                 max_tokens=decoding.max_new_tokens - len(prefix),
                 ignore_eos=True,  # there is no tokenizer that would tell it
-                stop_token_ids=[self._eos_id],
+                stop_token_ids=self._eos_ids,
                 detokenize=False,
             )
             for prefix in given
@@ -127,7 +127,7 @@ class VllmEngine:
 
     def _gap(self, model: LanguageModel) -> float:
         """How far log-probabilities of a few tokens are from torch's; weights that went astray show here."""
-        special = (model.eos_id, model.pad_id)
+        special = (*model.eos_ids, model.pad_id)
         # First and last tokens are often special ones, on which a model in bfloat16 can be far from itself in float32.
         middle = range(model.vocabulary // 2, min(model.vocabulary // 2 + 64, model.vocabulary))
         tokens = cycle(index for index in middle if index not in special)

@@ -10,7 +10,7 @@ from ketchup.errors import RunError
 from ketchup.files import append_jsonl, read_jsonl, run_lock
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
-from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, text_of
+from ketchup.models.prompts import PromptStyle, default_style, output_text, prompt_ids
 from ketchup.models.scoring import full_returns, score_teacher
 from ketchup.progress import progress
 from ketchup.rollouts.engines import engine
@@ -113,7 +113,7 @@ def _block_rows(
         tokens = rollouts.tokens[index][rollouts.token_mask[index]].tolist()
         written = Prediction(
             id=example.id,
-            text=text_of(student, tokens),
+            text=output_text(student, tokens),
             tokens=len(tokens),
             ended=bool(rollouts.ended[index]),
             mean_return=returns[index],

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from typer.testing import CliRunner
 
 from ketchup.models import builtin
+from ketchup.models.loading import load
 from ketchup_eval.cli import app
 from tests import tiny
 
@@ -46,6 +47,14 @@ def test_the_manifest_says_what_was_kept(teacher, tmp_path):
     fields = ["num_layers", "num_decoder_layers"] if kind == "t5" else ["num_hidden_layers"]
     assert recorded["kept"] == {field: [0, 1] for field in fields}
     assert recorded["versions"]["torch"]
+
+
+def test_a_students_outputs_end_as_its_teachers_do(teacher, tmp_path):
+    settings = {"eos_token_id": [1, 3], "temperature": 0.5}  # without do_sample, which transformers calls invalid
+    (teacher[1] / "generation_config.json").write_text(json.dumps(settings))
+    result = run("--teacher", teacher[1], "--layers", 1, "--out", tmp_path / "student")
+    assert result.exit_code == 0, result.output
+    assert load(str(tmp_path / "student")).eos_ids == (1, 3)
 
 
 @pytest.mark.parametrize("teacher", ["t5"], indirect=True)

@@ -30,6 +30,53 @@ def test_eos_of_config_and_tokenizer_must_agree(tmp_path):
         load(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("config", "generation", "ends"),
+    [
+        ([1, 3], [1, 3], (1, 3)),  # as Gemma 3 has them
+        (1, [5, 4, 1], (1, 4, 5)),  # as Phi 3.5
+        (1, None, (1,)),
+        (None, 4, (1, 4)),
+        ([1, 99], 1, (1,)),  # a token that the head does not have can never be written
+    ],
+)
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_an_output_ends_with_every_token_that_the_files_list(kind, config, generation, ends, tmp_path):
+    tiny.save(kind, tmp_path)
+    edit(tmp_path / "config.json", eos_token_id=config)
+    edit(tmp_path / "generation_config.json", eos_token_id=generation)
+    model = load(str(tmp_path))
+    assert model.eos_ids == ends
+    assert model.eos_id == 1
+
+
+def test_an_end_that_is_no_id_is_refused(tmp_path):
+    tiny.save("llama", tmp_path)
+    edit(tmp_path / "generation_config.json", eos_token_id=[1, "</s>"])
+    with pytest.raises(ModelError, match="as eos_token_id"):
+        load(str(tmp_path))
+
+
+def test_a_tokenizers_end_without_a_row_is_refused(tmp_path):
+    tiny.save("llama", tmp_path)
+    tokenizer = tiny.tokenizer("llama")
+    tokenizer.add_special_tokens({"eos_token": "<end>"})
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"eos token 6 .* has no row"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_a_pad_token_without_a_row_is_replaced(kind, tmp_path):
+    tiny.save(kind, tmp_path)
+    tokenizer = tiny.tokenizer(kind)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    assert tokenizer.pad_token_id == 6
+    tokenizer.save_pretrained(tmp_path)
+    model = load(str(tmp_path))
+    assert (model.pad_id, model.vocabulary) == (1, 6)
+
+
 def test_an_encoder_decoder_needs_a_start_token(tmp_path):
     tiny.save("t5", tmp_path)
     edit(tmp_path / "config.json", decoder_start_token_id=None)
@@ -75,9 +122,12 @@ def test_one_shifted_token_is_refused_by_name():
 
 def test_another_eos_is_refused():
     teacher, student = tiny.language_model("llama"), tiny.language_model("llama")
-    object.__setattr__(student, "eos_id", 2)
+    object.__setattr__(student, "eos_ids", (2,))
     with pytest.raises(ModelError, match=r"ends with token 1 and student .* with 2"):
         check_same_vocabulary(teacher, student)
+    with pytest.raises(ModelError, match=r"ends with token 1 and student .* with 1 or 2"):
+        check_same_vocabulary(teacher, tiny.language_model("llama", eos_ids=(1, 2)))
+    check_same_vocabulary(tiny.language_model("llama", eos_ids=(1, 2)), tiny.language_model("llama", eos_ids=(2, 1)))
 
 
 def test_heads_may_differ_by_padding_rows_only():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ketchup.errors import ModelError, UsageError
-from ketchup.models.prompts import default_style, prompt_ids, target_ids, text_form, text_of
+from ketchup.models.prompts import default_style, output_text, prompt_ids, target_ids, text_form, text_of
 from ketchup.tasks.base import Example, Task
 from tests import tiny
 
@@ -79,6 +79,17 @@ def test_a_target_ends_with_eos_unless_it_is_cut():
     assert target_ids(model, TASK, "cd") == [C, D, 1]
     assert target_ids(model, TASK, "cdcdcd") == [C, D, C, D]
     assert text_of(model, [C, D, 1]) == "cd"
+
+
+def test_a_target_ends_at_the_first_of_several_ends():
+    model = tiny.language_model("t5", eos_ids=(1, D))
+    assert target_ids(model, TASK, "cdc") == [C, D]
+    assert target_ids(model, TASK, "cc") == [C, C, 1]
+
+
+def test_an_output_is_read_without_its_end_even_if_that_is_an_ordinary_token():
+    model = tiny.language_model("t5", eos_ids=(1, D))
+    assert [output_text(model, ids) for ids in ([C, D], [C, 1], [C, A], [D], [])] == ["c", "c", "ca", "", ""]
 
 
 def test_the_spaced_form_is_for_tokenizers_that_cannot_write_the_brackets():

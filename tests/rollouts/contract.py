@@ -63,9 +63,10 @@ def check_prefixes_are_continued(runner, model):
 
 def check_rows_end_with_eos_or_at_the_limit(runner, model):
     rows = runner.sample(PROMPTS, None, 300, Decoding(4), seed=4)
-    assert {len(row) for row in rows if row[-1] != model.eos_id} == {4}
+    assert {len(row) for row in rows if row[-1] not in model.eos_ids} == {4}
     assert min(len(row) for row in rows) == 1
-    assert all(model.eos_id not in row[:-1] for row in rows)
+    assert not any(index in model.eos_ids for row in rows for index in row[:-1])
+    assert {row[-1] for row in rows} >= set(model.eos_ids)
 
 
 def check_greedy_takes_the_likeliest_token(runner, model):

@@ -49,6 +49,14 @@ def test_rows_end_with_eos_or_at_the_limit(kind, name):
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 @pytest.mark.parametrize("name", ENGINES)
+def test_the_first_of_several_ends_ends_a_row(kind, name):
+    model = tiny.language_model(kind, eos_ids=(1, 3))
+    contract.check_rows_end_with_eos_or_at_the_limit(engine(name, model), model)
+    contract.check_samples_follow_the_distribution(engine(name, model), model)
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize("name", ENGINES)
 def test_greedy_takes_the_likeliest_token(kind, name):
     model = tiny.language_model(kind)
     contract.check_greedy_takes_the_likeliest_token(engine(name, model), model)

@@ -109,6 +109,13 @@ def test_a_run_of_several_processes_is_refused(monkeypatch, model):
 # A process has one vLLM at a time, so that these, which make their own, come last.
 
 
+def test_the_first_of_several_ends_ends_a_row():
+    model = tiny.language_model(tiny.WIDE, eos_ids=(1, 3))
+    runner = engine("vllm", model)
+    contract.check_rows_end_with_eos_or_at_the_limit(runner, model)
+    contract.check_samples_follow_the_distribution(runner, model)
+
+
 def test_generators_of_the_process_are_left_alone(model):
     def states():
         return torch.random.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())

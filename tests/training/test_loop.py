@@ -1,6 +1,7 @@
 """What an optimiser step computes: which tokens count, how much each of them, and in which order inputs come."""
 
 import dataclasses
+import json
 import math
 from collections import Counter
 
@@ -11,6 +12,7 @@ from ketchup.errors import RunError
 from ketchup.files import read_jsonl
 from ketchup.methods import likelihood, method
 from ketchup.methods.base import Loss, Method, Part, Trajectory
+from ketchup.models.loading import load
 from ketchup.training import loop
 from ketchup.training.loop import step_inputs, total_steps
 from tests import tiny
@@ -258,6 +260,14 @@ def test_logged_learning_rates_are_those_of_the_step(rows, tmp_path):
     fit(given, tiny.language_model("t5"), rows, tmp_path)
     logged = [row["lr"] for row in read_jsonl(tmp_path / "metrics.jsonl")[0][1:]]
     assert logged == pytest.approx([0.0, 0.01, 0.02, 0.01])
+
+
+def test_checkpoints_end_their_outputs_as_the_model_does(rows, tmp_path):
+    given = tiny.save("llama", tmp_path / "model") / "generation_config.json"
+    given.write_text(json.dumps({"eos_token_id": [1, 3], "temperature": 0.5}))  # which transformers calls invalid
+    model = load(str(given.parent))
+    fit(settings(steps=1), model, rows, tmp_path / "run")
+    assert load(str(tmp_path / "run" / "last")).eos_ids == model.eos_ids == (1, 3)
 
 
 def test_training_lowers_the_loss_on_its_rows(rows, tmp_path):
