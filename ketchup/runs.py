@@ -2,20 +2,28 @@
 
 import json
 import platform
+import secrets
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ketchup
 from ketchup.errors import RunError
-from ketchup.files import read_kept_json, write_kept_json
+from ketchup.files import atomic_write_text, read_kept_json, run_lock, write_kept_json
 from ketchup.redaction import redacted_command
 
+if TYPE_CHECKING:
+    from ketchup.processes import Processes  # torch, which a report does without
+
+STARTED = ".started"
+SECONDS_TO_SEE_A_FILE = 30.0
+"""How long a file written on one machine may take to appear on another."""
 MANIFEST = "manifest.json"
 RECORDED_PACKAGES = ("torch", "transformers", "ctranslate2", "vllm")
 """Those whose version may change a number; one that is not installed is left out."""
@@ -49,6 +57,63 @@ def check_same_settings(folder: Path, settings: Mapping[str, Any], results: Sequ
         )
     recorded["resumed"].append(_circumstances())
     write_kept_json(path, recorded)
+
+
+@contextmanager
+def run_of_all(
+    folder: Path, settings: Mapping[str, Any], processes: "Processes", *, results: Sequence[str]
+) -> Iterator[None]:
+    """A run directory that all processes work in: the main one holds its lock and checks the settings.
+
+    Raises `RunError` where `check_same_settings` does, and where processes have other settings or another folder.
+    """
+    with lock_of_all(folder, processes):
+        if processes.main:
+            check_same_settings(folder, settings, results)
+        _check_alike(folder, settings, processes)
+        yield
+
+
+@contextmanager
+def lock_of_all(folder: Path, processes: "Processes", *, wait: bool = False) -> Iterator[None]:
+    """A folder that no process of another command works in: the main one holds its lock for all."""
+    with run_lock(folder, wait=wait) if processes.main else nullcontext():
+        processes.wait()
+        yield
+
+
+def _check_alike(folder: Path, settings: Mapping[str, Any], processes: "Processes") -> None:
+    if processes.count == 1:
+        return
+    mark = folder / STARTED
+    token = processes.agreed(lambda: secrets.token_hex(8))
+    if processes.main:
+        atomic_write_text(mark, token)
+    seen = processes.everywhere(_is_there(mark, token))
+    asked: list[dict[str, Any]] = processes.everywhere(_as_json(settings))
+    if processes.main:
+        mark.unlink(missing_ok=True)
+    if not all(seen):
+        raise RunError(
+            f"{folder} is not one folder for all {processes.count} processes (number {seen.index(False)} does not see "
+            "what the first writes); put --runs-dir on a file system that all machines share."
+        )
+    for index, other in enumerate(asked):
+        differences = _differences(asked[0], other)
+        if differences:
+            raise RunError(
+                f"Process {index} was started with other settings: {', '.join(differences)}; start all by one command."
+            )
+
+
+def _is_there(mark: Path, token: str) -> bool:
+    until = time.monotonic() + SECONDS_TO_SEE_A_FILE
+    while time.monotonic() < until:
+        with suppress(OSError):
+            if mark.read_text() == token:
+                return True
+        time.sleep(0.05)
+    return False
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

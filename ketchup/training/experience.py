@@ -12,12 +12,12 @@ from ketchup.methods.credit import Weights, assign
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.scoring import StudentValues, TeacherValues, full_returns, score, score_teacher
 from ketchup.phases import Phases
+from ketchup.processes import Processes
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Engine, Rollouts
 from ketchup.tasks.base import Task
-from ketchup.training.processes import Processes
 from ketchup.training.whole import whole
 
 

@@ -6,8 +6,8 @@ import torch
 
 from ketchup.methods.base import Method, Trajectory, Writer
 from ketchup.models.language_model import LanguageModel
+from ketchup.processes import Processes
 from ketchup.training.experience import Measures
-from ketchup.training.processes import Processes
 
 IDLE = Trajectory([0], [0], [False], weights=[], teacher_log_probs=[])
 """A row without actions, which no loss sees: any ids will do."""

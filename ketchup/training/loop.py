@@ -21,13 +21,13 @@ from ketchup.hashes import content_hash
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
 from ketchup.phases import Phases
+from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.tasks.base import Task
 from ketchup.training.checkpoints import TrainerState, last_state, restore, save
 from ketchup.training.experience import Inputs, Measures, Student, step_trajectories
 from ketchup.training.gradient import accumulate
 from ketchup.training.metrics import METRICS, forget_after
-from ketchup.training.processes import Processes
 from ketchup.training.settings import TrainSettings
 from ketchup.training.shards import clip_gradients, optimizer_state
 from ketchup.training.validation import validate

@@ -1,14 +1,12 @@
 """A training run from its settings: models, rows, trajectories, then the loop, inside a run directory."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 
 import torch
 
 from ketchup.errors import UsageError
-from ketchup.files import run_lock
 from ketchup.hashes import content_hash
 from ketchup.methods import method as method_named
 from ketchup.methods.base import Method, Trajectory, Writer
@@ -16,17 +14,17 @@ from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.memory import check_room
 from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, target_ids
+from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.sampling import Calculator
 from ketchup.rollouts.types import Decoding
-from ketchup.runs import check_same_settings
+from ketchup.runs import run_of_all
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Split, Task
 from ketchup.tasks.rows import load_examples
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
 from ketchup.training.metrics import METRICS
-from ketchup.training.processes import Processes
 from ketchup.training.settings import Dtype, TrainSettings
 from ketchup.training.shards import shard, shard_student
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
@@ -63,7 +61,7 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
         "rows_fingerprint": _fingerprint(examples),
         "processes": processes.count,
     }
-    with _only_run(run, recorded, processes):
+    with run_of_all(run, recorded, processes, results=("checkpoints/step-*", METRICS)):
         processes.track("ketchup", recorded)
         inputs = {
             split: _inputs(settings, method, task, student, teacher, rows, outputs, processes)
@@ -89,19 +87,6 @@ def describe(settings: TrainSettings, run: Path) -> str:
         f"{method.name} of {settings.student} on {task.name}: {inputs:,} training inputs, {steps:,} optimiser "
         f"steps, {seen:,} inputs seen ({seen / inputs:.2f} epochs){options}, into {run}"
     )
-
-
-@contextmanager
-def _only_run(run: Path, recorded: Mapping[str, object], processes: Processes) -> Iterator[None]:
-    """The main process holds the directory's lock for all; the others wait until it has checked the settings."""
-    if not processes.main:
-        processes.wait()
-        yield
-        return
-    with run_lock(run):
-        check_same_settings(run, recorded, results=("checkpoints/step-*", METRICS))
-        processes.wait()
-        yield
 
 
 def _method(settings: TrainSettings) -> Method:
@@ -190,7 +175,7 @@ def _teacher_outputs(
         decoding=Decoding(task.max_new_tokens, temperature=settings.teacher_temperature),
         seed=settings.seed if settings.teacher_temperature else 0,  # greedy outputs know no seed
     )
-    found = teacher_outputs(teacher, task, examples, recipe, settings.engine, outputs, processes.device)
+    found = teacher_outputs(teacher, task, examples, recipe, settings.engine, outputs, processes)
     return list(found.values())
 
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from ketchup.errors import UsageError
 from ketchup.models.prompts import PromptStyle
+from ketchup.processes import Precision
 from ketchup.rollouts.names import EngineName
-from ketchup.training.processes import Precision
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 SCHEDULES = ("constant", "linear", "cosine")

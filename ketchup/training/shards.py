@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from ketchup.errors import ModelError
 from ketchup.models.language_model import LanguageModel
-from ketchup.training.processes import Processes
+from ketchup.processes import Processes
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,22 +1,23 @@
 """What the teacher writes for each input: generated once per teacher, task and decoding, then read from a file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ketchup.files import append_jsonl, atomic_write_json, read_jsonl, run_lock
+from ketchup.files import atomic_write_json
 from ketchup.hashes import content_hash
 from ketchup.methods.base import Trajectory
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.prompts import PromptStyle, prompt_ids
+from ketchup.phases import Phases
+from ketchup.processes import Processes
 from ketchup.progress import progress
-from ketchup.rollouts.engines import engine
+from ketchup.rollouts.fill import Block, Writer, blocks_of, fill
+from ketchup.rollouts.lines import LineStore
 from ketchup.rollouts.names import EngineName
-from ketchup.rollouts.sampling import sample
-from ketchup.rollouts.types import Decoding, Engine
+from ketchup.rollouts.types import Decoding, Rollouts
+from ketchup.runs import lock_of_all
 from ketchup.tasks.base import Example, Task
 
 BLOCK = 64
@@ -43,62 +44,36 @@ def teacher_outputs(
     recipe: Recipe,
     engine_name: EngineName,
     folder: Path,
-    device: torch.device | None = None,
+    processes: Processes,
 ) -> dict[str, Trajectory]:
-    """One output per example, by id, under `folder/<hash of the recipe>.jsonl`; what is there is not generated again.
+    """One output per example, by id, under `folder/<hash of the recipe>`; what is there is not generated again.
 
     An input is known by the hash of its id and source, so that other rows under the same ids are generated anew.
-    A teacher that has something to write is moved to `device`, if one is given.
+    A teacher that has something to write is moved to the device of the process.
     """
-    key = content_hash(asdict(recipe))
-    path = folder / key / "outputs.jsonl"
+    place = folder / content_hash(asdict(recipe))
     prompts = {example.id: prompt_ids(teacher, task, example, recipe.prompt_style) for example in examples}
-    blocks = [examples[start : start + BLOCK] for start in range(0, len(examples), BLOCK)]
-    with run_lock(path.parent, wait=True):
-        atomic_write_json(path.parent / "recipe.json", asdict(recipe))
-        known = {row["input"]: row for row in read_jsonl(path)[0]}
-        missing = [block for block in blocks if any(example.input_hash not in known for example in block)]
+    store = LineStore(place / "outputs.jsonl", place, blocks_of(examples, BLOCK), _rows)
+    writer = Writer(
+        teacher, engine_name, 1, recipe.decoding, recipe.seed, task.calculator, lambda example: prompts[example.id]
+    )
+    with lock_of_all(place, processes, wait=True):
+        processes.first(lambda: atomic_write_json(place / "recipe.json", asdict(recipe)))
+        missing = store.missing()
         if missing:
             network: Any = teacher.network
-            network.to(device or teacher.device)
-            runner = engine(engine_name, teacher)
-            with progress("teacher outputs", total=len(blocks), unit="blocks", done=len(blocks) - len(missing)) as bar:
-                for block in missing:
-                    for row in _generate(runner, teacher, task, block, prompts, recipe):
-                        if row["input"] not in known:
-                            append_jsonl(path, row)
-                            known[row["input"]] = row
-                    bar.advance()
+            network.to(processes.device)
+            left = sum(len(store.blocks[index]) for index in missing)
+            with progress("teacher outputs", total=len(examples), unit="inputs", done=len(examples) - left) as bar:
+                fill(writer, lambda _prompts, _rollouts: None, store, processes, bar, Phases())
+        processes.first(lambda: store.gather(examples))
+        known = store.known()
     rows = {example.id: known[example.input_hash] for example in examples}
     return {name: Trajectory(prompts[name], row["tokens"], row["chosen"]) for name, row in rows.items()}
 
 
-def _generate(
-    runner: Engine,
-    teacher: LanguageModel,
-    task: Task,
-    block: Sequence[Example],
-    prompts: dict[str, list[int]],
-    recipe: Recipe,
-) -> list[dict[str, Any]]:
-    """Rows of a block of inputs; the seed follows from the inputs, so a resumed run writes what an unbroken would."""
-    hashes = [example.input_hash for example in block]
-    written = sample(
-        runner,
-        teacher,
-        [example.id for example in block],
-        [prompts[example.id] for example in block],
-        1,
-        recipe.decoding,
-        int(content_hash([recipe.seed, hashes])[:8], 16),
-        calculator=task.calculator,
-    )
-    return [
-        {
-            "input": hashes[index],
-            "id": example.id,
-            "tokens": written.tokens[index][written.token_mask[index]].tolist(),
-            "chosen": written.action_mask[index][written.token_mask[index]].tolist(),
-        }
-        for index, example in enumerate(block)
-    ]
+def _rows(block: Block, rollouts: Rollouts, _values: None) -> Iterator[dict[str, Any]]:
+    for example, tokens, written, chosen in zip(
+        block, rollouts.tokens, rollouts.token_mask, rollouts.action_mask, strict=True
+    ):
+        yield {"id": example.id, "tokens": tokens[written].tolist(), "chosen": chosen[written].tolist()}

@@ -2,13 +2,13 @@
 
 import torch
 
-from ketchup.hashes import content_hash
 from ketchup.methods.base import Method, Sampling
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.scoring import score
+from ketchup.processes import Processes
+from ketchup.rollouts.fill import seed_of
 from ketchup.training.experience import Inputs, Measures, Student, add_returns, as_trajectories
 from ketchup.training.gradient import micro_batches
-from ketchup.training.processes import Processes
 
 
 @torch.no_grad()
@@ -34,7 +34,7 @@ def validate(
         assert teacher is not None
         drawn = method.sampling or Sampling()
         one = Sampling(1, drawn.temperature, drawn.top_k)
-        rollouts = student.draw(mine, one, int(content_hash([seed, "validation", processes.index])[:8], 16))
+        rollouts = student.draw(mine, one, seed_of(seed, mine.ids))
         with student.phases.phase("teacher"):
             values, own = score(
                 teacher, student.model, mine.prompts, rollouts.tokens, rollouts.action_mask, processes.in_step

@@ -107,7 +107,13 @@ def _evaluate_models(
     from ketchup_eval.cli.threads import use_threads
 
     use_threads(threads)
-    _show([_written(evaluate_system(system, settings)) for system in systems], *show)
+    found = []
+    for system in systems:
+        evaluation = evaluate_system(system, settings)
+        if evaluation:
+            found.append(_written(evaluation))
+    if found:
+        _show(found, *show)
 
 
 def _written(evaluation: "Evaluation") -> "Evaluation":

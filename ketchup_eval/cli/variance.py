@@ -91,8 +91,7 @@ def variance(
     if dry_run:
         say(describe(rollouts, analysis, run))
         return
-    result = run_variance(rollouts, analysis, run)
-    _show(result, run, as_json=as_json)
+    run_variance(rollouts, analysis, run, lambda result: _show(result, run, as_json=as_json))
 
 
 def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:

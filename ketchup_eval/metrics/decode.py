@@ -3,21 +3,21 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any, cast
 
 from ketchup.errors import RunError
-from ketchup.files import append_jsonl, read_jsonl, run_lock
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.prompts import PromptStyle, default_style, output_text, prompt_ids
 from ketchup.models.scoring import full_returns, score_teacher
+from ketchup.phases import Phases
+from ketchup.processes import Processes
 from ketchup.progress import progress
-from ketchup.rollouts.engines import engine
-from ketchup.rollouts.names import EngineName
-from ketchup.rollouts.sampling import sample
-from ketchup.rollouts.types import Decoding, Engine, Rollouts
-from ketchup.runs import MANIFEST, check_same_settings
+from ketchup.rollouts.fill import Block, Writer, blocks_of, fill
+from ketchup.rollouts.lines import LineStore
+from ketchup.rollouts.types import Decoding, Rollouts
+from ketchup.runs import MANIFEST, run_of_all
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.metrics.settings import EvaluationSettings, System
 from ketchup_eval.predictions import FOLDER, Prediction
@@ -26,11 +26,13 @@ BLOCK = 64
 """Inputs decoded, scored and written at once: what a kill can lose at most."""
 
 
-def decode(system: System, settings: EvaluationSettings, task: Task, examples: Sequence[Example]) -> dict[str, Any]:
+def decode(
+    system: System, settings: EvaluationSettings, task: Task, examples: Sequence[Example], processes: Processes
+) -> dict[str, Any]:
     """Fills the run's file of predictions for all examples; what is there is not decoded again.
 
     Returns what decided them: model, teacher, fingerprints, decoding. An input is known by its id and the hash of its
-    source. Blocks are of similar length, and the same in a resumed evaluation.
+    source. Blocks are of similar length. Several processes share them.
     """
     limit = settings.max_new_tokens
     task = task if limit is None else replace(task, max_new_tokens=limit)
@@ -52,77 +54,52 @@ def decode(system: System, settings: EvaluationSettings, task: Task, examples: S
     }
     path = system.run / FOLDER / f"{settings.split}.jsonl"
     state = path.with_suffix("")
-    with run_lock(state):
-        if path.exists() and not (state / MANIFEST).exists():
-            raise RunError(f"{path} was not written by this evaluation; move it away or use another --name.")
-        check_same_settings(state, decided)
-        known = _known(path, examples)
-        _decode_missing(student, teacher, task, examples, style, settings.engine, path, known)
+    prompts = {example.id: prompt_ids(student, task, example, style) for example in examples}
+    by_length = sorted(examples, key=lambda example: len(prompts[example.id]))
+    store = LineStore(path, state, blocks_of(by_length, BLOCK), partial(_rows, student))
+    if path.exists() and not (state / MANIFEST).exists():
+        raise RunError(f"{path} was not written by this evaluation; move it away or use another --name.")
+    with run_of_all(state, decided, processes, results=("part-*.jsonl",)):
+        _check_same_texts(store, examples)
+        missing = store.missing()
+        left = sum(len(store.blocks[index]) for index in missing)
+        if missing:
+            greedy = Decoding(task.max_new_tokens, temperature=0)
+            writer = Writer(
+                student, settings.engine, 1, greedy, 0, task.calculator, lambda example: prompts[example.id]
+            )
+            with progress("decode", total=len(examples), unit="inputs", done=len(examples) - left) as bar:
+                fill(writer, partial(_returns, teacher), store, processes, bar, Phases())
+        processes.first(lambda: store.gather(examples))
     return decided
 
 
-def _known(path: Path, examples: Sequence[Example]) -> set[str]:
-    """Ids of the rows in the file; a `RunError` for a row whose input now has other text."""
+def _check_same_texts(store: LineStore, examples: Sequence[Example]) -> None:
+    """A `RunError` for an output whose input now has other text."""
     inputs = {example.id: example.input_hash for example in examples}
-    known = {row["id"]: row.get("input") for row in read_jsonl(path)[0]}
-    for name, written_for in known.items():
-        if name in inputs and written_for != inputs[name]:
-            raise RunError(f'{path}: the input "{name}" has other text by now; use another --name.')
-    return set(known)
+    for written_for, row in store.known().items():
+        if inputs.get(row["id"], written_for) != written_for:
+            raise RunError(f'{store.file}: the input "{row["id"]}" has other text by now; use another --name.')
 
 
-def _decode_missing(
-    student: LanguageModel,
-    teacher: LanguageModel | None,
-    task: Task,
-    examples: Sequence[Example],
-    style: PromptStyle,
-    engine_name: EngineName,
-    path: Path,
-    known: set[str],
-) -> None:
-    prompts = {example.id: prompt_ids(student, task, example, style) for example in examples}
-    by_length = sorted(examples, key=lambda example: len(prompts[example.id]))
-    blocks = [by_length[start : start + BLOCK] for start in range(0, len(by_length), BLOCK)]
-    missing = [block for block in blocks if any(example.id not in known for example in block)]
-    if not missing:
-        return
-    runner = engine(engine_name, student)
-    done = len(examples) - sum(len(block) for block in missing)
-    with progress("decode", total=len(examples), unit="inputs", done=done) as bar:
-        for block in missing:
-            for row in _block_rows(runner, student, teacher, task, block, [prompts[e.id] for e in block]):
-                if row["id"] not in known:
-                    append_jsonl(path, row)
-            bar.advance(len(block), note=path.parent.parent.name)
-
-
-def _block_rows(
-    runner: Engine,
-    student: LanguageModel,
-    teacher: LanguageModel | None,
-    task: Task,
-    block: Sequence[Example],
-    prompts: Sequence[list[int]],
+def _rows(
+    student: LanguageModel, block: Block, rollouts: Rollouts, returns: Sequence[float | None]
 ) -> Iterator[dict[str, Any]]:
-    greedy = Decoding(task.max_new_tokens, temperature=0)
-    ids = [example.id for example in block]
-    rollouts = sample(runner, student, ids, prompts, 1, greedy, seed=0, calculator=task.calculator)
-    returns = _returns(teacher, prompts, rollouts) if teacher else [None] * len(block)
     for index, example in enumerate(block):
         tokens = rollouts.tokens[index][rollouts.token_mask[index]].tolist()
-        written = Prediction(
+        yield Prediction(
             id=example.id,
             text=output_text(student, tokens),
             tokens=len(tokens),
             ended=bool(rollouts.ended[index]),
             mean_return=returns[index],
-        )
-        yield {**written.as_row(), "input": example.input_hash}
+        ).as_row()
 
 
-def _returns(teacher: LanguageModel, prompts: Sequence[list[int]], rollouts: Rollouts) -> list[float | None]:
-    """The return of each output, `None` for one without actions."""
+def _returns(teacher: LanguageModel | None, prompts: Sequence[list[int]], rollouts: Rollouts) -> Sequence[float | None]:
+    """The return of each output, `None` for one without actions, and where there is no teacher."""
+    if teacher is None:
+        return [None] * len(prompts)
     values = score_teacher(teacher, prompts, rollouts.tokens, rollouts.action_mask)
     returns = full_returns(values, rollouts.action_mask).tolist()
     return [None if math.isnan(value) else value for value in returns]

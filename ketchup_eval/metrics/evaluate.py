@@ -36,14 +36,21 @@ class Evaluation:
     statistics: Mapping[str, Array]
 
 
-def evaluate_system(system: System, settings: EvaluationSettings) -> Evaluation:
-    """Decodes what is missing, then scores; a stopped evaluation goes on with the same call."""
+def evaluate_system(system: System, settings: EvaluationSettings) -> Evaluation | None:
+    """Decodes what is missing, then scores; a stopped evaluation goes on with the same call.
+
+    Of several processes that decode together, the main one scores; the others get `None`.
+    """
     settings = settings.completed(system.settings)
     task, examples = _rows(settings)
     metrics_for(task, settings.metrics)  # a wrong name must not wait for the decoding
-    from ketchup_eval.metrics.decode import decode  # noqa: PLC0415  (torch)
+    from ketchup.processes import Processes  # noqa: PLC0415  (torch)
+    from ketchup_eval.metrics.decode import decode  # noqa: PLC0415
 
-    decided = decode(system, settings, task, examples)
+    processes = Processes()
+    decided = decode(system, settings, task, examples, processes)
+    if not processes.main:
+        return None
     path = system.run / FOLDER / f"{settings.split}.jsonl"
     wanted = {example.id for example in examples}
     predictions = [row for row in read_predictions(path) if row.id in wanted]  # there may be more from a larger --limit

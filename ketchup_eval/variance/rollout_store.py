@@ -23,6 +23,7 @@ from torch import Tensor
 from ketchup.errors import RunError, first_line
 from ketchup.files import atomic_path, read_bytes
 from ketchup.models.scoring import StudentValues, TeacherValues
+from ketchup.rollouts.fill import Block
 from ketchup.rollouts.types import Rollouts
 from ketchup.tasks.base import Example
 
@@ -41,6 +42,35 @@ class ScoredBlock:
     ended: NDArray[np.bool_]
     mask: NDArray[np.bool_]
     values: dict[str, NDArray[np.float64]]
+
+
+class PartStore:
+    """The rollouts of one student: block i is part i of `folder`."""
+
+    def __init__(self, folder: Path, blocks: Sequence[Block]) -> None:
+        self.folder = folder
+        self.blocks = blocks
+
+    def path(self, index: int) -> Path:
+        """The file of a block."""
+        return part_path(self.folder, index)
+
+    def missing(self) -> list[int]:
+        """Numbers of the blocks that `folder` does not hold all inputs of."""
+        return [
+            index
+            for index, block in enumerate(self.blocks)
+            if not {example.input_hash for example in block} <= part_inputs(self.path(index))
+        ]
+
+    def write(self, index: int, rollouts: Rollouts, values: tuple[TeacherValues, StudentValues]) -> None:
+        """Keeps a block as a part."""
+        write_part(self.path(index), self.blocks[index], rollouts, *values)
+
+    def read(self) -> Iterator[ScoredBlock]:
+        """All blocks, one at a time."""
+        for index, block in enumerate(self.blocks):
+            yield read_part(self.path(index), [example.id for example in block])
 
 
 def part_path(folder: Path, index: int) -> Path:
@@ -97,12 +127,6 @@ def read_part(path: Path, ids: Sequence[str]) -> ScoredBlock:
         values[name] = padded.reshape(*shape, -1)
     ended = np.array(table.column("ended").to_pylist()).reshape(shape)
     return ScoredBlock(tuple(ids), ended, mask.reshape(*shape, -1), values)
-
-
-def read_blocks(folder: Path, blocks: Sequence[Sequence[str]]) -> Iterator[ScoredBlock]:
-    """The inputs of each block, from the part of the same number."""
-    for index, ids in enumerate(blocks):
-        yield read_part(part_path(folder, index), ids)
 
 
 def _table(path: Path, columns: list[str]) -> pa.Table:

@@ -1,23 +1,28 @@
 """A variance study from its settings: rollouts of each student, then every K, tail and gauge from the same q and v."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ketchup.files import run_lock
 from ketchup.maths.gauges import in_gauge
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
+from ketchup.models.prompts import default_style, prompt_ids
+from ketchup.models.scoring import StudentValues, TeacherValues, score
+from ketchup.phases import Phases
+from ketchup.processes import Processes
 from ketchup.progress import progress
-from ketchup.runs import check_same_settings
+from ketchup.rollouts.fill import Writer, blocks_of, fill
+from ketchup.rollouts.types import Rollouts
+from ketchup.runs import run_of_all
 from ketchup.tasks import task as task_named
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
-from ketchup_eval.variance.collect import Blocks, Phases, collect
 from ketchup_eval.variance.estimates import (
     InputStatistics,
     KEstimate,
@@ -25,8 +30,11 @@ from ketchup_eval.variance.estimates import (
     per_input_statistics,
     summarise,
 )
-from ketchup_eval.variance.rollout_store import ScoredBlock, read_blocks
+from ketchup_eval.variance.rollout_store import PartStore, ScoredBlock
 from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
+
+ROWS_PER_PART = 256
+"""Rollouts sampled, scored and written together: what a kill can lose at most."""
 
 
 @dataclass(frozen=True)
@@ -59,53 +67,70 @@ class VarianceResult:
     seconds: dict[str, float]
 
 
-def run_variance(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Path) -> VarianceResult:
+def run_variance(
+    rollouts: RolloutSettings,
+    analysis: AnalysisSettings,
+    run: Path,
+    finish: Callable[[VarianceResult], None],
+) -> None:
     """Samples what `run` lacks, then computes all estimates; a stopped study goes on with the same call.
 
-    Other K, tails or gauges sample nothing and take seconds. Rows whose text has changed are sampled anew.
+    Other K, tails or gauges sample nothing and take seconds. Rows whose text has changed are sampled anew. Several
+    processes share the blocks; the main one computes and hands the result to `finish` while the run is still locked,
+    so that no other command sees new rollouts beside old results.
     """
     phases = Phases()
     task = task_named(rollouts.task)
     examples = load_examples(task, rollouts.split, rollouts.data, analysis.limit)
-    blocks = Blocks.of(examples, rollouts.samples)
-    folders = student_folders(rollouts, run)
+    stores = part_stores(rollouts, examples, run)
+    processes = Processes()
     with phases.phase("loading"):
         teacher, students = _load(rollouts)
-    with run_lock(run):
-        prints = {model.name: model.fingerprint for model in (teacher, *students)}
-        check_same_settings(run, {**asdict(rollouts), "fingerprints": prints}, results=("rollouts/*/part-*.parquet",))
-        done = sum(len(examples) - _inputs(blocks, blocks.missing(folder)) for folder in folders)
-        with progress("rollouts", total=len(examples) * len(students), unit="inputs", done=done) as bar:
-            for student, folder in zip(students, folders, strict=True):
-                collect(rollouts, task, teacher, student, blocks, folder, bar, phases)
-        with phases.phase("estimates"):
-            results = [
-                _student_result(name, read_blocks(folder, blocks.ids), rollouts, analysis)
-                for name, folder in zip(rollouts.students, folders, strict=True)
-            ]
-    results.sort(key=lambda result: -(result.kl.value or 0))
-    return VarianceResult(rollouts, analysis, len(examples), results, phases.report())
+    prints = {model.name: model.fingerprint for model in (teacher, *students)}
+    recorded = {**asdict(rollouts), "fingerprints": prints}
+    with run_of_all(run, recorded, processes, results=("rollouts/*/part-*.parquet",)):
+        left = sum(_missing_inputs(store) for store in stores)
+        total = len(examples) * len(students)
+        with progress("rollouts", total=total, unit="inputs", done=total - left) as bar:
+            for student, store in zip(students, stores, strict=True):
+                writer = _writer(rollouts, task, student)
+                fill(writer, partial(_scored, teacher, student), store, processes, bar, phases)
+        if processes.main:
+            with phases.phase("estimates"):
+                results = [
+                    _student_result(name, store.read(), rollouts, analysis)
+                    for name, store in zip(rollouts.students, stores, strict=True)
+                ]
+            results.sort(key=lambda result: -(result.kl.value or 0))
+            finish(VarianceResult(rollouts, analysis, len(examples), results, phases.report()))
 
 
 def describe(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Path) -> str:
     """What `run_variance` would do and how much of it, without loading a model."""
     task = task_named(rollouts.task)
     examples: Sequence[Example] = load_examples(task, rollouts.split, rollouts.data, analysis.limit)
-    blocks = Blocks.of(examples, rollouts.samples)
-    missing = [_inputs(blocks, blocks.missing(folder)) for folder in student_folders(rollouts, run)]
     lines = [
         f"{task.name} ({rollouts.split}): {len(examples):,} inputs x {rollouts.samples} samples of at most "
         f"{rollouts.decoding.max_new_tokens} tokens, teacher {rollouts.teacher}, into {run}"
     ]
-    for name, inputs in zip(rollouts.students, missing, strict=True):
+    for name, store in zip(rollouts.students, part_stores(rollouts, examples, run), strict=True):
+        inputs = _missing_inputs(store)
         at_most = inputs * rollouts.samples * rollouts.decoding.max_new_tokens
         lines.append(f"  {name}: {inputs:,} inputs to sample and score, at most {at_most:,} tokens")
     return "\n".join(lines)
 
 
-def student_folders(rollouts: RolloutSettings, run: Path) -> list[Path]:
-    """Where the rollouts of each student are: numbered, as two models may end in the same folder name."""
-    return [run / "rollouts" / f"{index}-{Path(name).name}" for index, name in enumerate(rollouts.students, start=1)]
+def part_stores(rollouts: RolloutSettings, examples: Sequence[Example], run: Path) -> list[PartStore]:
+    """The rollouts of each student, in blocks of about `ROWS_PER_PART`.
+
+    Folders are numbered, as two models may end in the same folder name. The seed of a block follows from its inputs
+    alone, so that all students share it: their differences are then less noisy, their intervals still right.
+    """
+    blocks = blocks_of(examples, max(1, ROWS_PER_PART // rollouts.samples))
+    return [
+        PartStore(run / "rollouts" / f"{index}-{Path(name).name}", blocks)
+        for index, name in enumerate(rollouts.students, start=1)
+    ]
 
 
 def _load(rollouts: RolloutSettings) -> tuple[LanguageModel, list[LanguageModel]]:
@@ -116,8 +141,27 @@ def _load(rollouts: RolloutSettings) -> tuple[LanguageModel, list[LanguageModel]
     return teacher, students
 
 
-def _inputs(blocks: Blocks, indices: list[int]) -> int:
-    return sum(len(blocks.blocks[index]) for index in indices)
+def _writer(rollouts: RolloutSettings, task: Task, student: LanguageModel) -> Writer:
+    style = rollouts.prompt_style or default_style(student)
+    return Writer(
+        student,
+        rollouts.engine,
+        rollouts.samples,
+        rollouts.decoding,
+        rollouts.seed,
+        task.calculator,
+        lambda example: prompt_ids(student, task, example, style),
+    )
+
+
+def _scored(
+    teacher: LanguageModel, student: LanguageModel, prompts: Sequence[list[int]], rollouts: Rollouts
+) -> tuple[TeacherValues, StudentValues]:
+    return score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask)
+
+
+def _missing_inputs(store: PartStore) -> int:
+    return sum(len(store.blocks[index]) for index in store.missing())
 
 
 def _student_result(

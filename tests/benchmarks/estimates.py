@@ -51,7 +51,7 @@ def study_seconds(ks, limit):
     analysis = AnalysisSettings(ks=ks, tails=("segment",), gauge="raw", resamples=2000, limit=limit)
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        run_variance(rollouts, analysis, Path(folder) / "run")
+        run_variance(rollouts, analysis, Path(folder) / "run", lambda _: None)
         return time.monotonic() - start
 
 

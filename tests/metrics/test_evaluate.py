@@ -84,17 +84,20 @@ def test_the_return_is_that_of_the_exact_sum(unbroken, inputs):
     assert row.mean_return == pytest.approx(float(v[0] + (q - v).sum()), abs=1e-3)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_killed_evaluation_goes_on(tmp_path, inputs, unbroken, when):
-    kill = Kill("ketchup_eval.metrics.decode.append_jsonl", call=70, when=when)
+@pytest.mark.parametrize(
+    ("write", "when", "blocks"), [(2, "before", 1), (2, "after", 2), (4, "before", 3), (4, "after", 3)]
+)
+def test_a_killed_evaluation_goes_on(tmp_path, inputs, unbroken, write, when, blocks):
+    """150 inputs are three blocks, which become one file in the fourth write."""
+    kill = Kill("ketchup.rollouts.lines.write_jsonl", call=write, when=when)
     assert ketchup(tmp_path, *arguments(inputs), kill=kill).code == -9
-    path = tmp_path / "runs/tiny/predictions/test.jsonl"
-    assert 0 < len(path.read_text().splitlines()) < ROWS
-    done = ketchup(tmp_path, *arguments(inputs))
+    folder = tmp_path / "runs/tiny/predictions"
+    assert any(folder.rglob("*.jsonl"))
+    # one draw too many, for a block that is there, would kill the second run too
+    done = ketchup(tmp_path, *arguments(inputs), kill=Kill("ketchup.rollouts.fill.sample", 3 - blocks + 1, "before"))
     assert done.code == 0, done.stderr
-    assert sorted(path.read_text().splitlines()) == sorted(
-        (unbroken / "predictions/test.jsonl").read_text().splitlines()
-    )
+    assert (folder / "test.jsonl").read_bytes() == (unbroken / "predictions/test.jsonl").read_bytes()
+    assert [file.name for file in folder.rglob("*.jsonl")] == ["test.jsonl"]
 
 
 def test_other_settings_or_rows_are_refused(tmp_path, inputs, unbroken):

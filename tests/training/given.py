@@ -2,10 +2,10 @@
 
 from ketchup.methods import method
 from ketchup.phases import Phases
+from ketchup.processes import Processes
 from ketchup.tasks.base import Task
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import train
-from ketchup.training.processes import Processes
 from ketchup.training.settings import TrainSettings
 from ketchup.training.validation import validate
 

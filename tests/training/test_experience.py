@@ -11,9 +11,9 @@ from ketchup.files import read_jsonl
 from ketchup.methods import method
 from ketchup.methods.base import Sampling, Trajectory
 from ketchup.phases import Phases
+from ketchup.processes import Processes
 from ketchup.training import loop
 from ketchup.training.experience import Measures, Student, step_trajectories
-from ketchup.training.processes import Processes
 from tests import reference, tiny
 from tests.rollouts.test_engines import assert_drawn_from
 from tests.training.given import TASK, fit, inputs_of, settings

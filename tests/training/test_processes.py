@@ -116,7 +116,7 @@ def test_sums_go_over_vectors_of_different_length(tmp_path):
     """What `Processes.total` promises, in two real processes."""
     script = (
         "import torch\n"
-        "from ketchup.training.processes import Processes\n"
+        "from ketchup.processes import Processes\n"
         "p = Processes('float32')\n"
         "own = torch.arange(1.0, 3.0) if p.main else torch.arange(1.0, 5.0)\n"
         "assert p.total(own).tolist() == [2, 4, 3, 4], p.total(own)\n"

@@ -192,7 +192,7 @@ def outputs_file(folder):
     return file
 
 
-GENERATE = "ketchup.training.teacher_outputs.sample"
+GENERATE = "ketchup.rollouts.fill.sample"
 
 
 def test_teacher_outputs_are_generated_once(tmp_path, inputs, unbroken_seqkd):
@@ -208,24 +208,19 @@ def test_teacher_outputs_are_generated_once(tmp_path, inputs, unbroken_seqkd):
     assert_same(Run(folder / "runs/again"), unbroken_seqkd)
 
 
-@pytest.mark.parametrize("rows", [1, 64, 72])
-def test_a_kill_while_the_teacher_writes_loses_no_written_row(tmp_path, inputs, unbroken_seqkd, rows):
+@pytest.mark.parametrize(
+    ("writes", "blocks"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)], ids=["64", "all 70", "gathered", "75", "the last"]
+)
+def test_a_kill_while_the_teacher_writes_loses_no_written_block(tmp_path, inputs, unbroken_seqkd, writes, blocks):
+    """70 training inputs in two parts, which become one file, then 5 validation inputs in one."""
     arguments = train_arguments(inputs, "seqkd")
-    kill = Kill("ketchup.training.teacher_outputs.append_jsonl", rows)
+    kill = Kill("ketchup.rollouts.lines.write_jsonl", writes)
     assert ketchup(tmp_path, *arguments, kill=kill).code == -signal.SIGKILL
-    file = outputs_file(tmp_path)
-    kept = file.read_bytes()
-    assert kept.count(b"\n") == rows
-    finished_blocks = sum(rows >= end for end in (64, 70, 75))
-    still_to_generate = 3 - finished_blocks
-    if still_to_generate < 3:  # a block that is there is not generated again
-        kill = Kill(GENERATE, still_to_generate + 1, "before")
-        done = ketchup(tmp_path, *arguments, kill=kill)
-    else:
-        done = ketchup(tmp_path, *arguments)
+    # a block that is there is not generated again
+    done = ketchup(tmp_path, *arguments, kill=Kill(GENERATE, 3 - blocks + 1, "before"))
     assert done.code == 0, done.stderr
-    assert file.read_bytes().startswith(kept)
-    assert file.read_bytes() == outputs_file(unbroken_seqkd.folder.parents[1]).read_bytes()
+    assert outputs_file(tmp_path).read_bytes() == outputs_file(unbroken_seqkd.folder.parents[1]).read_bytes()
+    assert not list(outputs_file(tmp_path).parent.glob("part-*"))
     assert_same(Run(tmp_path / "runs/seqkd-gsm8k"), unbroken_seqkd)
 
 

@@ -14,7 +14,7 @@ from ketchup.methods.likelihood import cross_entropy
 from ketchup.models import scoring
 from ketchup.training.gradient import accumulate
 from ketchup.training.experience import Measures
-from ketchup.training.processes import Processes
+from ketchup.processes import Processes
 from ketchup.training.shards import gathered, shard, shard_student
 from ketchup.methods import method
 from tests import tiny

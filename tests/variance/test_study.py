@@ -22,7 +22,7 @@ INPUTS = 20
 SAMPLES = 32
 """Eight inputs a part, so three parts."""
 NUMBERS = ("variance", "bias", "variance_ratio", "theory_ratio", "mse", "same_as_llmr")
-SAMPLE = "ketchup_eval.variance.collect.sample"
+SAMPLE = "ketchup.rollouts.fill.sample"
 
 
 @pytest.fixture(scope="module")
@@ -236,8 +236,8 @@ def test_values_kl_and_return_agree_with_plain_forward_passes(study, rollouts, i
 
 KILLS = {
     "a part half written": Kill("pyarrow.parquet.write_table", 2, "after"),
-    "between the students": Kill("ketchup_eval.variance.collect.write_part", 3),
-    "in the second student": Kill("ketchup_eval.variance.collect.write_part", 4),
+    "between the students": Kill("ketchup_eval.variance.rollout_store.write_part", 3),
+    "in the second student": Kill("ketchup_eval.variance.rollout_store.write_part", 4),
     "before the results": Kill("ketchup_eval.variance.files.atomic_write_text", 1, "before"),
 }
 

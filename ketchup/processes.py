@@ -1,27 +1,31 @@
 """One process or many: what is done by all of them together, and what by the first alone.
 
-`accelerate launch` starts the processes. Each takes its share of a step's inputs; sums go over all of them.
+`accelerate launch` starts the processes. Each takes its share of what there is to do; sums go over all of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any, Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor
 
 from ketchup.errors import UsageError
 
 Item = TypeVar("Item")
+Found = TypeVar("Found")
 TRACKERS = ("tensorboard", "wandb", "trackio")
+LONGEST_WAIT = timedelta(days=30)
+"""A process waits for the others as long as their share takes; if one dies, its launcher ends them all."""
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class Processes:
-    """This process among all that train together.
+    """This process among all that work together.
 
     With `precision` "auto", matrix products are in bfloat16 where the GPU has it; weights and sums are float32 always.
     `sharded` says that each holds a part of every model; raises `UsageError` where there is only one.
@@ -48,6 +52,7 @@ class Processes:
             mixed_precision="bf16" if self.narrow else "no",
             log_with=list(trackers) or None,
             project_dir=folder,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
         )
         if sharded and self.count == 1:
             raise UsageError("--shard spreads models over processes, and there is one; start it by accelerate launch.")
@@ -104,6 +109,18 @@ class Processes:
         Sharded weights are gathered by all processes at once, so that each makes as many passes as the busiest.
         """
         return (lambda passes: max(gather_object([passes]))) if self.sharded else None
+
+    def agreed(self, find: Callable[[], Found]) -> Found:
+        """What the main process finds, in all of them."""
+        if self.count == 1:
+            return find()
+        found = [find() if self.main else None]
+        broadcast_object_list(found)
+        return found[0]  # type: ignore[return-value]  # it is the main process's by now
+
+    def everywhere(self, here: Found) -> list[Found]:
+        """What each process has, in all of them, in the order of the processes."""
+        return [here] if self.count == 1 else list(gather_object([here]))
 
     def union(self, names: Iterable[str]) -> list[str]:
         """The names that any process has, sorted."""

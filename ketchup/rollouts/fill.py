@@ -1,0 +1,143 @@
+"""Filling a run: what is missing of it is sampled, scored and stored, block by block, by any number of processes.
+
+A block is a few inputs whose rollouts are drawn, scored and written together: what a kill can lose at most. Its seed
+follows from its inputs, so that the files are the same for any number of processes and after any stop.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from ketchup.hashes import content_hash
+from ketchup.models.language_model import LanguageModel
+from ketchup.phases import Phases
+from ketchup.processes import Processes
+from ketchup.progress import Bar
+from ketchup.rollouts.engines import engine
+from ketchup.rollouts.names import EngineName
+from ketchup.rollouts.sampling import sample
+from ketchup.rollouts.types import Decoding, Rollouts
+from ketchup.tasks.base import Example
+
+SECONDS_BETWEEN_LOOKS = 0.5
+"""How often the process that shows progress looks for the blocks of the others."""
+
+Values = TypeVar("Values")
+Kept_contra = TypeVar("Kept_contra", contravariant=True)
+Block = tuple[Example, ...]
+
+
+def blocks_of(examples: Sequence[Example], size: int) -> list[Block]:
+    """The examples in their order, cut into blocks of `size` inputs; the last may be smaller."""
+    return [tuple(examples[start : start + size]) for start in range(0, len(examples), size)]
+
+
+def seed_of(seed: int, ids: Sequence[str]) -> int:
+    """The seed of the rollouts of some inputs: it follows from theirs and the run's."""
+    return int(content_hash([seed, list(ids)])[:8], 16)
+
+
+class Store(Protocol[Kept_contra]):
+    """Where the blocks of a run are kept, a file each."""
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """All blocks of the run, stored or not."""
+        ...
+
+    def path(self, index: int) -> Path:
+        """The file of a block."""
+        ...
+
+    def missing(self) -> list[int]:
+        """Numbers of the blocks that are not there, or of which an input is not."""
+        ...
+
+    def write(self, index: int, rollouts: Rollouts, values: Kept_contra) -> None:
+        """Keeps a block; its file appears whole or not at all."""
+        ...
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes, and how: everything that decides the rollouts of an input but the input itself."""
+
+    model: LanguageModel
+    engine: EngineName
+    samples: int
+    decoding: Decoding
+    seed: int
+    calculator: bool
+    prompt: Callable[[Example], list[int]]
+
+
+def fill(
+    writer: Writer,
+    score: Callable[[list[list[int]], Rollouts], Values],
+    store: Store[Values],
+    processes: Processes,
+    bar: Bar,
+    phases: Phases,
+) -> None:
+    """Samples, scores and stores the blocks that `store` lacks; each process does its share of them.
+
+    `score` gets the prompts of a block and its rollouts. `bar` advances by inputs, those of the other processes
+    included. Returns when all blocks are there, in every process.
+    """
+    missing = processes.agreed(store.missing)
+    watch = _Watch(store, missing, bar)
+    mine = processes.share(missing)
+    if mine:
+        with phases.phase("hand-over"):
+            runner = engine(writer.engine, writer.model)
+    for index in mine:
+        ids = [example.id for example in store.blocks[index]]
+        prompts = [writer.prompt(example) for example in store.blocks[index]]
+        with phases.phase("sampling"):
+            rollouts = sample(
+                runner,
+                writer.model,
+                ids,
+                prompts,
+                writer.samples,
+                writer.decoding,
+                seed_of(writer.seed, ids),
+                calculator=writer.calculator,
+            )
+        with phases.phase("scoring"):
+            values = score(prompts, rollouts)
+        store.write(index, rollouts, values)
+        watch.look(writer.model.name)
+    with phases.phase("waiting"):
+        while processes.main and watch.waiting:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            watch.look(writer.model.name)
+        processes.wait()
+
+
+class _Watch:
+    """Counts the blocks that have come since the start, whoever wrote them.
+
+    A block that is written again has a file from the start: only a newer one counts.
+    """
+
+    def __init__(self, store: Store[Values], missing: Sequence[int], bar: Bar) -> None:
+        self.inputs = {store.path(index): len(store.blocks[index]) for index in missing}
+        self.before = {path: _changed(path) for path in self.inputs}
+        self.waiting = set(self.inputs)
+        self.bar = bar
+
+    def look(self, note: str) -> None:
+        """Advances the bar by the inputs of the blocks that are new."""
+        come = {path for path in self.waiting if _changed(path) != self.before[path]}
+        self.waiting -= come
+        self.bar.advance(sum(self.inputs[path] for path in come), note=note)
+
+
+def _changed(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
