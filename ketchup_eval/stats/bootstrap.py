@@ -16,15 +16,22 @@ BLOCK_ENTRIES = 1_000_000
 class Estimate:
     """A number and its interval, in the unit of `value`; never NaN.
 
-    `n` inputs had the quantity. With none (or a ratio to zero) `value` is `None`. With fewer than two there is
-    nothing to resample, and where some resample leaves the quantity undefined its percentiles are unknown: then `low`
-    and `high` are `None`.
+    `n` inputs had the quantity. With none (or a ratio to zero) `value` is `None`. Fewer than two inputs, or inputs that
+    are all alike, do not show how far the next one would stray: then `low` and `high` are `None`, unless the quantity
+    is a share, whose range says it (`proportions.shares`).
     """
 
     value: float | None
     low: float | None
     high: float | None
     n: int
+
+    def scaled(self, factor: float, offset: float = 0.0) -> "Estimate":
+        """That of `factor` > 0 times the quantity, plus `offset`."""
+        value, low, high = (
+            None if part is None else factor * part + offset for part in (self.value, self.low, self.high)
+        )
+        return Estimate(value, low, high, self.n)
 
 
 class Bootstrap:

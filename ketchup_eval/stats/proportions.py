@@ -1,13 +1,15 @@
-"""Shares of items: an interval for one; an interval and an exact test for two on the same items."""
+"""Shares of items and of their votes: an interval for one; an interval and an exact test for two on the same items."""
 
 from statistics import NormalDist
 
+import numpy as np
 from scipy.special import bdtr
 
-from ketchup_eval.stats.bootstrap import Estimate
+from ketchup_eval.stats.bootstrap import Array, Estimate
+from ketchup_eval.stats.intervals import LEVEL, ratios
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
+def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     """The share `successes / n` with Wilson's (1927) score interval; without bounds below two items.
 
     It keeps near its level for small n and for shares near 0 and 1, where a bootstrap of equal items has no width.
@@ -16,18 +18,64 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
         raise ValueError(f"{successes} of {n} is no share")
     if n == 0:
         return Estimate(None, None, None, 0)
-    share = successes / n
     if n < 2:
-        return Estimate(share, None, None, n)
+        return Estimate(successes / n, None, None, n)
+    return Estimate(successes / n, *_score_bounds(successes / n, n, level), n)
+
+
+def shares(parts: Array, wholes: Array, level: float = LEVEL) -> list[Estimate]:
+    """The share Σ parts / Σ wholes of each column of two arrays [n, m], items being the independent draws.
+
+    An item's own share, 0 ≤ part ≤ whole, may be any number: half of its votes, say. NaN leaves an item out.
+
+    * The interval is that of a ratio of means (`intervals.ratios`), as votes of one item are no independent draws,
+    * but nowhere outside of Wilson's for n whole items: no items between 0 and 1 differ more than such that are 0 or 1.
+    * Where all items are 0 or 1, as where all are 0 or all 1, it is Wilson's. Few equal items are no certainty.
+    * Where all have one share in between, it is that of Agresti and Coull (1998): z²/2 items of each kind are added.
+
+    Unequal wholes count as (Σ w)² / Σ w² equal ones.
+    """
+    wholes = np.where(wholes > 0, wholes, np.nan)
+    found, own = ratios(parts, wholes, level), parts / wholes
+    return [
+        estimate
+        if estimate.value is None or estimate.n < 2
+        else _of_bounded(estimate, own[:, column], wholes[:, column], level)
+        for column, estimate in enumerate(found)
+    ]
+
+
+def _of_bounded(estimate: Estimate, own: Array, weights: Array, level: float) -> Estimate:
+    known = ~np.isnan(own)
+    own, weights, share = own[known], weights[known], float(estimate.value or 0)
+    n = float(weights.sum() ** 2 / (weights**2).sum())
+    low, high = _score_bounds(share, n, level)
+    if ((own == 0) | (own == 1)).all():
+        return Estimate(share, low, high, estimate.n)
+    if estimate.low is None or estimate.high is None:
+        low, high = _pseudo_item_bounds(share, n, level)
+        return Estimate(share, low, high, estimate.n)
+    return Estimate(share, max(low, estimate.low), min(high, estimate.high), estimate.n)
+
+
+def _score_bounds(share: float, n: float, level: float) -> tuple[float, float]:
+    """Wilson's bounds."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Estimate(share, low, high, n)
+    return 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half
 
 
-def paired_difference(both: int, only_a: int, only_b: int, neither: int, level: float = 0.95) -> Estimate:
+def _pseudo_item_bounds(share: float, n: float, level: float) -> tuple[float, float]:
+    """Bounds for n items of one share, with z²/2 items of share 0 and as many of share 1 beside them."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    count = n + z**2
+    mean = (n * share + z**2 / 2) / count
+    half = z * (((n * share**2 + z**2 / 2) / count - mean**2) / count) ** 0.5
+    return max(0.0, mean - half), min(1.0, mean + half)
+
+
+def paired_difference(both: int, only_a: int, only_b: int, neither: int, level: float = LEVEL) -> Estimate:
     """The share right in b minus that in a, of the same items; Newcombe's (1998, paired data) method 10.
 
     Wilson's intervals of the two shares are combined as if from correlated estimates, φ being the correlation of the
