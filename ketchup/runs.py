@@ -1,4 +1,4 @@
-"""Run directories: a manifest says what a run was, and keeps it from going on as another."""
+"""Runs: one resolver of their names, and a manifest that says what a run was and keeps it from going on as another."""
 
 import json
 import platform
@@ -6,15 +6,16 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ketchup
-from ketchup.errors import RunError
+from ketchup.errors import RunError, UsageError
 from ketchup.files import atomic_write_text, read_kept_json, run_lock, write_kept_json
 from ketchup.redaction import redacted_command
 
@@ -28,6 +29,63 @@ MANIFEST = "manifest.json"
 RECORDED_PACKAGES = ("torch", "transformers", "ctranslate2", "vllm")
 """Those whose version may change a number; one that is not installed is left out."""
 REMEDY = "put a copy of it back, delete the folder or use another --name"
+
+
+LONGEST_NAME = 200
+"""Bytes: file systems allow 255, and files that are being written have longer names."""
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder is a run that says how it was made."""
+    return (folder / MANIFEST).is_file()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: the folder where a command keeps what belongs together."""
+
+    folder: Path
+
+    @classmethod
+    def new(cls, name: str, runs_dir: Path) -> "Run":
+        """The run of this name, whether it is there yet or not; a `UsageError` for what is no name of a folder."""
+        if not _is_name(name):
+            raise UsageError(
+                f"A run cannot be called {name!r}; give it a --name without / and control characters, neither empty "
+                f"nor . nor .., of at most {LONGEST_NAME} bytes."
+            )
+        return cls(runs_dir / name)
+
+    @classmethod
+    def find(cls, name: str, runs_dir: Path, fits: Callable[[Path], bool] = has_manifest) -> "Run | None":
+        """The run of this name under `runs_dir`, else the folder of this path, whichever first `fits`; else `None`."""
+        if not name.strip():
+            raise UsageError("The name of a run is empty; name a run or a folder.")
+        places = [runs_dir / name] if _is_name(name) else []
+        return next((cls(place) for place in (*places, Path(name)) if _fits(place, fits)), None)
+
+    @classmethod
+    def named(cls, name: str, runs_dir: Path) -> "Run":
+        """The same for a run that must be there, with a manifest; a `RunError` if it is not."""
+        found = cls.find(name, runs_dir)
+        if found is None:
+            raise RunError(
+                f'There is no run "{name}", as neither {runs_dir / name} nor the folder {name} has a {MANIFEST}; '
+                "check the name and --runs-dir."
+            )
+        return found
+
+
+def _is_name(name: str) -> bool:
+    clean = name.isprintable() and "/" not in name and name.strip() not in ("", ".", "..")
+    return clean and len(name.encode()) <= LONGEST_NAME
+
+
+def _fits(place: Path, fits: Callable[[Path], bool]) -> bool:
+    try:
+        return fits(place)
+    except OSError:  # no file system has such a path
+        return False
 
 
 def manifest(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ optional: length in tokens, whether the output ended within the limit, and its r
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from ketchup.errors import DataError
 from ketchup.files import parse_object
+from ketchup.runs import Run
 
 FOLDER = "predictions"
 
@@ -71,17 +73,19 @@ def file_lines(path: Path) -> list[str]:
 
 def predictions_file(run_or_file: str, runs_dir: Path, split: str) -> Path:
     """The file of a run's outputs, the run given by its name under `runs_dir`, by its folder or by the file itself."""
-    named = Path(run_or_file)
-    if named.is_file():
-        return named
-    places = [run / FOLDER / f"{split}.jsonl" for run in (runs_dir / named, named)]
-    for place in places:
-        if place.is_file():
-            return place
+    run = Run.find(run_or_file, runs_dir, lambda folder: _outputs(folder, split).is_file())
+    if run is not None:
+        return _outputs(run.folder, split)
+    if os.path.isfile(run_or_file):  # noqa: PTH113  (a path too long for any file is no error there)
+        return Path(run_or_file)
     raise DataError(
-        f'"{run_or_file}" has no outputs on the {split} split ({places[0]} is missing); '
+        f'"{run_or_file}" has no outputs on the {split} split ({_outputs(runs_dir / run_or_file, split)} is missing); '
         f"run `ketchup evaluate {run_or_file} --split {split}` first, or check the name."
     )
+
+
+def _outputs(run: Path, split: str) -> Path:
+    return run / FOLDER / f"{split}.jsonl"
 
 
 def _row(line: str, place: str) -> Mapping[str, Any]:

@@ -59,13 +59,14 @@ def evaluate(
 ) -> None:
     """Score greedy outputs with error bars; run the same command again to continue after a stop."""
     from ketchup.errors import UsageError
+    from ketchup.runs import Run
     from ketchup_eval.metrics.settings import EvaluationSettings, system_named
 
     if (predictions is None) == (not runs):
         raise UsageError("Name one or more runs to evaluate, or a file with --predictions.")
     if references and not predictions:
         raise UsageError("--references goes with --predictions FILE.")
-    if name and len(runs or ()) > 1:
+    if name is not None and len(runs or ()) > 1:
         raise UsageError("--name goes with one run.")
     settings = EvaluationSettings(
         task=task,
@@ -84,7 +85,7 @@ def evaluate(
     if predictions:
         from ketchup_eval.metrics.evaluate import evaluate_file
 
-        run = runs_dir / (name or predictions.stem)
+        run = Run.new(predictions.stem if name is None else name, runs_dir).folder
         _show([_written(evaluate_file(predictions, references, run, settings))], correlate, as_json, as_latex)
         return
     systems = [system_named(run, runs_dir, checkpoint, name) for run in runs or ()]

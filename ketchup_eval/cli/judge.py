@@ -92,6 +92,7 @@ def judge(
         if value < 1:
             raise UsageError(f"--{option} must be at least 1, not {value}.")
     from ketchup.files import run_lock
+    from ketchup.runs import Run
     from ketchup.tasks import task as task_named
     from ketchup_eval.judge.client import Patience
     from ketchup_eval.judge.criteria import criteria as criteria_of
@@ -100,6 +101,7 @@ def judge(
     from ketchup_eval.judge.settings import JudgeSettings, Sampling
     from ketchup_eval.judge.verdicts import VerdictStore
 
+    run = Run.new(name, runs_dir).folder
     task_name, rows = task_and_data(b, runs_dir, task, data)
     settings = JudgeSettings(
         a=tuple(a),
@@ -116,7 +118,6 @@ def judge(
         resamples=resamples,
     )
     plan = make_plan(settings, runs_dir)
-    run = runs_dir / name
     if dry_run:
         say(describe(plan, VerdictStore(run)))
         return

@@ -19,11 +19,12 @@ def report(
 ) -> None:
     """Draw and tabulate the learning curves of runs; runs that differ only in their seed become one curve."""
     from ketchup.files import atomic_write_json
+    from ketchup.runs import Run
     from ketchup_eval.report import learning_curves
     from ketchup_eval.report.learning_figure import write_learning_figure
     from ketchup_eval.report.learning_table import learning_table
 
-    folders = [Path(run) if Path(run).is_dir() else runs_dir / run for run in runs]
+    folders = [Run.named(run, runs_dir).folder for run in runs]
     curves = learning_curves.learning_curves(folders)
     content = learning_curves.as_json(curves, folders)
     folder = out or runs_dir / "report"

@@ -156,10 +156,11 @@ def train(
 ) -> None:
     """Train a student by METHOD; run the same command again to continue after a stop."""
     use_threads(threads)
+    from ketchup.runs import Run
     from ketchup.training.run import describe, run_training
 
     settings = _settings(ctx)
-    run = runs_dir / (name or f"{method}-{settings.task}")
+    run = Run.new(f"{method}-{settings.task}" if name is None else name, runs_dir).folder
     if dry_run:
         say(describe(settings, run))
         return

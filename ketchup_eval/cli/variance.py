@@ -58,7 +58,9 @@ def variance(
 ) -> None:
     """Measure bias and variance of K-step returns; run the same command again to continue, or with other K."""
     from ketchup.errors import UsageError
+    from ketchup.runs import Run
 
+    run = Run.new(f"variance-{task}" if name is None else name, runs_dir).folder
     if (teacher is None) != (not student):
         raise UsageError("Name a --teacher together with its --student models, or neither for the demo's own.")
     use_threads(threads)
@@ -87,7 +89,6 @@ def variance(
         resamples=resamples,
         limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
     )
-    run = runs_dir / (name or f"variance-{task}")
     if dry_run:
         say(describe(rollouts, analysis, run))
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ketchup.errors import DataError, UsageError
 from ketchup.hashes import content_hash
-from ketchup.runs import MANIFEST, read_manifest
+from ketchup.runs import Run, read_manifest
 from ketchup.tasks import task as task_named
 from ketchup.tasks.rows import load_examples
 from ketchup_eval.judge.criteria import template
@@ -80,12 +80,11 @@ def task_and_data(b: str, runs_dir: Path, task: str | None, data: Path | None) -
     """
     if task is not None:
         return task, data
-    for folder in (runs_dir / b, Path(b)):
-        if (folder / MANIFEST).is_file():
-            recorded = read_manifest(folder)["settings"]
-            if "task" in recorded:
-                rows = recorded.get("data")
-                return str(recorded["task"]), data or (Path(rows) if rows else None)
+    run = Run.find(b, runs_dir)
+    recorded = read_manifest(run.folder)["settings"] if run else {}
+    if "task" in recorded:
+        rows = recorded.get("data")
+        return str(recorded["task"]), data or (Path(rows) if rows else None)
     raise UsageError(f"{b} does not say which task its predictions are for; name it with --task.")
 
 

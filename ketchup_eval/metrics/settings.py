@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ketchup.errors import RunError, UsageError
 from ketchup.rollouts.names import EngineName
-from ketchup.runs import MANIFEST, read_manifest
+from ketchup.runs import Run, has_manifest, read_manifest
 from ketchup.tasks.base import Split
 
 NO_TEACHER = "none"
@@ -59,14 +59,20 @@ class EvaluationSettings:
 
 def system_named(name: str, runs_dir: Path, checkpoint: Checkpoint | None, run_name: str | None) -> System:
     """A training run by name or folder, whose `best` checkpoint is taken, else its `last`; or any model."""
-    for folder in (runs_dir / name, Path(name)):
-        if (folder / MANIFEST).is_file() and ((folder / "last").exists() or not (folder / "config.json").exists()):
-            # A run is filed under its own name, also where it lies outside of `runs_dir`.
-            run = runs_dir / (run_name or folder.name)
-            return System(str(_checkpoint(folder, checkpoint)), run, read_manifest(folder)["settings"])
-    if checkpoint is not None:
+    trained = Run.find(name, runs_dir, _is_training_run)
+    if trained is None and checkpoint is not None:
         raise UsageError(f'--checkpoint goes with a training run; "{name}" is none.')
-    return System(name, runs_dir / (run_name or _file_name(name)), {})
+    # A run is filed under its own name, also where it lies outside of `runs_dir`.
+    own_name = trained.folder.resolve().name if trained else _file_name(name)
+    run = Run.new(own_name if run_name is None else run_name, runs_dir).folder
+    if trained is None:
+        return System(name, run, {})
+    return System(str(_checkpoint(trained.folder, checkpoint)), run, read_manifest(trained.folder)["settings"])
+
+
+def _is_training_run(folder: Path) -> bool:
+    """A model folder may have a manifest too: that of what made it."""
+    return has_manifest(folder) and ((folder / "last").exists() or not (folder / "config.json").exists())
 
 
 def _checkpoint(run: Path, wanted: Checkpoint | None) -> Path:
@@ -78,4 +84,6 @@ def _checkpoint(run: Path, wanted: Checkpoint | None) -> Path:
 
 def _file_name(model: str) -> str:
     """The last two parts of a path or hub id: enough to tell checkpoints of runs apart."""
-    return "-".join(part for part in Path(model).parts[-2:] if part != "/")
+    path = Path(model)
+    parts = (path.resolve() if ".." in path.parts or not path.parts else path).parts
+    return "-".join(part for part in parts[-2:] if part != "/")
