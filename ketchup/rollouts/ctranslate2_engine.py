@@ -72,7 +72,7 @@ class CTranslate2Engine:
             chosen = order[start : start + size]
             rows = self._batch(runner, [prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
             for index, written in zip(chosen, rows, strict=True):
-                results[index] = written
+                results[index] = [list(row) for row in written for _ in range(samples // len(written))]
         return [row for rows in results for row in rows]
 
     def _runner(self, seed: int) -> Runner:
@@ -91,10 +91,11 @@ class CTranslate2Engine:
         samples: int,
         decoding: Decoding,
     ) -> list[list[list[int]]]:
+        top_k = decoding.top_k if decoding.top_k < self.model.vocabulary else 0
         settings = {
             "beam_size": 1,
-            "num_hypotheses": samples,
-            "sampling_topk": 1 if decoding.greedy else decoding.top_k,
+            "num_hypotheses": 1 if decoding.greedy else samples,
+            "sampling_topk": 1 if decoding.greedy else top_k,
             "sampling_temperature": 1.0 if decoding.greedy else decoding.temperature,
             "end_token": self._words(self.model.eos_ids),
             "return_end_token": True,

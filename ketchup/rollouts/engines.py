@@ -6,6 +6,7 @@ from ketchup.errors import UsageError
 from ketchup.models.language_model import LanguageModel
 from ketchup.rollouts import ctranslate2_engine
 from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine
+from ketchup.rollouts.generation_config import say_what_is_left_out
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup.rollouts.types import Engine
@@ -31,4 +32,5 @@ def engine(name: EngineName, model: LanguageModel) -> Engine:
         )
     if name == "auto":
         name = "ctranslate2" if fast else "transformers"
+    say_what_is_left_out(model)
     return ENGINES[name](model)

@@ -6,6 +6,7 @@ import torch
 from transformers import GenerationConfig
 
 from ketchup.models.language_model import LanguageModel, pad, until_eos
+from ketchup.rollouts.generation_config import without_generation_config
 from ketchup.rollouts.types import Decoding
 
 BATCH_TOKENS = 32_768
@@ -65,16 +66,19 @@ class TransformersEngine:
             ids, mask = pad([[*a, *b] for a, b in zip(prompts, prefixes, strict=True)], model.pad_id, left=True)
             extra = {}
             skip = ids.shape[1]
-        output = model.network.generate(  # type: ignore[operator]  # a mixin that the stubs do not show
-            input_ids=ids.to(device),
-            attention_mask=mask.long().to(device),
-            generation_config=self._config(decoding, samples, fresh),
-            **extra,
-        )
-        return [until_eos(model, row) for row in output[:, skip:].tolist()]
+        drawn = 1 if decoding.greedy else samples
+        with without_generation_config(model):
+            output = model.network.generate(  # type: ignore[operator]  # a mixin that the stubs do not show
+                input_ids=ids.to(device),
+                attention_mask=mask.long().to(device),
+                generation_config=self._config(decoding, drawn, fresh),
+                **extra,
+            )
+        rows = [until_eos(model, row) for row in output[:, skip:].tolist()]
+        return [list(row) for row in rows for _ in range(samples // drawn)]
 
     def _config(self, decoding: Decoding, samples: int, fresh: int) -> GenerationConfig:
-        """Every setting that shapes the distribution is stated, so that none is inherited from the model's folder."""
+        """What is left out here, and has no default that shapes the distribution, does not."""
         model = self.model
         rows = model.network.get_output_embeddings().weight.shape[0]
         drawn = {} if decoding.greedy else {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": 1.0}

@@ -31,8 +31,8 @@ class Decoding:
 
     @property
     def greedy(self) -> bool:
-        """True when the likeliest token is always taken."""
-        return self.temperature == 0
+        """True when the likeliest token is always taken, so that samples are copies."""
+        return self.temperature == 0 or self.top_k == 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class Engine(Protocol):
         seed: int,
     ) -> list[list[int]]:
         """Continues each prompt `samples` times; rows of an input are adjacent, each without its prefix.
+
+        Greedy decoding gives `samples` copies.
 
         `prefixes` are tokens already written for each prompt (`None`: none); they count towards `max_new_tokens`.
         A row ends with the first of `eos_ids` that the model chose, and is shorter than the limit only then.

@@ -95,8 +95,8 @@ class VllmEngine:
         parameters = [
             self._parameters(
                 n=drawn,
-                temperature=decoding.temperature,
-                top_k=decoding.top_k,
+                temperature=0.0 if decoding.greedy else decoding.temperature,
+                top_k=0 if decoding.greedy else decoding.top_k,
                 seed=seeds.getrandbits(62),  # that of the first row, the others count on from it
                 max_tokens=decoding.max_new_tokens - len(prefix),
                 ignore_eos=True,  # there is no tokenizer that would tell it
@@ -109,10 +109,10 @@ class VllmEngine:
         with _randomness_kept():
             results = self._llm.generate(texts, parameters, use_tqdm=False)
         rows = [[list(output.token_ids) for output in result.outputs] for result in results]
-        return [list(row) for of_input in rows for row in of_input * (samples // drawn)]
+        return [list(row) for of_input in rows for row in of_input for _ in range(samples // drawn)]
 
     def _check_fits(self, prompts: Sequence[Sequence[int]], decoding: Decoding) -> None:
-        if 0 < decoding.temperature < LOWEST_TEMPERATURE or decoding.temperature > HIGHEST_TEMPERATURE:
+        if not (decoding.greedy or LOWEST_TEMPERATURE <= decoding.temperature <= HIGHEST_TEMPERATURE):
             raise UsageError(
                 f"vLLM samples at temperature 0 or {LOWEST_TEMPERATURE} to {HIGHEST_TEMPERATURE}, not "
                 f"{decoding.temperature}; use --engine transformers."

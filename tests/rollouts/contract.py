@@ -74,6 +74,11 @@ def check_greedy_takes_the_likeliest_token(runner, model):
     for prompt, row in zip(PROMPTS, rows, strict=True):
         for place, token in enumerate(row):
             assert token == int(tiny.next_logits(model, prompt, row[:place]).argmax())
+    for decoding in (Decoding(5, temperature=0), Decoding(5, top_k=1)):
+        copies = runner.sample(PROMPTS, None, 3, decoding, seed=1)
+        assert copies[::3] == copies[1::3] == copies[2::3] == rows
+        copies[0].append(0)
+        assert copies[1] == rows[0], "copies are rows of their own"
 
 
 def check_seeds_decide_the_rows(runner):
