@@ -5,18 +5,21 @@ optional: length in tokens, whether the output ended within the limit, and its r
 """
 
 import json
+import logging
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ketchup.errors import DataError
-from ketchup.files import parse_object
+from ketchup.inputs import is_json_lines, json_rows, text_field, text_lines
 from ketchup.runs import Run
 
 FOLDER = "predictions"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,36 +42,45 @@ class Prediction:
         }
 
 
-def read_predictions(path: Path) -> list[Prediction]:
-    """The outputs of a file, in its order; a `DataError` with file and line for the first that cannot be used."""
+def read_predictions(path: Path, lines: Iterable[str] | None = None) -> list[Prediction]:
+    """The outputs of a file of JSON lines, in its order, from its `lines` if they have been read.
+
+    Raises `DataError` with file and line for the first that cannot be used.
+    """
     predictions = []
     lines_of_ids: dict[str, int] = {}
-    for number, line in enumerate(file_lines(path), start=1):
-        place = f"{path}:{number}"
-        prediction = _prediction(_row(line, place), place)
+    for number, place, row in json_rows(path, lines):
+        prediction = _prediction(row, place)
         if prediction.id in lines_of_ids:
             first = lines_of_ids[prediction.id]
             raise DataError(f'{place}: the id "{prediction.id}" is also at line {first}; give each row its own.')
-        lines_of_ids[prediction.id] = number
+        lines_of_ids[prediction.id] = number + 1
         predictions.append(prediction)
     return predictions
 
 
-def file_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file that must have some, split at line feeds only; a `DataError` where it cannot be."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check the name.") from error
-    if not content:
-        raise DataError(f"{path} is empty; write one output a line into it.")
-    lines = []
-    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
-        try:
-            lines.append(line.removesuffix(b"\r").decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}:{number}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    return lines
+def read_outputs(path: Path, ids: Sequence[str]) -> list[Prediction]:
+    """Outputs of any system for the items `ids`: JSON lines, or plain lines in the order of the items.
+
+    Plain lines must be as many as the items; blank ones beyond them are none. JSON lines numbered from 1 to n, which
+    no item's id is, were plain lines once (see `load_items`) and are in the order of the items too.
+    """
+    lines = list(text_lines(path))
+    if is_json_lines(path, lines):
+        predictions = read_predictions(path, lines)
+        by_number = {str(number): id for number, id in enumerate(ids, start=1)}
+        if {prediction.id for prediction in predictions} == by_number.keys() and by_number.keys().isdisjoint(ids):
+            _log.warning("%s: its ids are 1 to %d, which no row has; they are taken for row numbers.", path, len(ids))
+            return [replace(prediction, id=by_number[prediction.id]) for prediction in predictions]
+        return predictions
+    while len(lines) > len(ids) and not lines[-1].strip():
+        lines.pop()
+    if len(lines) != len(ids):
+        raise DataError(
+            f"{path} has {len(lines):,} lines for {len(ids):,} items; write one line per item, or JSON lines with id "
+            "and prediction (items: see --task, --data, --references, --split and --limit)."
+        )
+    return [Prediction(id, line) for id, line in zip(ids, lines, strict=True)]
 
 
 def predictions_file(run_or_file: str, runs_dir: Path, split: str) -> Path:
@@ -88,13 +100,6 @@ def _outputs(run: Path, split: str) -> Path:
     return run / FOLDER / f"{split}.jsonl"
 
 
-def _row(line: str, place: str) -> Mapping[str, Any]:
-    try:
-        return parse_object(line.encode())
-    except ValueError as error:
-        raise DataError(f"{place}: this {error}; mend the line or delete it.") from error
-
-
 def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
     tokens, ended, mean_return = row.get("tokens"), row.get("ended"), row.get("return")
     if tokens is not None and (not _is_number(tokens) or tokens < 0 or tokens != int(tokens)):
@@ -104,30 +109,12 @@ def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
     if mean_return is not None and not _is_number(mean_return):
         raise DataError(f'{place}: "return" is {json.dumps(mean_return)[:40]}; write a number, or leave it out.')
     return Prediction(
-        id=_text(row, "id", place),
-        text=_text(row, "prediction", place),
+        id=text_field(row, "id", place),
+        text=text_field(row, "prediction", place),
         tokens=None if tokens is None else int(tokens),
         ended=ended,
         mean_return=None if mean_return is None else float(mean_return),
     )
-
-
-def _text(row: Mapping[str, Any], field: str, place: str) -> str:
-    if field not in row:
-        raise DataError(f'{place}: the field "{field}" is missing; add it to the row.')
-    value = row[field]
-    if not isinstance(value, str):
-        raise DataError(
-            f'{place}: the field "{field}" is not a string but {json.dumps(value)[:40]}; put it in quotes, and write '
-            '"" for an empty output'
-        )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:  # JSON can escape half a character, which no metric takes
-        raise DataError(
-            f'{place}: the field "{field}" has half a surrogate pair; write the whole character.'
-        ) from error
-    return value
 
 
 def _is_number(value: object) -> bool:

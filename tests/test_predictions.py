@@ -42,7 +42,7 @@ def test_windows_line_ends_are_read(tmp_path):
     [
         (b"", "is empty"),
         (b'{"id": "1", "prediction": "a"}\n{"id": "1", "prediction": "b"}\n', ':2: the id "1" is also at line 1'),
-        (b'{"id": "1", "prediction": null}\n', ':1: the field "prediction" is not a string but null'),
+        (b'{"id": "1", "prediction": null}\n', ':1: the field "prediction" is missing or null'),
         (b'{"id": "1", "prediction": 12}\n', ':1: the field "prediction" is not a string but 12'),
         (b'{"id": 1, "prediction": "a"}\n', ':1: the field "id" is not a string but 1'),
         (b'{"id": "1"}\n', ':1: the field "prediction" is missing'),

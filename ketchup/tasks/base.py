@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ketchup.hashes import content_hash
+from ketchup.inputs import Row
 
 Split = Literal["train", "validation", "test"]
-Row = Mapping[str, Any]
 Form = Literal["native", "spaced"]
 """`native` keeps a text as the data set has it; `spaced` is for tokenizers that cannot write `<<` (see `gsm8k`)."""
 

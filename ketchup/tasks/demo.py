@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from ketchup.tasks.base import Row, Split, Task
+from ketchup.inputs import Row
+from ketchup.tasks.base import Split, Task
 from ketchup.tasks.gsm8k import spaced
 
 MOST_STEPS = 4

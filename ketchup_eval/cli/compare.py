@@ -21,6 +21,9 @@ def compare(
     split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
     task: Annotated[str | None, typer.Option(help="default: the task that a was evaluated on")] = None,
     data: Annotated[Path | None, typer.Option(help="folder with SPLIT.jsonl; default: that of a")] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="in place of --data: references as plain lines, or JSON lines with reference")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="the first N inputs; default: those of a")] = None,
     metrics: Annotated[
         list[str] | None, typer.Option(metavar="METRIC...", help="default: those the task is published with")
@@ -49,6 +52,7 @@ def compare(
     settings = EvaluationSettings(
         task=task,
         data=data,
+        references=references,
         split=split,
         limit=limit,
         metrics=tuple(metrics or ()),

@@ -38,7 +38,9 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help="score these outputs: JSON lines with id and prediction, or plain lines")
     ] = None,
-    references: Annotated[Path | None, typer.Option(help="references of outputs in plain lines")] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="in place of --data: references as plain lines, or JSON lines with reference")
+    ] = None,
     correlate: Annotated[
         bool, typer.Option("--correlate", help="does more return buy more quality? Spearman and a scatter figure")
     ] = False,
@@ -71,6 +73,7 @@ def evaluate(
     settings = EvaluationSettings(
         task=task,
         data=data,
+        references=references,
         split=split,
         limit=limit,
         teacher=teacher,
@@ -86,7 +89,7 @@ def evaluate(
         from ketchup_eval.metrics.evaluate import evaluate_file
 
         run = Run.new(predictions.stem if name is None else name, runs_dir).folder
-        _show([_written(evaluate_file(predictions, references, run, settings))], correlate, as_json, as_latex)
+        _show([_written(evaluate_file(predictions, run, settings))], correlate, as_json, as_latex)
         return
     systems = [system_named(run, runs_dir, checkpoint, name) for run in runs or ()]
     _evaluate_models(systems, settings, threads, dry_run, (correlate, as_json, as_latex))

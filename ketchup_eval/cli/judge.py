@@ -29,6 +29,12 @@ def judge(
     task: Annotated[str | None, typer.Option(help="default: that of run --b")] = None,
     split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
     data: Annotated[Path | None, typer.Option(help="folder with SPLIT.jsonl; default: that of run --b")] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="in place of --data: JSON lines with source and reference")
+    ] = None,
+    sources: Annotated[
+        Path | None, typer.Option(help="in place of --data: sources as plain lines, or JSON lines with source")
+    ] = None,
     limit: Annotated[int, typer.Option(help="items, drawn by a hash of the seed and their id")] = 500,
     criteria: Annotated[
         list[str] | None, typer.Option(metavar="NAME...", help="default: all that the task's kind has")
@@ -94,15 +100,16 @@ def judge(
     from ketchup.files import run_lock
     from ketchup.runs import Run
     from ketchup.tasks import task as task_named
+    from ketchup_eval.items import Rows
     from ketchup_eval.judge.client import Patience
     from ketchup_eval.judge.criteria import criteria as criteria_of
-    from ketchup_eval.judge.plan import describe, make_plan, task_and_data
+    from ketchup_eval.judge.plan import describe, make_plan, task_and_rows
     from ketchup_eval.judge.results import judge_result
     from ketchup_eval.judge.settings import JudgeSettings, Sampling
     from ketchup_eval.judge.verdicts import VerdictStore
 
     run = Run.new(name, runs_dir).folder
-    task_name, rows = task_and_data(b, runs_dir, task, data)
+    task_name, rows = task_and_rows(b, runs_dir, split, task, Rows(data, references, sources))
     settings = JudgeSettings(
         a=tuple(a),
         b=b,
@@ -110,7 +117,9 @@ def judge(
         split=split,
         criteria=tuple(criteria or criteria_of(task_named(task_name).kind, prompts)),
         sampling=Sampling(serve or model, temperature, max_tokens, seed, logprobs, constrained),
-        data=rows,
+        data=rows.data,
+        references=rows.references,
+        sources=rows.sources,
         prompts=prompts,
         limit=limit,
         repeat_check=repeat_check,

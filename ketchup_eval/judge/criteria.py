@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Formatter
 
 from ketchup.errors import UsageError
+from ketchup.inputs import read_text
 
 FIELDS = frozenset({"source", "first_id", "first", "second_id", "second"})
 
@@ -34,7 +35,7 @@ def template(kind: str, criterion: str, prompts: Path | None = None) -> str:
     if criterion not in known:
         raise UsageError(f"There is no criterion {criterion!r} for {kind} tasks; use {_either(known)}.")
     path = _prompts_folder(prompts) / kind / f"{criterion}.txt"
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     _check_fields(text, path)
     return text
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ketchup.errors import DataError
-from ketchup.files import read_jsonl
+from ketchup.inputs import json_rows
 from ketchup_eval.judge.effects import item_votes, of_means
 from ketchup_eval.judge.settings import JudgeSettings
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
@@ -48,22 +48,17 @@ def read_preferences(path: Path, settings: JudgeSettings) -> list[Preference]:
 
     Raises `DataError` with file and line for a row that cannot be used or that says what an earlier one said.
     """
-    if not path.is_file():
-        raise DataError(f"{path} is missing; --human takes a file of JSON lines.")
-    rows, torn = read_jsonl(path)
-    if torn:
-        raise DataError(f"{path} does not end with a line end; its last line may be cut off: mend it.")
     preferences: dict[tuple[object, ...], Preference] = {}
-    for number, row in enumerate(rows, start=1):
+    for _, place, row in json_rows(path):
         item, preferred, criterion, system = (row.get(name) for name in ("id", "preferred", "criterion", "a"))
         if not isinstance(item, str) or preferred not in CATEGORIES:
-            raise DataError(f'{path}:{number}: no preference; write {{"id": ..., "preferred": "a", "b" or "tie"}}.')
+            raise DataError(f'{place}: no preference; write {{"id": ..., "preferred": "a", "b" or "tie"}}.')
         if system is not None and system not in settings.a:
-            raise DataError(f'{path}:{number}: "a" is {system!r}; name one of {", ".join(settings.a)}.')
+            raise DataError(f'{place}: "a" is {system!r}; name one of {", ".join(settings.a)}.')
         if system is None and len(settings.a) > 1:
-            raise DataError(f'{path}:{number}: several systems are judged; say which one with "a".')
+            raise DataError(f'{place}: several systems are judged; say which one with "a".')
         if (item, criterion, system) in preferences:
-            raise DataError(f'{path}:{number}: the id "{item}" has a preference already; keep one row for each.')
+            raise DataError(f'{place}: the id "{item}" has a preference already; keep one row for each.')
         preferences[item, criterion, system] = Preference(item, preferred, criterion, system)
     return list(preferences.values())
 

@@ -1,21 +1,24 @@
 """What is to be asked: predictions of each system joined by id, as questions with their keys."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ketchup.errors import DataError, UsageError
 from ketchup.hashes import content_hash
 from ketchup.runs import Run, read_manifest
 from ketchup.tasks import task as task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.base import Example, Split
+from ketchup_eval.items import Rows, load_items
 from ketchup_eval.judge.criteria import template
 from ketchup_eval.judge.human import Preference, read_preferences
 from ketchup_eval.judge.protocol import Pair, Question, make_pairs, questions, sample_ids
 from ketchup_eval.judge.settings import JudgeSettings
 from ketchup_eval.judge.verdicts import VerdictStore
-from ketchup_eval.predictions import Prediction, predictions_file, read_predictions
+from ketchup_eval.predictions import Prediction, predictions_file, read_outputs
+from ketchup_eval.scores_file import recorded
 
 _log = logging.getLogger(__name__)
 
@@ -60,9 +63,11 @@ def make_plan(settings: JudgeSettings, runs_dir: Path) -> Plan:
     """Reads the predictions and the task's rows; raises `DataError` or `UsageError` for what does not fit."""
     task = task_named(settings.task)
     templates = {name: template(task.kind, name, settings.prompts) for name in settings.criteria}
-    predictions = {name: _predictions(name, runs_dir, settings.split) for name in (*settings.a, settings.b)}
+    files = {name: predictions_file(name, runs_dir, settings.split) for name in (*settings.a, settings.b)}
+    items = load_items(task, settings.split, settings.rows)
+    predictions = {name: read_outputs(file, [item.id for item in items]) for name, file in files.items()}
     ids, unshared = _shared_ids(predictions)
-    sources = {row.id: row.source for row in load_examples(task, settings.split, settings.data)}
+    sources = _sources(items, settings.rows)
     texts = {name: {row.id: row.text for row in rows} for name, rows in predictions.items()}
     drawn = sample_ids(ids, settings.limit, settings.sampling.seed)
     pairs = make_pairs(sources, {name: texts[name] for name in settings.a}, texts[settings.b], drawn)
@@ -73,19 +78,24 @@ def make_plan(settings: JudgeSettings, runs_dir: Path) -> Plan:
     return Plan(settings, templates, pairs, calls, repeats, unshared, preferences)
 
 
-def task_and_data(b: str, runs_dir: Path, task: str | None, data: Path | None) -> tuple[str, Path | None]:
-    """The task and data that the predictions of run `b` were made from, unless others are given.
+def task_and_rows(b: str, runs_dir: Path, split: Split, task: str | None, rows: Rows) -> tuple[str, Rows]:
+    """The task and rows that the outputs of run `b` were made for, unless others are given.
 
-    Raises `UsageError` where `b` is a file, which does not say.
+    Raises `UsageError` where nothing says it, as for a file.
     """
+    known = recorded(predictions_file(b, runs_dir, split), split) or _settings_of(b, runs_dir)
     if task is not None:
-        return task, data
-    run = Run.find(b, runs_dir)
-    recorded = read_manifest(run.folder)["settings"] if run else {}
-    if "task" in recorded:
-        rows = recorded.get("data")
-        return str(recorded["task"]), data or (Path(rows) if rows else None)
-    raise UsageError(f"{b} does not say which task its predictions are for; name it with --task.")
+        return task, rows.or_those_of(known) if known.get("task") == task else rows
+    if "task" not in known:
+        raise UsageError(f"{b} does not say which task its predictions are for; name it with --task.")
+    return str(known["task"]), rows.or_those_of(known)
+
+
+def _settings_of(name: str, runs_dir: Path) -> Mapping[str, Any]:
+    """Those that a run was trained with; nothing for a file and for a run of outputs alone."""
+    run = Run.find(name, runs_dir)
+    settings: Mapping[str, Any] = read_manifest(run.folder)["settings"] if run else {}
+    return settings
 
 
 def describe(plan: Plan, store: VerdictStore) -> str:
@@ -109,8 +119,15 @@ def describe(plan: Plan, store: VerdictStore) -> str:
     return "\n".join(lines)
 
 
-def _predictions(name: str, runs_dir: Path, split: str) -> list[Prediction]:
-    return read_predictions(predictions_file(name, runs_dir, split))
+def _sources(items: Sequence[Example], rows: Rows) -> dict[str, str]:
+    """The source of each item; a `DataError` for items without, as those of a file of references may be."""
+    for item in items:
+        if not item.source.strip():
+            raise DataError(
+                f'{rows.references or rows.sources}: the item "{item.id}" has no source, which the judge is shown; '
+                "name a file of sources with --sources, or the task's rows with --data."
+            )
+    return {item.id: item.source for item in items}
 
 
 def _shared_ids(predictions: dict[str, list[Prediction]]) -> tuple[Sequence[str], int]:

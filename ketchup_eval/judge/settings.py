@@ -6,6 +6,7 @@ from typing import Any
 
 from ketchup.errors import UsageError
 from ketchup.tasks.base import Split
+from ketchup_eval.items import Rows
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-72B-Instruct"
 
@@ -36,8 +37,9 @@ class Sampling:
 class JudgeSettings:
     """One call of `ketchup judge`: the systems `a`, each against `b`, by which criteria and on how many items.
 
-    `a`, `b` are names of runs or files of predictions. `limit` items are drawn by a hash of seed and id, so a smaller
-    limit takes a subset of a larger one's. `repeat_check` questions are asked twice.
+    `a`, `b` are names of runs or files of predictions; `data`, `references` or `sources` says where the rows are.
+    `limit` items are drawn by a hash of seed and id, so a smaller limit takes a subset of a larger one's.
+    `repeat_check` questions are asked twice.
     """
 
     a: tuple[str, ...]
@@ -47,11 +49,18 @@ class JudgeSettings:
     criteria: tuple[str, ...]
     sampling: Sampling
     data: Path | None = None
+    references: Path | None = None
+    sources: Path | None = None
     prompts: Path | None = None
     limit: int | None = 500
     repeat_check: int = 0
     human: Path | None = None
     resamples: int = 2000
+
+    @property
+    def rows(self) -> Rows:
+        """Where the items are."""
+        return Rows(self.data, self.references, self.sources)
 
     def __post_init__(self) -> None:
         if len({*self.a, self.b}) <= len(self.a):

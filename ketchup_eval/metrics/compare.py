@@ -9,16 +9,17 @@ import numpy as np
 
 from ketchup.errors import DataError, UsageError
 from ketchup.tasks import task as task_named
-from ketchup.tasks.rows import load_examples
+from ketchup_eval.items import load_items
 from ketchup_eval.metrics import metrics_for
 from ketchup_eval.metrics.base import Metric, Scale
-from ketchup_eval.metrics.evaluate import DEFAULT_TASK, SCORES, read_scores
-from ketchup_eval.metrics.outputs import Outputs, check_same_ids, outputs_of
+from ketchup_eval.metrics.evaluate import DEFAULT_TASK
+from ketchup_eval.metrics.outputs import Outputs, outputs_of
 from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Series, describing_series, percent
 from ketchup_eval.metrics.segments import FOLDER as SEGMENTS
 from ketchup_eval.metrics.segments import segment_statistics
 from ketchup_eval.metrics.settings import EvaluationSettings
-from ketchup_eval.predictions import FOLDER, predictions_file, read_predictions
+from ketchup_eval.predictions import FOLDER, predictions_file, read_outputs
+from ketchup_eval.scores_file import recorded as recorded_of
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.corpus import (
     centred_p_value,
@@ -104,10 +105,11 @@ def compare(
     if len(set(names)) < len(names):
         raise UsageError("A run is named twice; name each run once.")
     files = {name: predictions_file(name, runs_dir, settings.split) for name in names}
-    recorded = {name: _recorded(files[name], settings.split) for name in names}
+    recorded = {name: recorded_of(files[name], settings.split) for name in names}
     settings = settings.completed(recorded[a[0]] or {})
     task = task_named(settings.task or DEFAULT_TASK)
-    examples = load_examples(task, settings.split, settings.data, settings.limit or _recorded_n(recorded[a[0]]))
+    limit = settings.limit or _recorded_n(recorded[a[0]])
+    examples = load_items(task, settings.split, settings.rows, limit)
     references = {example.id: example.reference for example in examples}
     runs = {name: _run(name, files[name], references, recorded[name]) for name in names}
     notes = _differences([runs[name] for name in names], allow_different)
@@ -206,20 +208,12 @@ def _kept(predictions: Path) -> Path | None:
     return predictions.parents[1] / SEGMENTS / predictions.stem if predictions.parent.name == FOLDER else None
 
 
-def _recorded(file: Path, split: str) -> Mapping[str, Any] | None:
-    if file.parent.name != FOLDER:
-        return None
-    found: Mapping[str, Any] | None = read_scores(file.parents[1] / SCORES).get(split)
-    return found
-
-
 def _recorded_n(recorded: Mapping[str, Any] | None) -> int | None:
     return None if recorded is None else int(recorded["n"])
 
 
 def _run(name: str, file: Path, references: Mapping[str, str], recorded: Mapping[str, Any] | None) -> Run:
-    predictions = read_predictions(file)
-    check_same_ids({row.id for row in predictions}, references, str(file), "the data")
+    predictions = read_outputs(file, list(references))
     signature = ((recorded or {}).get("scores") or {}).get("return", {}).get("signature", UNKNOWN_TEACHER)
     return Run(name, outputs_of(predictions, references, str(file)), recorded, signature)
 

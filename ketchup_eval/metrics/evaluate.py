@@ -6,23 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
-from ketchup.files import read_kept_json, run_lock, write_jsonl, write_kept_json
+from ketchup.files import run_lock, write_jsonl
 from ketchup.hashes import content_hash
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
-from ketchup.tasks.rows import load_examples
+from ketchup_eval.items import load_items
 from ketchup_eval.metrics import metrics_for
-from ketchup_eval.metrics.outputs import Outputs, outputs_of, read_outputs_file, read_references
-from ketchup_eval.metrics.scores import SCHEMA, UNKNOWN_TEACHER, Score, as_json, describing_series, scores
+from ketchup_eval.metrics.outputs import Outputs, outputs_of
+from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Score, as_json, describing_series, scores
 from ketchup_eval.metrics.segments import FOLDER as SEGMENTS
 from ketchup_eval.metrics.segments import keep_statistics, segment_statistics
 from ketchup_eval.metrics.settings import EvaluationSettings, System
-from ketchup_eval.predictions import FOLDER, Prediction, read_predictions
+from ketchup_eval.predictions import FOLDER, Prediction, read_outputs, read_predictions
+from ketchup_eval.scores_file import write_split
 from ketchup_eval.stats.bootstrap import Array
 
-SCORES = "scores.json"
 DEFAULT_TASK = "demo"
-REMEDY = "delete it and run `ketchup evaluate` again"
 
 
 @dataclass(frozen=True)
@@ -57,19 +56,12 @@ def evaluate_system(system: System, settings: EvaluationSettings) -> Evaluation 
     return _scored(system.run, settings, task, _references(examples), predictions, decided)
 
 
-def evaluate_file(path: Path, references: Path | None, run: Path, settings: EvaluationSettings) -> Evaluation:
+def evaluate_file(path: Path, run: Path, settings: EvaluationSettings) -> Evaluation:
     """Scores outputs of any system, which become the run's predictions; no model is loaded."""
-    predictions = read_outputs_file(path)
-    if references:
-        task = task_named(settings.task or DEFAULT_TASK)
-        expected = read_references(references, path, len(predictions))
-    else:
-        if path.suffix != ".jsonl":
-            raise RunError(f"{path} holds plain lines without ids; give --references FILE, or JSON lines as .jsonl.")
-        task, examples = _rows(settings)
-        expected = _references(examples)
-    outputs_of(predictions, expected, str(path))
-    evaluation = _scored(run, settings, task, expected, predictions, {"model": str(path), "task": task.name})
+    task, examples = _rows(settings)
+    predictions = read_outputs(path, [example.id for example in examples])
+    decided = {"model": str(path), "task": task.name}
+    evaluation = _scored(run, settings, task, _references(examples), predictions, decided)
     _keep(run, settings.split, predictions)
     return evaluation
 
@@ -88,41 +80,13 @@ def describe(system: System, settings: EvaluationSettings) -> str:
 
 def write_scores(evaluation: Evaluation) -> Path:
     """Writes `scores.json`, keeping the other splits that it holds."""
-    path = evaluation.run / SCORES
-    splits = read_scores(path)
-    splits[evaluation.about["split"]] = as_json(evaluation.scores, evaluation.about)
-    write_kept_json(path, {"schema": SCHEMA, "splits": splits})
-    return path
-
-
-def read_scores(path: Path) -> dict[str, Any]:
-    """What `scores.json` holds of each split; nothing where there is no such file."""
-    if not path.exists():
-        return {}
-    splits = read_kept_json(path, REMEDY).get("splits")
-    if not (isinstance(splits, dict) and all(map(_is_split, splits.values()))):
-        raise RunError(f"{path} is damaged, as it lacks scores of its splits; {REMEDY}.")
-    return splits
-
-
-def _is_split(about: object) -> bool:
-    """Whether it has what others read of a split in `scores.json`."""
-    if not (isinstance(about, dict) and type(about.get("n")) is int and "references_fingerprint" in about):
-        return False
-    scores = about.get("scores")
-    return isinstance(scores, dict) and all(
-        isinstance(score, dict) and isinstance(score.get("signature"), str) and _is_number_or_none(score.get("value"))
-        for score in scores.values()
-    )
-
-
-def _is_number_or_none(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    about = as_json(evaluation.scores, evaluation.about)
+    return write_split(evaluation.run, evaluation.about["split"], about)
 
 
 def _rows(settings: EvaluationSettings) -> tuple[Task, list[Example]]:
     task = task_named(settings.task or DEFAULT_TASK)
-    return task, load_examples(task, settings.split, settings.data, settings.limit)
+    return task, load_items(task, settings.split, settings.rows, settings.limit)
 
 
 def _references(examples: Sequence[Example]) -> dict[str, str]:
@@ -147,6 +111,7 @@ def _scored(
         **decided,
         "split": settings.split,
         "data": str(settings.data) if settings.data else None,
+        "references": str(settings.references) if settings.references else None,
         "n": len(outputs),
         "references_fingerprint": content_hash(dict(references)),
         "metrics": [metric.name for metric in metrics],

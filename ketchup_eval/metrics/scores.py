@@ -12,7 +12,6 @@ from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.corpus import percentile_estimate, resampled_sums
 from ketchup_eval.stats.proportions import wilson
 
-SCHEMA = 1
 UNKNOWN_TEACHER = "return|teacher:unknown"
 
 

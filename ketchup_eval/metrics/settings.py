@@ -9,6 +9,7 @@ from ketchup.errors import RunError, UsageError
 from ketchup.rollouts.names import EngineName
 from ketchup.runs import Run, has_manifest, read_manifest
 from ketchup.tasks.base import Split
+from ketchup_eval.items import Rows
 
 NO_TEACHER = "none"
 Checkpoint = Literal["best", "last"]
@@ -25,10 +26,14 @@ class System:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """Rows, metrics and numbers of resamples; `None` is what the training run says, else the task's own."""
+    """Rows, metrics and numbers of resamples; `None` is what the training run says, else the task's own.
+
+    Rows are those of the task, in `data` if need be, or the lines of a file of `references`.
+    """
 
     task: str | None = None
     data: Path | None = None
+    references: Path | None = None
     split: Split = "test"
     limit: int | None = None
     teacher: str | None = None
@@ -45,13 +50,20 @@ class EvaluationSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name} must be at least 1, not {value}.")
+        _ = self.rows
+
+    @property
+    def rows(self) -> Rows:
+        """Where the items are."""
+        return Rows(self.data, self.references)
 
     def completed(self, trained: Mapping[str, Any]) -> "EvaluationSettings":
-        """The same with what was left open taken from the settings of a training run."""
+        """The same with what was left open taken from the settings of a training run or from an earlier evaluation."""
         names = ("task", "teacher", "max_new_tokens", "prompt_style")
         found: dict[str, Any] = {name: trained.get(name) for name in names if getattr(self, name) is None}
-        if self.data is None and found.get("task", self.task) == trained.get("task") and trained.get("data"):
-            found["data"] = Path(trained["data"])
+        if found.get("task", self.task) == trained.get("task"):
+            rows = self.rows.or_those_of(trained)
+            found |= {"data": rows.data, "references": rows.references}
         if self.teacher == NO_TEACHER:
             found["teacher"] = None
         return replace(self, **found)

@@ -9,7 +9,7 @@ from typing import Any
 from ketchup.errors import RunError
 from ketchup.runs import read_manifest
 from ketchup.training.metrics import read_metrics
-from ketchup_eval.metrics.evaluate import SCORES, read_scores
+from ketchup_eval.scores_file import SCORES, read_scores
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.stats.seeds import mean_over_seeds
 

@@ -162,8 +162,7 @@ def test_plain_lines_go_with_references(tmp_path):
     (tmp_path / "ref.txt").write_text("a b c d\n")
     done = invoke(tmp_path, *given, "--references", tmp_path / "ref.txt")
     assert done.exit_code == 1
-    assert "has 2 lines" in done.stderr
-    assert "has 1; write" in done.stderr
+    assert "out.txt has 2 lines for 1 items; write one line per item" in done.stderr
 
 
 def test_one_item_has_no_interval(tmp_path):
@@ -191,7 +190,7 @@ def test_workers_change_nothing():
     [
         (["--metrics", "blue"], 2, 'no metric "blue": did you mean "bleu"'),
         (["--metrics", "accuracy"], 2, "does not fit europarl"),
-        (["--references", "x"], 2, "has ids, so leave it out"),
+        (["--references", "x"], 2, "give one of them"),
         (["--limit", "39"], 1, "0 missing, 1 extra"),
         (["--resamples", "0"], 2, "--resamples must be at least 1"),
         (["--workers", "0"], 2, "--workers must be at least 1"),
@@ -304,6 +303,6 @@ def test_missing_and_extra_ids_are_counted(evaluated):
     (evaluated / "few.jsonl").write_text("".join(rows[2:]) + '{"id": "other", "prediction": "a"}\n')
     done = invoke(evaluated, "compare", "--a", "good", "--b", evaluated / "few.jsonl")
     assert done.exit_code == 1
-    assert '2 missing ("europarl-test-0", "europarl-test-1"), 1 extra ("other")' in done.stderr
+    assert '2 missing ("europarl-test-0", "europarl-test-1"), 1 extra ("other" at line 39)' in done.stderr
     done = invoke(evaluated, "compare", "--a", "good", "--b", "nothing")
     assert "run `ketchup evaluate nothing --split test` first" in done.stderr

@@ -29,7 +29,7 @@ def write_page(folder, monkeypatch, items, *, hostile=False):
     ids = [f"id-{n}" for n in range(items)]
     source = "The bridge is closed. " * 40
     rows = [Example(id, (HOSTILE if hostile else "") + source, "Closed.") for id in ids]
-    monkeypatch.setattr(plan_module, "load_examples", lambda *_: rows)
+    monkeypatch.setattr(plan_module, "load_items", lambda *_: rows)
     for system in "ab":
         long = {3: " And more." * 20} if system == "a" else {}
         texts = [f"Summary {n:03} by {system}.{long.get(n, '')}" for n in range(items)]

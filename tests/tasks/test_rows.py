@@ -6,9 +6,10 @@ from types import ModuleType
 import pytest
 
 from ketchup.errors import DataError, UsageError
+from ketchup.inputs import PlacedRow
 from ketchup.tasks import task
 from ketchup.tasks.base import Example
-from ketchup.tasks.rows import DEFAULT_GENERATED, load_examples
+from ketchup.tasks.rows import DEFAULT_GENERATED, load_examples, partial_examples
 
 ARTICLE = {"id": "7", "document": "It rained.", "summary": "Rain."}
 
@@ -33,11 +34,43 @@ def test_local_rows_become_examples_in_their_order(tmp_path) -> None:
 
 
 def test_dotted_fields_and_row_numbers_for_ids(tmp_path) -> None:
-    rows = [{"id": "ignored", "translation": {"en": english, "nl": "Ja"}} for english in ("Yes", "Sure")]
+    rows = [{"translation": {"en": english, "nl": "Ja"}} for english in ("Yes", "Sure")]
     assert load_examples(task("europarl"), "test", write(tmp_path, *rows)) == [
         Example(id="europarl-test-0", source="Yes", reference="Ja"),
         Example(id="europarl-test-1", source="Sure", reference="Ja"),
     ]
+
+
+def test_an_id_is_honoured_by_every_task(tmp_path) -> None:
+    rows = [{"id": "mine", "question": "1+1?", "answer": "#### 2"}, {"question": "2+2?", "answer": "#### 4"}]
+    assert [row.id for row in load_examples(task("gsm8k"), "test", write(tmp_path, *rows))] == ["mine", "gsm8k-test-1"]
+    with pytest.raises(
+        DataError, match=r'test\.jsonl:3: the id "mine" is also at .*test\.jsonl:1; give each row its own'
+    ):
+        load_examples(task("gsm8k"), "test", write(tmp_path, *rows, rows[0]))
+    with pytest.raises(DataError, match=r'test\.jsonl:1: the field "id" is not a string but 7; put it in quotes'):
+        load_examples(task("gsm8k"), "test", write(tmp_path, rows[0] | {"id": 7}))
+
+
+def test_a_byte_order_mark_and_blank_lines_at_the_end_are_no_rows(tmp_path) -> None:
+    data = write(tmp_path, b"\xef\xbb\xbf" + json.dumps(ARTICLE).encode(), b"", b" \r")
+    assert [example.id for example in load_examples(task("xsum"), "test", data)] == ["7"]
+
+
+def test_rows_of_a_file_may_lack_what_is_not_needed() -> None:
+    def examples(needed, *rows):
+        placed = [PlacedRow(number, f"f:{number + 1}", row) for number, row in enumerate(rows)]
+        return list(partial_examples(task("europarl"), "test", placed, needed))
+
+    assert examples("reference", {"translation": {"nl": "Ja"}}, {"id": "x", "reference": "Nee", "source": "No"}) == [
+        Example("europarl-test-0", "", "Ja"),
+        Example("x", "No", "Nee"),
+    ]
+    assert examples("source", {"translation": {"en": "Yes"}}) == [Example("europarl-test-0", "Yes", "")]
+    with pytest.raises(DataError, match=r'f:1: the field "translation\.nl" is missing'):
+        examples("reference", {"source": "No"})
+    with pytest.raises(DataError, match=r'f:2: the id "x" is also at f:1'):
+        examples("source", {"id": "x", "source": "a"}, {"id": "x", "source": "b"})
 
 
 def test_a_limit_takes_the_first_rows_and_may_exceed_them(tmp_path) -> None:
@@ -70,11 +103,11 @@ def test_a_reference_may_be_empty(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        (b'{"id": "8", ', r"test\.jsonl:2: this is no JSON object \(.* at column 13\)"),
-        (b"", r"test\.jsonl:2: this is no JSON object"),
-        (b"[1, 2]", r"test\.jsonl:2: this is no JSON object but \[1, 2\]; write one object a line"),
-        (b"[" * 100_000, r"test\.jsonl:2: this is no row but oversized JSON"),
-        (b'{"id": ' + b"9" * 5000 + b"}", r"test\.jsonl:2: this is no row but oversized JSON"),
+        (b'{"id": "8", ', r"test\.jsonl:2: this is no JSON object \(.* column 13 .*\); mend the line or delete it"),
+        (b"", r"test\.jsonl:2: this is no JSON object but a blank line; delete it"),
+        (b"[1, 2]", r"test\.jsonl:2: this is no JSON object but \[1, 2\]; mend the line or delete it"),
+        (b"[" * 100_000, r"test\.jsonl:2: this is no JSON object \(nested too deeply\)"),
+        (b'{"id": ' + b"9" * 5000 + b"}", r"test\.jsonl:2: this is no JSON object \(Exceeds the limit"),
         (b'{"id": "caf\xe9"}', r"test\.jsonl:2: byte 12 is not UTF-8; save"),
         ({"id": "8", "summary": "s"}, r'test\.jsonl:2: the field "document" is missing or null; add it'),
         (article(id="8", document=None), r'test\.jsonl:2: the field "document" is missing or null'),
@@ -121,7 +154,7 @@ def test_a_missing_split_lists_what_there_is(tmp_path) -> None:
 
 
 def test_an_empty_file_is_an_error(tmp_path) -> None:
-    with pytest.raises(DataError, match=r"test\.jsonl is empty: write one JSON object a line"):
+    with pytest.raises(DataError, match=r"test\.jsonl is empty; check the name, or fill it"):
         load_examples(task("xsum"), "test", write(tmp_path))
 
 
@@ -131,7 +164,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path, monkeypatch) -> None:
 
     data = write(tmp_path, ARTICLE)
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(DataError, match=r"test\.jsonl cannot be opened: Permission denied"):
+    with pytest.raises(DataError, match=r"test\.jsonl cannot be read \(Permission denied\); check the name"):
         load_examples(task("xsum"), "test", data)
 
 
