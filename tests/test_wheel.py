@@ -92,7 +92,7 @@ def test_the_installed_judge_finds_its_templates(installed, tmp_path):
 
 
 def test_the_installed_program_measures_with_the_demo_models(installed, tmp_path):
-    arguments = ["variance", "--k", "1", "2", "--limit", "2", "--samples", "2", "--resamples", "20", "--threads", "1"]
+    arguments = ["variance", "--k", "1", "2", "--limit", "2", "--samples", "2", "--threads", "1"]
     run(installed / "ketchup", *arguments, cwd=tmp_path, KETCHUP_CACHE=str(tmp_path / "cache"))
     written = {path.name for path in (tmp_path / "runs/variance-demo").iterdir()}
     assert {"manifest.json", "variance.json", "variance.csv", "variance.png", "variance.pdf", "rollouts"} <= written

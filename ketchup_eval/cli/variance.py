@@ -48,7 +48,6 @@ def variance(
     engine: Annotated[
         EngineName, typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers")
     ] = "auto",
-    resamples: Annotated[int, typer.Option(help="bootstrap resamples over inputs")] = 2000,
     seed: Annotated[int, typer.Option()] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all")] = None,
     name: Annotated[str | None, typer.Option(help="name of the run; default: variance-TASK")] = None,
@@ -86,7 +85,6 @@ def variance(
         ks=tuple(sorted(set(k))),
         tails=("segment", "one-step") if tail == "both" else (tail,),
         gauge=gauge,
-        resamples=resamples,
         limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
     )
     if dry_run:

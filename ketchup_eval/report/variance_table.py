@@ -1,9 +1,11 @@
 """The study's table in the terminal."""
 
+import math
 from pathlib import Path
 
 from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.bootstrap import Estimate
+from ketchup_eval.stats.intervals import ENOUGH
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
 
@@ -17,22 +19,38 @@ def variance_notes(result: VarianceResult) -> str:
     decoding = result.rollouts.decoding
     seconds = result.seconds
     shares = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+    few = "".join(_too_few(student, result.inputs) + "\n" for student in result.students if not student.enough_inputs)
     return (
         f"{result.inputs} inputs x {result.rollouts.samples} samples, at most {decoding.max_new_tokens} tokens, "
         f"temperature {decoding.temperature:g}, gauge {result.analysis.gauge}, seed {result.rollouts.seed}; "
-        f"[low, high]: 95% percentile bootstrap over inputs ({result.analysis.resamples} resamples).\n"
+        "[low, high]: 95% intervals over inputs (Hall's).\n"
         "Variance, bias and MSE are those of the return of the whole output (t = 0), in nats² and nats. Theory: number "
         "of terms, as in Theorem 1; independent: each term's own variance; the rest of the measured ratio is "
         "covariance.\n"
+        f"{few}"
         f"Time: {shares}."
     )
 
 
+def _too_few(student: StudentResult, inputs: int) -> str:
+    """That so skewed a variance needs more inputs, and how many that would be were further ones of the same kind."""
+    found = student.concentration
+    assert found is not None
+    wanted = 10 * math.ceil(inputs * ENOUGH / found.effective / 10)
+    return (
+        f"{short_name(student.name)}: too few inputs for the skew seen. A tenth of them has "
+        f"{_percent(found.top_tenth)} of Var[G_0], as if there were {found.effective:.0f} equal inputs; below "
+        f"{ENOUGH}, 95% intervals may hold the truth in only 80% of cases. Use --limit {wanted} or more."
+    )
+
+
 def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
+    tenth = student.concentration.top_tenth if student.concentration else None
     table = Table(
         title=f"{short_name(student.name)}, tail {tail}\n"
         f"KL to {short_name(result.rollouts.teacher)} {_interval(student.kl)} nats/token, "
-        f"{_interval(student.mean_length)} actions, length explains {_percent(student.length_share.value)} of Var[G_0]",
+        f"{_interval(student.mean_length)} actions\n"
+        f"Var[G_0]: {_percent(student.length_share.value)} by length, {_percent(tenth)} in a tenth of the inputs",
     )
     columns = ("K", "variance", "bias", "variance / K=1", "theory", "independent", "MSE", "same as LLMR")
     for column in columns:

@@ -1,7 +1,7 @@
 """From the teacher values of many rollouts to the bias and variance of each K-step return, with intervals.
 
 Two steps, so that no more than a block of inputs is in memory: `per_input_statistics` reduces blocks of rollouts to a
-few numbers per input, `concatenate` joins them, and `summarise` averages over inputs with one shared bootstrap.
+few numbers per input, `concatenate` joins them, and `summarise` averages over inputs, with intervals.
 
 Axes: I inputs, N samples per input, T actions, K segment lengths. Units follow Ĝ: nats, variances nats². A rollout
 without any action is an absent one (dropped because it was cut off, say). An input with fewer than two rollouts has no
@@ -21,7 +21,9 @@ from torch import Tensor
 
 from ketchup.maths.masked import masked_mean, masked_var
 from ketchup.maths.returns import Tail, advantages, k_step_returns_all, k_step_terms, remaining_actions
-from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
+from ketchup_eval.stats.bootstrap import Array, Estimate
+from ketchup_eval.stats.intervals import means, ratios
+from ketchup_eval.stats.proportions import shares
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,13 @@ def concatenate(blocks: Sequence[InputStatistics]) -> InputStatistics:
     return InputStatistics(first.ks, first.tail, **arrays)
 
 
-def summarise(statistics: InputStatistics, bootstrap: Bootstrap) -> list[KEstimate]:
+def summarise(statistics: InputStatistics) -> list[KEstimate]:
     """Averages over inputs, one `KEstimate` for each of `statistics.ks` in order, K = 1 first.
 
-    `bootstrap` is over the inputs of `statistics`; use the same one for both tails and all gauges of a student.
+    What is so by definition (K = 1 against itself) has no interval.
     """
     s = statistics
-    means = {
+    averaged = {
         "variance": s.variance,
         "bias": s.bias,
         "variance_mean_t": s.variance_mean_t,
@@ -148,19 +150,17 @@ def summarise(statistics: InputStatistics, bootstrap: Bootstrap) -> list[KEstima
         "independent": s.independent,
         "covariance": s.variance - s.independent,
     }
-    ratios = {
-        "variance_ratio": s.variance,
-        "independent_ratio": s.independent,
-        "theory_ratio": s.terms,
-        "same_as_llmr": s.same_as_llmr,
-    }
-    to_first = [np.repeat(columns[:, :1], len(s.ks), axis=1) for columns in ratios.values()]
-    estimates = bootstrap.means(np.hstack(list(means.values())))
-    estimates += bootstrap.ratios(np.hstack(list(ratios.values())), np.hstack(to_first))
+    to_first = {"variance_ratio": s.variance, "independent_ratio": s.independent, "theory_ratio": s.terms}
+    first = [np.repeat(columns[:, :1], len(s.ks), axis=1) for columns in to_first.values()]
+    estimates = means(np.hstack(list(averaged.values())))
+    estimates += ratios(np.hstack(list(to_first.values())), np.hstack(first))
+    same = shares(s.same_as_llmr, np.repeat(s.same_as_llmr[:, :1], len(s.ks), axis=1))
+    same[0] = Estimate(same[0].value, None, None, same[0].n)
     # Columns run over quantities, and within a quantity over K: every K picks its own in the order of the names.
-    names = [*means, *ratios]
+    names = [*averaged, *to_first, "same_as_llmr"]
+    columns = [*estimates, *same]
     return [
-        KEstimate(k, s.tail, **dict(zip(names, estimates[column :: len(s.ks)], strict=True)))
+        KEstimate(k, s.tail, **dict(zip(names, columns[column :: len(s.ks)], strict=True)))
         for column, k in enumerate(s.ks)
     ]
 

@@ -30,11 +30,10 @@ def as_json(result: VarianceResult) -> dict[str, Any]:
         "seed": result.rollouts.seed,
         "interval": {
             "level": 0.95,
-            "method": "percentile bootstrap over inputs",
-            "resamples": result.analysis.resamples,
+            "method": "Hall's over inputs, within Wilson's for shares",
         },
         "seconds": result.seconds,
-        "students": [asdict(student) for student in result.students],
+        "students": [{**asdict(student), "enough_inputs": student.enough_inputs} for student in result.students],
     }
 
 

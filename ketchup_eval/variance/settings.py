@@ -41,7 +41,6 @@ class AnalysisSettings:
     ks: tuple[int, ...]
     tails: tuple[Tail, ...]
     gauge: Gauge
-    resamples: int
     limit: int | None
 
     def __post_init__(self) -> None:
@@ -50,5 +49,3 @@ class AnalysisSettings:
                 raise UsageError(f"--k must be at least 1, not {k}.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit must be at least 1, not {self.limit}.")
-        if self.resamples < 1:
-            raise UsageError(f"--resamples must be at least 1, not {self.resamples}.")

@@ -22,7 +22,9 @@ from ketchup.runs import run_of_all
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples
-from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
+from ketchup_eval.stats.bootstrap import Array, Estimate
+from ketchup_eval.stats.intervals import ENOUGH, Concentration, concentration, means, ratios
+from ketchup_eval.stats.proportions import shares
 from ketchup_eval.variance.estimates import (
     InputStatistics,
     KEstimate,
@@ -30,6 +32,7 @@ from ketchup_eval.variance.estimates import (
     per_input_statistics,
     summarise,
 )
+from ketchup_eval.variance.lengths import length_variances
 from ketchup_eval.variance.rollout_store import PartStore, ScoredBlock
 from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
 
@@ -44,7 +47,8 @@ class StudentResult:
     `kl` is KL(teacher‖student) per action in nats, over the full vocabulary, on the student's own rollouts;
     `mean_return` is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos
     in time. `length_share` is the share of Var[G_0] within inputs that is linear in the length of the rollout: what the
-    terms of a return have in common because they end together.
+    terms of a return have in common because they end together; absent below three samples. `concentration` is that of
+    Var[G_0] over the inputs.
     """
 
     name: str
@@ -53,7 +57,13 @@ class StudentResult:
     mean_length: Estimate
     ended: Estimate
     length_share: Estimate
+    concentration: Concentration | None
     estimates: list[KEstimate]
+
+    @property
+    def enough_inputs(self) -> bool:
+        """Whether the variance rests on so many inputs that intervals can be taken at their word."""
+        return self.concentration is None or self.concentration.effective >= ENOUGH
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ def run_variance(
         if processes.main:
             with phases.phase("estimates"):
                 results = [
-                    _student_result(name, store.read(), rollouts, analysis)
+                    _student_result(name, store.read(), analysis)
                     for name, store in zip(rollouts.students, stores, strict=True)
                 ]
             results.sort(key=lambda result: -(result.kl.value or 0))
@@ -164,46 +174,37 @@ def _missing_inputs(store: PartStore) -> int:
     return sum(len(store.blocks[index]) for index in store.missing())
 
 
-def _student_result(
-    name: str, parts: Iterable[ScoredBlock], rollouts: RolloutSettings, analysis: AnalysisSettings
-) -> StudentResult:
-    means, totals, squares = [], [], []
+def _student_result(name: str, parts: Iterable[ScoredBlock], analysis: AnalysisSettings) -> StudentResult:
+    returns, lengths, ended, kl = [], [], [], []
     statistics: dict[str, list[InputStatistics]] = {tail: [] for tail in analysis.tails}
     for part in parts:
         values = {name: torch.from_numpy(array) for name, array in part.values.items()}
         q, v = in_gauge(values["q"], values["v"], values["mean"], values["logsumexp"], analysis.gauge)
         for tail in analysis.tails:
             statistics[tail].append(per_input_statistics(q, v, part.mask, analysis.ks, tail))
-        means.append(_per_input_means(part))
-        squares.append(_return_squares(part))
-        totals.append(np.stack([part.values["kl"].sum((1, 2)), part.mask.sum((1, 2))], axis=1))
-    items, sums, explained = np.concatenate(means), np.concatenate(totals), np.concatenate(squares)
-    bootstrap = Bootstrap(len(items), rollouts.seed, analysis.resamples)
-    mean_return, mean_length, ended = bootstrap.means(items)
-    (kl,) = bootstrap.ratios(sums[:, :1], sums[:, 1:])
-    (length_share,) = bootstrap.ratios(explained[:, :1], explained[:, 1:])
-    estimates = [
-        estimate
-        for tail in analysis.tails
-        for estimate in summarise(concatenate(statistics[tail]), bootstrap)
-        if estimate.k in analysis.ks
-    ]
-    return StudentResult(name, kl, mean_return, mean_length, ended, length_share, estimates)
-
-
-def _per_input_means(part: ScoredBlock) -> Array:
-    """Mean return, mean length and share ended of each input, [I, 3]."""
-    return np.stack([_returns(part).mean(1), part.mask.sum(2).mean(1), part.ended.mean(1)], axis=1)
-
-
-def _return_squares(part: ScoredBlock) -> Array:
-    """Squares of G_0 about its input's mean: those a line through the lengths explains, and all of them, [I, 2]."""
-    returns, lengths = _returns(part), part.mask.sum(2).astype(np.float64)
-    returns -= returns.mean(1, keepdims=True)
-    lengths -= lengths.mean(1, keepdims=True)
-    spread = (lengths**2).sum(1)
-    explained = (lengths * returns).sum(1) ** 2 / np.where(spread > 0, spread, 1)
-    return np.stack([explained, (returns**2).sum(1)], axis=1)
+        returns.append(_returns(part))
+        lengths.append(part.mask.sum(2).astype(np.float64))
+        ended.append(part.ended)
+        kl.append(part.values["kl"].sum((1, 2)))
+    whole, actions = np.concatenate(returns), np.concatenate(lengths)
+    over_inputs = {tail: concatenate(statistics[tail]) for tail in analysis.tails}
+    mean_return, mean_length = means(np.stack([whole.mean(1), actions.mean(1)], axis=1))
+    (kl_per_action,) = ratios(np.concatenate(kl)[:, None], actions.sum(1)[:, None])
+    (share_ended,) = shares(
+        np.concatenate(ended).sum(1)[:, None].astype(float), np.full((len(whole), 1), whole.shape[1])
+    )
+    explained = length_variances(whole, actions)
+    (length_share,) = ratios(explained[:, :1], explained[:, 1:])
+    return StudentResult(
+        name,
+        kl_per_action,
+        mean_return,
+        mean_length,
+        share_ended,
+        length_share,
+        concentration(over_inputs[analysis.tails[0]].variance[:, 0]),
+        [e for tail in analysis.tails for e in summarise(over_inputs[tail]) if e.k in analysis.ks],
+    )
 
 
 def _returns(part: ScoredBlock) -> Array:

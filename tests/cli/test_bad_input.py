@@ -44,7 +44,7 @@ def invoke(folder, inputs, command, **options):
     """The command with an option changed, or left out by `None`."""
     given = {"student": inputs / "student", "teacher": inputs / "teacher", "task": "gsm8k", "data": inputs / "data"}
     given |= {"runs_dir": folder / "runs", "threads": 1, "max_new_tokens": 6}
-    given |= {"variance": {"resamples": 20}, "train": {"steps": 2}}[command]
+    given |= {"variance": {}, "train": {"steps": 2}}[command]
     given |= options
     words = [command, *(["seqkd"] if command == "train" else [])]
     words[1:] = [given.pop("method")] if "method" in given else words[1:]
@@ -129,7 +129,6 @@ def test_a_file_that_is_missing(tmp_path, inputs, command):
         ("variance", {"limit": 0}, "limit"),
         ("variance", {"max_new_tokens": 0}, "--max-new-tokens must be at least 1"),
         ("variance", {"temperature": -1}, "--temperature"),
-        ("variance", {"resamples": 0}, "--resamples"),
         ("variance", {"threads": 0}, "--threads"),
         ("variance", {"prompt_style": "chat"}, "prompt"),
         ("train", {"limit": 0}, "limit"),

@@ -45,7 +45,7 @@ def inputs(tmp_path_factory):
 def arguments(inputs, *more, ks=(1, 2, 4)):
     given = ["variance", "--task", "gsm8k", "--data", inputs / "data", "--teacher", inputs / "teacher"]
     given += ["--student", inputs / "near", inputs / "far", "--samples", SAMPLES, "--max-new-tokens", 9]
-    given += ["--resamples", 100, "--threads", 1, "--tail", "both", "--k", *ks]
+    given += ["--threads", 1, "--tail", "both", "--k", *ks]
     return [str(argument) for argument in [*given, *more]]
 
 
@@ -202,7 +202,8 @@ def test_the_share_of_variance_that_length_explains_agrees_with_a_regression(stu
             lengths = [len(row["q"]) for row in mine]
             total += statistics.variance(returns)
             if len(set(lengths)) > 1:
-                explained += statistics.correlation(lengths, returns) ** 2 * statistics.variance(returns)
+                beside = 1 - statistics.correlation(lengths, returns) ** 2
+                explained += statistics.variance(returns) * (1 - beside * (SAMPLES - 1) / (SAMPLES - 2))
         (found,) = [
             entry for entry in result_of(study[0])["students"] if entry["name"].endswith(folder.split("-", 1)[1])
         ]
@@ -345,6 +346,23 @@ def test_a_dry_run_writes_nothing(tmp_path, inputs, finished):
     done = invoke(finished, inputs, "--dry-run")
     assert done.stdout.count(": 0 inputs to sample") == 2
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == times
+
+
+def test_what_rests_on_few_inputs_is_said(study, finished, inputs, rollouts):
+    """Effective inputs and the share of a tenth of them, from the rows; 20 are never as good as 20 equal ones."""
+    content = result_of(study[0])
+    for name, rows in rollouts.items():
+        variances = sorted(
+            statistics.variance([reference.reward_to_go(row["q"], row["v"])[0] for row in group])
+            for group in by_input(rows).values()
+        )
+        (found,) = [entry for entry in content["students"] if entry["name"].endswith(name[2:])]
+        assert found["concentration"]["effective"] == pytest.approx(sum(variances) ** 2 / sum(x * x for x in variances))
+        assert found["concentration"]["top_tenth"] == pytest.approx(sum(variances[-2:]) / sum(variances))
+        assert found["enough_inputs"] is False
+    said = " ".join(invoke(finished, inputs).stdout.split())
+    assert said.count("too few inputs for the skew seen") == 2
+    assert "Use --limit 30 or more" in said
 
 
 def test_tables_name_students_intervals_and_files(finished, inputs):
