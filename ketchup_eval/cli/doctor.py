@@ -14,7 +14,7 @@ def doctor(
     model: Annotated[str, typer.Option(help="as the server calls it")] = "Qwen/Qwen2.5-72B-Instruct",
     base_url: Annotated[str, typer.Option(help="OpenAI-compatible")] = "http://127.0.0.1:8000/v1",
 ) -> None:
-    """Check what the judge needs: server, model, context length, a reply it can read, and vLLM's extras."""
+    """Check what the judge needs - server, model, context length, a reply it can read - and extras it can use."""
     if not judge:
         raise UsageError("Say what to check: --judge.")
     from ketchup_eval.judge.health import checks
@@ -23,5 +23,5 @@ def doctor(
     found = checks(base_url, Sampling(model))
     for check in found:
         say(f"{'ok  ' if check.well else 'FAIL'} {check.name}: {check.sentence}")
-    if not all(check.well for check in found):
+    if not all(check.well for check in found if check.needed):
         raise typer.Exit(EXIT_ERROR)

@@ -1,19 +1,29 @@
-"""Whether a server can judge: each thing that a run needs, tried once, with a plain sentence."""
+"""Whether a server can judge: each thing that a run needs or can use, tried once, with a plain sentence."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
 
 import openai
 
 from ketchup.errors import ServerError
+from ketchup.redaction import redacted
 from ketchup_eval.judge.client import CallError, Judge, Patience
+from ketchup_eval.judge.endpoint import Endpoint
 from ketchup_eval.judge.settings import Sampling
+from ketchup_eval.judge.verdicts import Verdict
 
 WORDS = ("zebra", "quartz")
 """Replies that no model gives by chance."""
 LONGEST_PROMPT = 4096
 """Tokens that the prompts of the paper's tasks stay under."""
+CONTEXT_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
+"""What servers call the longest prompt, in tokens."""
+MOST_NAMES = 10
+"""Models that a sentence names."""
 ITEM = """Compare two summaries of the same document for their overall quality.
 
 Document: The council of Leeds voted on Monday to close the old bridge for a year of repairs.
@@ -30,11 +40,24 @@ Preferred: <summary ID>"""
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tried; `sentence` says what was found and, if it is not `well`, what to do."""
+    """One thing that was tried; `sentence` says what was found and, if it is not `well`, what to do.
+
+    What is not `needed` is of use to a judge that can also do without it.
+    """
 
     name: str
     well: bool
     sentence: str
+    needed: bool = True
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The models that a server lists, each with what it says of it, or why there is no such list."""
+
+    models: dict[str, dict[str, Any]]
+    fault: str | None = None
+    remedy: str | None = None
 
 
 def checks(base_url: str, sampling: Sampling) -> list[Check]:
@@ -50,51 +73,105 @@ def check_constrained(base_url: str, sampling: Sampling, key: str | None = None)
 
 
 async def _all(base_url: str, sampling: Sampling) -> list[Check]:
-    judge = Judge(base_url, replace(sampling, logprobs=True, constrained=False), Patience(attempts=1, timeout=120))
+    try:
+        judge = Judge(base_url, replace(sampling, logprobs=False, constrained=False), Patience(attempts=1, timeout=120))
+    except ServerError as error:
+        return [Check("server", False, str(error))]
     async with judge.client:
         return [check async for check in _in_turn(judge)]
 
 
 async def _in_turn(judge: Judge) -> AsyncIterator[Check]:
+    endpoint = judge.endpoint
     try:
-        models = {model.id: model async for model in judge.client.models.list()}
-    except openai.APIError as error:
-        advice = "start it or name another --base-url"
-        yield Check("server", False, f"{judge.endpoint.shown} does not answer ({error}); {advice}.")
+        listing = await _listing(judge)
+    except openai.APIConnectionError as error:
+        yield Check("server", False, _gone(endpoint, error))
         return
-    yield Check("server", True, f"{judge.endpoint.shown} answers.")
-    name = judge.sampling.model
-    if name not in models:
-        known = ", ".join(models) or "none"
-        yield Check("model", False, f"The server has no model {name!r}; name one of its own with --model: {known}.")
+    yield Check("server", True, f"{endpoint.shown} answers.")
+    # Not every server lists its models, or all of them; whether one judges is seen by asking it.
+    verdict, refusal = await _verdict(judge, judge.sampling)
+    model = _model(judge.sampling.model, listing, answers=verdict is not None)
+    yield model
+    if not model.well and model.needed:
         return
-    yield Check("model", True, f"The server has {name}.")
-    yield _context(getattr(models[name], "max_model_len", None))
-    try:
-        verdict = await judge.ask(ITEM, "doctor", judge.sampling.seed)
-    except (CallError, ServerError) as error:
-        yield Check("reply", False, f"A call failed ({error}); look into the server's log.")
+    yield _context(listing.models.get(judge.sampling.model, {}))
+    if verdict is None:
+        yield Check("reply", False, refusal)
         return
-    if verdict.preferred is None:
-        end = f"{verdict.state}: {verdict.reply[-120:]!r}"
-        yield Check("reply", False, f"The reply has no choice ({end}); use a better model.")
-    else:
-        best = "the right one" if verdict.preferred == "A" else "the wrong one: expect little of this judge"
-        yield Check("reply", True, f"A reply prefers {verdict.preferred}, {best} ({verdict.seconds:.1f} s).")
-    if verdict.probability_of_a is None:
-        yield Check("logprobs", False, "The reply has no probability of its choice; leave --logprobs out.")
-    else:
-        yield Check("logprobs", True, f"The probability of A against B is {verdict.probability_of_a:.2f}.")
+    yield _reply(verdict)
+    scored, refusal = await _verdict(judge, replace(judge.sampling, logprobs=True))
+    yield _logprobs(scored, refusal)
     yield await _constrained(judge)
 
 
-def _context(length: object) -> Check:
-    if not isinstance(length, int):
+async def _listing(judge: Judge) -> _Listing:
+    try:
+        raw = await judge.client.models.with_raw_response.list()
+    except openai.APIStatusError as error:
+        return _Listing({}, f"The server does not list its models ({_reason(error)})")
+    text = raw.content.decode(errors="replace")
+    try:
+        content = json.loads(text)
+        rows = content if isinstance(content, list) else content["data"]
+        models = {str(row.get("id") or row["name"]): row for row in rows}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        fault = f"The server's list of models cannot be read ({' '.join(text.split())[:60]!r})"
+        return _Listing({}, fault, "check that --base-url is the address of its API, which mostly ends in /v1")
+    return _Listing(models)
+
+
+async def _verdict(judge: Judge, sampling: Sampling) -> tuple[Verdict | None, str]:
+    """What the model replies about an easy item, or else a sentence on why there is no reply."""
+    other = Judge(judge.base_url, sampling, judge.patience, judge.key)
+    async with other.client:
+        try:
+            return await other.ask(ITEM, "doctor", sampling.seed), ""
+        except CallError as error:
+            return None, f"A call failed ({error}); look into the server's log."
+        except ServerError as error:
+            return None, str(error)
+
+
+def _model(name: str, listing: _Listing, *, answers: bool) -> Check:
+    if name in listing.models:
+        return Check("model", True, f"The server has {name}.")
+    if listing.fault is not None:
+        if listing.remedy:
+            return Check("model", False, f"{listing.fault}; {listing.remedy}.", needed=False)
+        return Check("model", True, f"{listing.fault}.")
+    if answers:
+        return Check("model", True, f"The server has {name}, which it does not list.")
+    names = list(listing.models)
+    shown = get_close_matches(name, names, n=MOST_NAMES, cutoff=0) if len(names) > MOST_NAMES else names
+    known = (", ".join(shown) or "none") + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
+    return Check("model", False, f"The server has no model {name!r}; name one of its own with --model: {known}.")
+
+
+def _context(model: dict[str, Any]) -> Check:
+    length = next((model[field] for field in CONTEXT_FIELDS if isinstance(model.get(field), int)), None)
+    if length is None:
         return Check("context", True, "The server does not say how long a prompt may be.")
     if length < LONGEST_PROMPT:
         advice = f"start it with a context of {LONGEST_PROMPT:,}"
         return Check("context", False, f"Prompts may have {length:,} tokens, too few for long inputs; {advice}.")
     return Check("context", True, f"Prompts may have {length:,} tokens.")
+
+
+def _reply(verdict: Verdict) -> Check:
+    if verdict.preferred is None:
+        end = f"{verdict.state}: {verdict.reply[-120:]!r}"
+        return Check("reply", False, f"The reply has no choice ({end}); use a better model.")
+    best = "the right one" if verdict.preferred == "A" else "the wrong one: expect little of this judge"
+    return Check("reply", True, f"A reply prefers {verdict.preferred}, {best} ({verdict.seconds:.1f} s).")
+
+
+def _logprobs(verdict: Verdict | None, refusal: str) -> Check:
+    if verdict is not None and verdict.probability_of_a is not None:
+        found = f"The probability of A against B is {verdict.probability_of_a:.2f}."
+        return Check("logprobs", True, found, needed=False)
+    fault = "The reply has no probability of its choice" if verdict else f"They are refused ({refusal.rstrip('.')})"
+    return Check("logprobs", False, f"{fault}; leave --logprobs out.", needed=False)
 
 
 async def _once(base_url: str, sampling: Sampling, key: str | None) -> Check:
@@ -105,16 +182,39 @@ async def _once(base_url: str, sampling: Sampling, key: str | None) -> Check:
 
 async def _constrained(judge: Judge) -> Check:
     try:
-        completion = await judge.client.chat.completions.create(
+        raw = await judge.client.chat.completions.with_raw_response.create(
             model=judge.sampling.model,
             messages=[{"role": "user", "content": "Say hello."}],
             max_tokens=16,
             temperature=0,
             extra_body={"structured_outputs": {"choice": list(WORDS)}},
         )
-        reply = completion.choices[0].message.content or ""
+    except openai.APIConnectionError as error:
+        return Check("constrained", False, _gone(judge.endpoint, error), needed=False)
     except openai.APIError as error:
-        return Check("constrained", False, f"structured_outputs is refused ({error}); leave --constrained out.")
-    if reply.strip() in WORDS:
-        return Check("constrained", True, "structured_outputs is honoured.")
-    return Check("constrained", False, "The server ignores structured_outputs; leave --constrained out, or use vLLM.")
+        sentence = f"structured_outputs is refused ({_reason(error)}); leave --constrained out."
+        return Check("constrained", False, sentence, needed=False)
+    if _content(raw.content) in WORDS:
+        return Check("constrained", True, "structured_outputs is honoured.", needed=False)
+    sentence = "The server ignores structured_outputs; leave --constrained out, or use vLLM."
+    return Check("constrained", False, sentence, needed=False)
+
+
+def _content(body: bytes) -> str | None:
+    """The text of a chat completion; `None` for whatever else a server may send."""
+    try:
+        content = json.loads(body)["choices"][0]["message"]["content"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return content.strip() if isinstance(content, str) else None
+
+
+def _gone(endpoint: Endpoint, error: openai.APIConnectionError) -> str:
+    reason = f"cannot be reached{endpoint.through} ({_reason(error)})"
+    return f"{endpoint.shown} {reason}; start it or name another --base-url."
+
+
+def _reason(error: openai.APIError) -> str:
+    """What went wrong, in the words of the server or of what lies under the connection."""
+    cause = f": {error.__cause__}" if isinstance(error, openai.APIConnectionError) and error.__cause__ else ""
+    return redacted(" ".join(str(error).split()).rstrip(".") + cause)[:300]

@@ -55,6 +55,7 @@ class MockServer:
         self.attempts, self.served, self.bodies, self.authorisations = Counter(), Counter(), [], set()
         self.in_flight = self.most_in_flight = 0
         self.max_model_len = 32768
+        self.listing = None  # instead of the list of models
         self.prompts = []
 
     @property
@@ -102,6 +103,9 @@ class MockServer:
         length = int((re.search(r"content-length: (\d+)", head, re.IGNORECASE) or [0, 0])[1])
         body = json.loads(await reader.readexactly(length) or b"{}")
         self.authorisations |= set(re.findall(r"authorization: (.*?)\r", head, re.IGNORECASE))
+        if head.startswith("GET") and self.listing:
+            content = json.dumps({"error": self.listing.error}).encode() if self.listing.error else self.listing.raw
+            return await self._send(writer, self.listing.status, content, {})
         if head.startswith("GET"):
             models = [
                 {"id": MODEL, "object": "model", "created": 0, "owned_by": "x", "max_model_len": self.max_model_len}
