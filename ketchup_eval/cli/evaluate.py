@@ -52,7 +52,11 @@ def evaluate(
     resamples: Annotated[int, typer.Option(help="bootstrap resamples over items")] = 2000,
     seed: Annotated[int, typer.Option(help="of the bootstrap; decoding is greedy")] = 0,
     workers: Annotated[int, typer.Option(help="processes that score")] = 1,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="processes that share the work on this machine; default: one, or one a GPU"),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of a process; default: all")] = None,
     name: Annotated[str | None, typer.Option(help="folder of the results under --runs-dir; default: RUN's")] = None,
     runs_dir: Annotated[Path, typer.Option(help="where runs live")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="print scores as JSON instead of tables")] = False,
@@ -92,12 +96,13 @@ def evaluate(
         _show([_written(evaluate_file(predictions, run, settings))], correlate, as_json, as_latex)
         return
     systems = [system_named(run, runs_dir, checkpoint, name) for run in runs or ()]
-    _evaluate_models(systems, settings, threads, dry_run, (correlate, as_json, as_latex))
+    _evaluate_models(systems, settings, processes, threads, dry_run, (correlate, as_json, as_latex))
 
 
 def _evaluate_models(
     systems: "list[System]",
     settings: "EvaluationSettings",
+    processes: int | None,
     threads: int | None,
     dry_run: bool,
     show: tuple[bool, bool, bool],
@@ -108,8 +113,10 @@ def _evaluate_models(
         for system in systems:
             say(describe(system, settings))
         return
+    from ketchup_eval.cli.processes import share_among
     from ketchup_eval.cli.threads import use_threads
 
+    share_among(processes)
     use_threads(threads)
     found = []
     for system in systems:

@@ -6,9 +6,13 @@ from ketchup.errors import UsageError
 
 
 def use_threads(threads: int | None) -> None:
-    """Limits torch (and CTranslate2, which follows it) to `threads`; `None` means all that this process may run on."""
+    """Limits torch (and CTranslate2, which follows it) to `threads`.
+
+    `None` means all that this process may run on, shared with the other processes that a launcher started beside it.
+    """
     if threads is not None and threads < 1:
         raise UsageError(f"--threads must be at least 1, not {threads}.")
     import torch
 
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // beside))

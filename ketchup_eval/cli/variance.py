@@ -7,6 +7,7 @@ import typer
 
 from ketchup.rollouts.names import EngineName
 from ketchup_eval.cli.output import say, say_json, show
+from ketchup_eval.cli.processes import share_among
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ def variance(
         EngineName, typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers")
     ] = "auto",
     seed: Annotated[int, typer.Option()] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="processes that share the work on this machine; default: one, or one a GPU"),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of a process; default: all")] = None,
     name: Annotated[str | None, typer.Option(help="name of the run; default: variance-TASK")] = None,
     runs_dir: Annotated[Path, typer.Option(help="where runs live")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="print variance.json instead of tables")] = False,
@@ -90,6 +95,7 @@ def variance(
     if dry_run:
         say(describe(rollouts, analysis, run))
         return
+    share_among(processes)
     run_variance(rollouts, analysis, run, lambda result: _show(result, run, as_json=as_json))
 
 

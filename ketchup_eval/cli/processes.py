@@ -1,0 +1,140 @@
+"""`--processes N`: the same command in N processes of this machine, which share the work between them.
+
+They find each other as under `accelerate launch`, which does the same over several machines.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from typing import IO
+
+import typer
+
+from ketchup.errors import KetchupError, UsageError
+from ketchup_eval.cli.command import EXIT_INTERRUPTED
+
+LAUNCHED = "KETCHUP_LAUNCHED"
+"""Set in a process that was started by another, whose end it must not outlive."""
+SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_TO_END = 10.0
+
+
+def share_among(processes: int | None) -> None:
+    """Starts the command anew in so many processes and leaves with their exit code; does nothing for one.
+
+    `None` is one for each GPU, and one where there is none: on a CPU a single process uses all threads. In a process
+    that was started here or by a launcher there is nothing more to start.
+    """
+    if os.environ.get(LAUNCHED):
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        return
+    launcher = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if launcher and processes is not None:
+        raise UsageError(
+            "--processes starts processes on one machine; leave it out under a launcher, which has done so."
+        )
+    if processes is not None and processes < 1:
+        raise UsageError(f"--processes must be at least 1, not {processes}.")
+    count = (processes or _gpus()) if not launcher else 1
+    if count > 1:
+        raise typer.Exit(_run(_without_option(sys.argv[1:]), count))
+
+
+def _gpus() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def _run(arguments: Sequence[str], count: int) -> int:
+    """Runs all until the last ends well or the first does not, and then ends the others; the exit code of the first.
+
+    Only the first process writes to the terminal. What another says is shown if that one is why all ended.
+    """
+    with tempfile.TemporaryFile() as said:
+        port = _free_port()
+        children = [_start(arguments, index, count, port, said) for index in range(count)]
+        try:
+            while all(child.poll() in (None, 0) for child in children):
+                if all(child.poll() == 0 for child in children):
+                    return 0
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+            failed = next(index for index, child in enumerate(children) if child.poll())
+            code = int(children[failed].returncode)
+            if code < 0:
+                raise KetchupError(
+                    f"Process {failed} of {count} was ended by signal {-code}; run the same command again to continue."
+                )
+            if failed and not children[0].poll():
+                said.seek(0)
+                sys.stderr.write(said.read().decode(errors="replace"))
+            return code
+        except KeyboardInterrupt:
+            for child in children:
+                child.send_signal(signal.SIGINT)
+            _wait(children)
+            return EXIT_INTERRUPTED
+        finally:
+            _wait(children, end=True)
+
+
+def _start(arguments: Sequence[str], index: int, count: int, port: int, said: IO[bytes]) -> "subprocess.Popen[bytes]":
+    together = {
+        "RANK": index,
+        "LOCAL_RANK": index,
+        "WORLD_SIZE": count,
+        "LOCAL_WORLD_SIZE": count,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(1, len(os.sched_getaffinity(0)) // count)),
+        LAUNCHED: 1,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "ketchup_eval.cli", *arguments],
+        env={**os.environ, **{name: str(value) for name, value in together.items()}},
+        stdin=subprocess.PIPE,
+        stderr=said if index else None,
+    )
+
+
+def _wait(children: "Sequence[subprocess.Popen[bytes]]", *, end: bool = False) -> None:
+    until = time.monotonic() + SECONDS_TO_END
+    for child in children:
+        if end and child.stdin:
+            child.stdin.close()
+        try:
+            child.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _end_with_parent() -> None:
+    """Reads until the parent closes its end, which the system does too when it dies, and ends at once."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _without_option(arguments: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if skip or argument.startswith("--processes="):
+            skip = False
+        elif argument == "--processes":
+            skip = True
+        else:
+            kept.append(argument)
+    return kept
