@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 MODULES = (
     "tests.commands",
-    "ketchup_eval.cli",
+    "ketchup_eval.cli.program",
     "ketchup.training.run",
     "ketchup_eval.variance.study",
     "ketchup_eval.report.variance_figure",

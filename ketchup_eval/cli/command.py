@@ -8,11 +8,11 @@ import typer
 from ketchup.errors import KetchupError
 from ketchup.files import is_disk_full
 from ketchup.texts import one_line
+from ketchup_eval.cli.interrupts import EXIT_INTERRUPTED, raise_where_work_is_done
 from ketchup_eval.cli.many_values import ManyValues
 from ketchup_eval.cli.output import say, show_traceback
 
 EXIT_ERROR = 1
-EXIT_INTERRUPTED = 130
 
 
 class Command(ManyValues):
@@ -24,6 +24,7 @@ class Command(ManyValues):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; its errors end as one sentence."""
+        raise_where_work_is_done()
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.BadParameter):

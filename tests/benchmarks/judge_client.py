@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from ketchup.tasks.base import Example
-from ketchup_eval.cli import OBJECTS_PER_COLLECTION
+from ketchup_eval.cli.program import OBJECTS_PER_COLLECTION
 from ketchup_eval.judge import plan as plan_module
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.plan import make_plan
