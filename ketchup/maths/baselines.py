@@ -9,12 +9,10 @@ processes: `total` then sums a tensor over all of them, and is the identity wher
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Baseline = Literal["none", "mean", "mean-per-step", "min-variance", "teacher-value"]
 Total = Callable[[Tensor], Tensor]
 
 

@@ -24,9 +24,15 @@ def in_gauge(q: Tensor, v: Tensor, mean: Tensor, logsumexp: Tensor, gauge: Gauge
     `mean` and `logsumexp` are those of `divergences.token_statistics`. Padding holds whatever it held, shifted.
     Raises `ValueError` for an unknown gauge.
     """
+    constant = gauge_constant(mean, logsumexp, gauge)
+    return (q, v) if constant is None else (q - constant, v - constant)
+
+
+def gauge_constant(mean: Tensor | None, logsumexp: Tensor | None, gauge: Gauge) -> Tensor | None:
+    """What a gauge subtracts from all logits of a state, of the shape of `mean`; `None` where that is nothing.
+
+    Only the constant of the gauge itself must be given. Raises `ValueError` for an unknown gauge.
+    """
     if gauge not in get_args(Gauge):
         raise ValueError(f"the gauge is 'raw', 'centered' or 'logprob', not {gauge!r}")
-    if gauge == "raw":
-        return q, v
-    constant = mean if gauge == "centered" else logsumexp
-    return q - constant, v - constant
+    return {"raw": None, "centered": mean, "logprob": logsumexp}[gauge]

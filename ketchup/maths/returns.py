@@ -87,15 +87,15 @@ def k_step_returns_all(q: Tensor, v: Tensor, mask: Tensor, ks: Sequence[int], ta
     taken = torch.where(mask, q, 0)
     a = advantages(q, v, mask)
     if tail == "segment":
-        return torch.stack([taken + _strided_later_sums(a, k) for k in ks])
+        return torch.stack([taken + later_sums(a, k) for k in ks])
 
-    all_later = _strided_later_sums(a, 1)
+    all_later = later_sums(a, 1)
     remaining = remaining_actions(mask).clamp(min=0)
     t = torch.arange(mask.shape[1], device=mask.device)
     returns = []
     for k in ks:
         last_jump = t + remaining - remaining % k  # t + mK; in padding t itself, after which all sums are 0
-        returns.append(taken + _strided_later_sums(a, k) + all_later.gather(1, last_jump))
+        returns.append(taken + later_sums(a, k) + all_later.gather(1, last_jump))
     return torch.stack(returns)
 
 
@@ -112,11 +112,11 @@ def clipped_step_returns(q: Tensor, v: Tensor, mask: Tensor, k: int, tail: Tail,
     remaining = remaining_actions(mask)
     jumping = mask if tail == "segment" else mask & (remaining >= k)
     jumps = torch.where(jumping, _rewards(q, v, mask, k).clamp(-limit, limit), 0)
-    total = jumps + _strided_later_sums(jumps, k)
+    total = jumps + later_sums(jumps, k)
     if tail == "segment":
         return total
     singles = _rewards(q, v, mask, 1).clamp(-limit, limit)
-    to_the_end = singles + _strided_later_sums(singles, 1)
+    to_the_end = singles + later_sums(singles, 1)
     t = torch.arange(mask.shape[1], device=mask.device)
     last_jump = t + remaining.clamp(min=0) - remaining.clamp(min=0) % k
     return torch.where(mask, total + to_the_end.gather(1, last_jump), 0)
@@ -153,24 +153,24 @@ def k_step_terms(remaining: Tensor, k: int, tail: Tail = "segment") -> Tensor:
     return jumps if tail == "segment" else jumps + remaining % k
 
 
+def later_sums(values: Tensor, k: int = 1) -> Tensor:
+    """Σ_{j ≥ 1} x_{t+jK} for every t of `values[R, T]`, [R, T], without a loop over t; padding must hold 0.
+
+    The row is laid out in lines of K columns, so that t and t+K are neighbours in one column; a reversed cumulative
+    sum down the columns then holds Σ_{j ≥ 0} x_{t+jK} at t, and what starts one jump ahead is the same table K later.
+    """
+    rows, length = values.shape
+    k = min(k, max(length, 1))  # a jump of T leaves every row already; a longer one would only allocate zeros
+    lines = -(-length // k) + 1  # one line of zeros more, for the jump past the end
+    table = F.pad(values, (0, lines * k - length)).view(rows, lines, k)
+    from_here = table.flip(1).cumsum(1).flip(1).reshape(rows, lines * k)
+    return from_here[:, k : k + length]
+
+
 def _rewards(q: Tensor, v: Tensor, mask: Tensor, k: int) -> Tensor:
     """Rewards q_t - v_{t+K} of a step of K actions, v = 0 past the end."""
     reached = F.pad(torch.where(mask, v, 0)[:, k:], (0, min(k, mask.shape[1])))
     return torch.where(mask, q - reached, 0)
-
-
-def _strided_later_sums(a: Tensor, k: int) -> Tensor:
-    """Σ_{j ≥ 1} a_{t+jK} for every t, [R, T], without a loop over t.
-
-    The row is laid out in lines of K columns, so that t and t+K are neighbours in one column; a reversed cumulative
-    sum down the columns then holds Σ_{j ≥ 0} a_{t+jK} at t, and what starts one jump ahead is the same table K later.
-    """
-    rows, length = a.shape
-    k = min(k, max(length, 1))  # a jump of T leaves every row already; a longer one would only allocate zeros
-    lines = -(-length // k) + 1  # one line of zeros more, for the jump past the end
-    table = F.pad(a, (0, lines * k - length)).view(rows, lines, k)
-    from_here = table.flip(1).cumsum(1).flip(1).reshape(rows, lines * k)
-    return from_here[:, k : k + length]
 
 
 def _check_choice(ks: Sequence[int], tail: str) -> None:

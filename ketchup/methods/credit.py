@@ -1,29 +1,21 @@
 """Credit: how much each action of a rollout is worth, the weight w_t of the policy gradient (Algorithm 1).
 
-    w_t = clip(Ĝ_t(K) - b, ±100)
+    w_t = clip(Ĝ_t - b, ±100)
 
-with the K-step return Ĝ_t, its tail and gauge, and the baseline b. All of it is a function of two numbers per action
-from one teacher pass, q and v.
+with an estimate Ĝ_t of the return in a gauge, and a baseline b. All of it is a function of a few numbers per action.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ketchup.errors import UsageError
-from ketchup.maths.baselines import (
-    Baseline,
-    mean_baseline,
-    mean_per_step_baseline,
-    min_variance_baseline,
-    score_norms,
-)
-from ketchup.maths.gauges import Gauge, in_gauge
-from ketchup.maths.masked import compact
-from ketchup.maths.returns import Tail, clipped_step_returns, k_step_returns
+from ketchup.estimators import Baseline, Estimator, Numbers
+from ketchup.estimators.baselines import none
+from ketchup.maths.baselines import Total
+from ketchup.maths.gauges import Gauge
 from ketchup.models.scoring import StudentValues, TeacherValues
 
 Clip = Literal["return", "step", "none"]
@@ -39,24 +31,21 @@ class Credit:
     action for the end (v_L = 0, Algorithm 1), `drop` gives it no weight and no share in any mean.
     """
 
-    k: int
-    baseline: Baseline = "none"
-    tail: Tail = "one-step"
+    estimator: Estimator
+    baseline: Baseline = field(default_factory=none)
     gauge: Gauge = "raw"
     clip: Clip = "return"
     clip_range: float = 100.0
     truncation: Truncation = "terminal"
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise UsageError(f"--k is the number of actions in a step and at least 1, not {self.k}.")
         if not self.clip_range > 0:
             raise UsageError(f"--clip-range must be above 0, not {self.clip_range}.")
 
     @property
     def needs_student(self) -> bool:
         """Whether the student's probabilities enter, which costs a forward pass of it."""
-        return self.baseline == "min-variance"
+        return bool((self.estimator.needs | self.baseline.needs) & set(StudentValues.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -78,45 +67,24 @@ def assign(
     student: StudentValues | None,
     actions: Tensor,
     ended: Tensor,
-    total: Callable[[Tensor], Tensor],
+    samples: int,
+    total: Total,
 ) -> Weights:
     """Weights of all actions of a batch of rollouts, `actions[R, T]` and `ended[R]`; `total` sums over processes.
 
-    What the calculator writes is no action: the action after it is *one* step ahead of the one before it.
+    The `samples` rollouts of an input are neighbours. What the calculator writes is no action: the action after it is
+    *one* step ahead of the one before it.
     """
-    q, v = in_gauge(teacher.q, teacher.v, teacher.mean, teacher.logsumexp, credit.gauge)
-    (q, mask), (v, _) = compact(q, actions), compact(v, actions)
+    numbers = Numbers.of(actions, samples, **vars(teacher), **(vars(student) if student else {}))
     if credit.truncation == "drop":
-        mask = mask & ended[:, None]
+        numbers = numbers.without(~ended)
+    returns = credit.estimator.returns(numbers, credit.gauge)
+    seen = credit.estimator.seen(numbers, credit.gauge)
     if credit.clip == "step":
-        returns = clipped_step_returns(q, v, mask, credit.k, credit.tail, credit.clip_range)
-        free = clipped_step_returns(q, v, mask, credit.k, credit.tail, torch.inf)
-        weights = returns - _baseline(credit, returns, mask, v, student, actions, total)
-        return Weights(torch.where(mask, weights, 0), free, mask & (returns != free), mask)
-    returns = k_step_returns(q, v, mask, credit.k, credit.tail)
-    weights = torch.where(mask, returns - _baseline(credit, returns, mask, v, student, actions, total), 0)
+        assert credit.estimator.clipped is not None
+        held = credit.estimator.clipped(seen, credit.clip_range)
+        free = credit.estimator.clipped(seen, torch.inf)
+        return Weights(credit.baseline.weights(held, seen, total), free, numbers.mask & (held != free), numbers.mask)
+    weights = credit.baseline.weights(returns, seen, total)
     limit = credit.clip_range if credit.clip == "return" else torch.inf
-    return Weights(weights.clamp(-limit, limit), returns, weights.abs() > limit, mask)
-
-
-def _baseline(
-    credit: Credit,
-    returns: Tensor,
-    mask: Tensor,
-    v: Tensor,
-    student: StudentValues | None,
-    actions: Tensor,
-    total: Callable[[Tensor], Tensor],
-) -> Tensor:
-    match credit.baseline:
-        case "mean":
-            return mean_baseline(returns, mask, total)
-        case "mean-per-step":
-            return mean_per_step_baseline(returns, mask, total)
-        case "teacher-value":
-            return v
-        case "min-variance":
-            assert student is not None, "see needs_student"
-            norms, _ = compact(score_norms(student.log_prob, student.collision), actions)
-            return min_variance_baseline(returns, mask, norms, total)
-    return torch.zeros((), dtype=returns.dtype)
+    return Weights(weights.clamp(-limit, limit), returns, weights.abs() > limit, numbers.mask)

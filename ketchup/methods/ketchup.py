@@ -1,6 +1,7 @@
 """KETCHUP, the paper's method: policy gradient on K-step returns of the teacher's Bellman rewards (Algorithm 1)."""
 
-from ketchup.maths.baselines import Baseline
+from ketchup.estimators import baseline as baseline_named
+from ketchup.estimators import estimator
 from ketchup.maths.gauges import Gauge
 from ketchup.maths.returns import Tail
 from ketchup.methods.base import Method, Sampling
@@ -10,7 +11,7 @@ from ketchup.methods.likelihood import policy_gradient
 
 def build(
     k: int,
-    baseline: Baseline = "none",
+    baseline: str = "none",
     tail: Tail = "one-step",
     gauge: Gauge = "raw",
     clip: Clip = "return",
@@ -21,5 +22,5 @@ def build(
     top_k: int = 0,
 ) -> Method:
     """`k` actions make a step; the other options are those of `Credit` and `Sampling`."""
-    credit = Credit(k, baseline, tail, gauge, clip, clip_range, truncation)
+    credit = Credit(estimator(f"k-step:{k}:{tail}"), baseline_named(baseline), gauge, clip, clip_range, truncation)
     return policy_gradient("ketchup", credit, Sampling(samples_per_input, temperature, top_k))

@@ -1,6 +1,7 @@
 """LLMR (Li et al., 2024): policy gradient on the full return of the teacher's Bellman rewards; KETCHUP with K = 1."""
 
-from ketchup.maths.baselines import Baseline
+from ketchup.estimators import baseline as baseline_named
+from ketchup.estimators import estimator
 from ketchup.maths.gauges import Gauge
 from ketchup.methods.base import Method, Sampling
 from ketchup.methods.credit import Clip, Credit, Truncation
@@ -8,7 +9,7 @@ from ketchup.methods.likelihood import policy_gradient
 
 
 def build(
-    baseline: Baseline = "none",
+    baseline: str = "none",
     gauge: Gauge = "raw",
     clip: Clip = "return",
     clip_range: float = 100.0,
@@ -18,5 +19,5 @@ def build(
     top_k: int = 0,
 ) -> Method:
     """The options are those of `Credit` and `Sampling`."""
-    credit = Credit(1, baseline, "one-step", gauge, clip, clip_range, truncation)
+    credit = Credit(estimator("llmr"), baseline_named(baseline), gauge, clip, clip_range, truncation)
     return policy_gradient("llmr", credit, Sampling(samples_per_input, temperature, top_k))

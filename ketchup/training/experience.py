@@ -127,7 +127,9 @@ def step_trajectories(
     assert teacher is not None
     with student.phases.phase("teacher"):
         values, own = _scored(method, teacher, student.model, inputs.prompts, rollouts, processes)
-    weights = assign(method.credit, values, own, rollouts.action_mask, rollouts.ended, processes.total)
+    weights = assign(
+        method.credit, values, own, rollouts.action_mask, rollouts.ended, rollouts.samples, processes.total
+    )
     _measure_credit(values, weights, rollouts, measures)
     rows = as_trajectories(inputs.prompts, rollouts, weights, values)
     dropped = method.credit.truncation == "drop"

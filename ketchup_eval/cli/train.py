@@ -42,8 +42,11 @@ def train(
     ] = None,
     k: Annotated[int | None, typer.Option("--k", "-k", help="actions in a step", rich_help_panel=OF_METHOD)] = None,
     baseline: Annotated[
-        Literal["none", "mean", "mean-per-step", "min-variance", "teacher-value"] | None,
-        typer.Option(help="subtracted from the return; default: none", rich_help_panel=OF_METHOD),
+        str | None,
+        typer.Option(
+            help="subtracted from the return: none (the default), mean, mean-per-step, min-variance or teacher-value",
+            rich_help_panel=OF_METHOD,
+        ),
     ] = None,
     tail: Annotated[
         Literal["segment", "one-step"] | None,

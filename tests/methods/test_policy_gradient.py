@@ -11,6 +11,7 @@ from functools import cache
 import pytest
 import torch
 
+from ketchup.estimators import baseline, estimator, k_step
 from ketchup.methods import method
 from ketchup.methods.credit import Credit, assign
 from ketchup.models.scoring import score
@@ -21,6 +22,7 @@ from tests import reference, tiny
 PROMPT = [2, 5, 3]
 LIMIT = 3
 BASELINES = ("none", "mean", "mean-per-step", "min-variance", "teacher-value")
+LLMR = estimator("llmr")
 K_AND_TAIL = [(1, "one-step"), (2, "one-step"), (2, "segment"), (3, "segment"), (5, "one-step")]
 
 
@@ -79,7 +81,7 @@ class World:
         rollouts = self.rollouts()
         prompts = [PROMPT] * len(self.rows)
         values, own = score(self.teacher, self.student, prompts, rollouts.tokens, rollouts.action_mask)
-        weights = assign(chosen.credit, values, own, rollouts.action_mask, rollouts.ended, lambda total: total)
+        weights = assign(chosen.credit, values, own, rollouts.action_mask, rollouts.ended, 1, lambda total: total)
         rows = as_trajectories(prompts, rollouts, weights, values)
         rows = [
             replace(row, weights=[p * w for w in row.weights]) for row, p in zip(rows, self.probabilities, strict=True)
@@ -138,9 +140,9 @@ def test_ketchup_has_the_predicted_bias(world, k, tail, baseline):
 
 
 def test_llmr_is_ketchup_with_k_1(world):
-    for baseline in BASELINES:
-        llmr = world.expected_gradient("llmr", {"baseline": baseline})
-        assert torch.equal(llmr, world.expected_gradient("ketchup", {"k": 1, "baseline": baseline}))
+    for name in BASELINES:
+        llmr = world.expected_gradient("llmr", {"baseline": name})
+        assert torch.equal(llmr, world.expected_gradient("ketchup", {"k": 1, "baseline": name}))
 
 
 def test_baselines_change_single_rollouts_or_the_tests_above_say_nothing(world):
@@ -148,7 +150,7 @@ def test_baselines_change_single_rollouts_or_the_tests_above_say_nothing(world):
     rollouts = world.rollouts()
     values, own = score(world.teacher, world.student, [PROMPT] * len(world.rows), rollouts.tokens, rollouts.action_mask)
     weights = {
-        name: assign(c, values, own, rollouts.action_mask, rollouts.ended, lambda x: x).weights
+        name: assign(c, values, own, rollouts.action_mask, rollouts.ended, 1, lambda x: x).weights
         for name, c in credit.items()
     }
     for one in BASELINES:
@@ -188,7 +190,7 @@ def credited(credit, q, v, actions, ended):
     q, v = torch.tensor(q, dtype=torch.float64), torch.tensor(v, dtype=torch.float64)
     zeros = torch.zeros_like(q)
     values = TeacherValues(q, v, zeros, zeros)
-    return assign(credit, values, None, torch.tensor(actions), torch.tensor(ended), lambda total: total)
+    return assign(credit, values, None, torch.tensor(actions), torch.tensor(ended), 1, lambda total: total)
 
 
 Q = [[-3.0, 1.0, -50.0, 2.0, -1.0], [0.5, -2.0, 0.0, 0.0, 0.0]]
@@ -197,8 +199,8 @@ ACTIONS = [[True] * 5, [True, True, False, False, False]]
 
 
 def test_the_return_is_clipped_after_the_baseline():
-    free = credited(Credit(1, clip="none", baseline="mean"), Q, V, ACTIONS, [True, True])
-    cut = credited(Credit(1, clip="return", clip_range=10.0, baseline="mean"), Q, V, ACTIONS, [True, True])
+    free = credited(Credit(LLMR, clip="none", baseline=baseline("mean")), Q, V, ACTIONS, [True, True])
+    cut = credited(Credit(LLMR, clip="return", clip_range=10.0, baseline=baseline("mean")), Q, V, ACTIONS, [True, True])
     assert torch.equal(cut.weights, free.weights.clamp(-10, 10))
     assert cut.clipped.sum() == (free.weights.abs() > 10).sum() > 0
     assert torch.equal(cut.returns, free.returns)
@@ -214,7 +216,7 @@ def test_the_return_is_clipped_after_the_baseline():
 @pytest.mark.parametrize("k", [1, 2, 3, 9])
 @pytest.mark.parametrize("tail", ["segment", "one-step"])
 def test_every_step_reward_is_clipped_before_the_sum(k, tail):
-    credit = Credit(k, tail=tail, clip="step", clip_range=4.0)
+    credit = Credit(k_step.build(k, tail), clip="step", clip_range=4.0)
     found = credited(credit, Q, V, ACTIONS, [True, True])
     for row, (q, v, actions) in enumerate(zip(Q, V, ACTIONS, strict=True)):
         n = sum(actions)
@@ -225,8 +227,10 @@ def test_every_step_reward_is_clipped_before_the_sum(k, tail):
 
 
 def test_truncated_rollouts_can_be_dropped_from_weights_and_means():
-    both = credited(Credit(1, clip="none", baseline="mean", truncation="drop"), Q, V, ACTIONS, [True, False])
-    alone = credited(Credit(1, clip="none", baseline="mean"), Q[:1], V[:1], ACTIONS[:1], [True])
+    both = credited(
+        Credit(LLMR, clip="none", baseline=baseline("mean"), truncation="drop"), Q, V, ACTIONS, [True, False]
+    )
+    alone = credited(Credit(LLMR, clip="none", baseline=baseline("mean")), Q[:1], V[:1], ACTIONS[:1], [True])
     assert torch.equal(both.weights[0], alone.weights[0])
     assert (both.weights[1] == 0).all()
     assert not both.mask[1].any()
@@ -235,7 +239,7 @@ def test_truncated_rollouts_can_be_dropped_from_weights_and_means():
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_what_the_calculator_writes_is_no_step(k):
     holes = [[True, False, True, False, True]]
-    found = credited(Credit(k, clip="none"), Q[:1], V[:1], holes, [True])
+    found = credited(Credit(k_step.build(k, "one-step"), clip="none"), Q[:1], V[:1], holes, [True])
     q, v = ([row[t] for t in (0, 2, 4)] for row in (Q[0], V[0]))
     assert found.weights[0].tolist() == pytest.approx([*reference.algorithm_1(q, v, k), 0, 0])
     assert found.mask.tolist() == [[True, True, True, False, False]]

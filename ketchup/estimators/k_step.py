@@ -1,0 +1,39 @@
+"""K-step returns (Fan et al., 2026): q_t and every K-th later advantage, with either tail (Eq. 7, Algorithm 1)."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ketchup.errors import UsageError
+from ketchup.estimators.base import Estimator
+from ketchup.estimators.numbers import Numbers
+from ketchup.estimators.objectives import EXPECTED_RETURN
+from ketchup.maths.returns import Tail, clipped_step_returns, k_step_returns
+
+
+def build(k: int, tail: Tail = "segment") -> Estimator:
+    """`k` actions make a step; `tail` says what becomes of the last few."""
+    if k < 1:
+        raise UsageError(f"--k or k-step:K is a number of actions and at least 1, not {k}.")
+    return Estimator(
+        f"k-step:{k}",
+        lambda numbers: k_step_returns(numbers.q, numbers.v, numbers.mask, k, tail),
+        EXPECTED_RETURN,
+        unbiased=k == 1,
+        needs=EXPECTED_RETURN.needs,
+        coefficients=partial(_coefficients, k, tail),
+        clipped=partial(clipped_returns, k=k, tail=tail),
+        marks=(f"tail:{tail}",),
+    )
+
+
+def clipped_returns(numbers: Numbers, limit: float, k: int, tail: Tail) -> Tensor:
+    """K-step returns whose every step reward is first held within ± `limit`."""
+    return clipped_step_returns(numbers.q, numbers.v, numbers.mask, k, tail, limit)
+
+
+def _coefficients(k: int, tail: Tail, n: int) -> Tensor:
+    t = torch.arange(n + 1)
+    kept = t % k == 0
+    return (kept if tail == "segment" else kept | (t > n - n % k)).float()

@@ -1,0 +1,79 @@
+"""What is known of each action of a batch of rollouts, and all that an estimator may look at."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+from torch import Tensor
+
+from ketchup.errors import DataError
+from ketchup.maths.gauges import Gauge, gauge_constant
+from ketchup.maths.masked import compact
+from ketchup.maths.returns import advantages, remaining_actions
+
+GAUGED = ("q", "v", "mean", "logsumexp")
+"""Those that a constant added to the teacher's logits of a state shifts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Numbers of the actions of R rollouts, [R, T] in nats, with the actions of each row moved to the left.
+
+    `mask` is True at actions; what stands elsewhere is never looked at. The `samples` rollouts of an input are
+    neighbours. Of the teacher: `q` logit of the action, `v` largest logit, `mean` and `logsumexp` of the state's
+    logits. Of the distribution π that was sampled: `log_prob` of the action and `collision` Σ_a π(a)². What was not
+    computed is `None`.
+    """
+
+    mask: Tensor
+    samples: int
+    q: Tensor
+    v: Tensor
+    mean: Tensor | None = None
+    logsumexp: Tensor | None = None
+    log_prob: Tensor | None = None
+    collision: Tensor | None = None
+
+    @classmethod
+    def of(cls, actions: Tensor, samples: int, **values: Tensor) -> "Numbers":
+        """From values [R, T] at the tokens of rollouts, of which `actions[R, T]` tells those that the student chose.
+
+        What a calculator writes is no action: the action after it is *one* step ahead of the one before it.
+        """
+        known = {name: compact(values[name], actions)[0] for name in NUMBERS if name in values}
+        return cls(compact(actions, actions)[1], samples, **known)
+
+    def without(self, rows: Tensor) -> "Numbers":
+        """The same batch, in which `rows[R]` have no actions."""
+        return replace(self, mask=self.mask & ~rows[:, None])
+
+    def in_gauge(self, gauge: Gauge) -> "Numbers":
+        """With the constant of each state's logits chosen, as `ketchup.maths.gauges.in_gauge` does for q and v."""
+        if gauge == "raw":
+            return self
+        self.check({"mean" if gauge == "centered" else "logsumexp"}, f"the gauge {gauge}")
+        constant = gauge_constant(self.mean, self.logsumexp, gauge)
+        shifted = {name: getattr(self, name) for name in GAUGED}
+        return replace(self, **{name: x - constant for name, x in shifted.items() if x is not None})
+
+    def check(self, needs: Collection[str], who: str) -> None:
+        """Raises `DataError` unless all of `needs` are known to `who` wants them."""
+        lacking = sorted(name for name in needs if getattr(self, name) is None)
+        if lacking:
+            raise DataError(
+                f"These rollouts lack {' and '.join(lacking)}, which {who} needs; score them anew, or leave it out."
+            )
+
+    @cached_property
+    def advantages(self) -> Tensor:
+        """A_t = q_t - v_t ≤ 0 [R, T], 0 in padding."""
+        return advantages(self.q, self.v, self.mask)
+
+    @cached_property
+    def remaining(self) -> Tensor:
+        """The number of actions after each [R, T]; negative in padding."""
+        return remaining_actions(self.mask)
+
+
+NUMBERS = tuple(field.name for field in fields(Numbers) if field.name not in ("mask", "samples"))
+"""The names of all numbers, in which estimators and baselines say what they need."""

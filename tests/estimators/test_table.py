@@ -1,0 +1,69 @@
+"""How rows are written and read, and what holds for every row of both tables."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ketchup.errors import UsageError
+from ketchup.estimators import BASELINES, ESTIMATORS, baseline, estimator, usage
+
+EXAMPLES = [text for row in ESTIMATORS.values() for text in row.examples]
+
+
+def test_the_package_needs_torch_alone():
+    script = "import sys, ketchup.estimators; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+@pytest.mark.parametrize(
+    ("text", "signature"),
+    [
+        ("llmr", "llmr|gauge:raw"),
+        ("k-step:4", "k-step:4|tail:segment|gauge:raw"),
+        ("k-step:4:one-step", "k-step:4|tail:one-step|gauge:raw"),
+    ],
+)
+def test_a_text_names_a_row_with_its_parameters(text, signature):
+    assert estimator(text).signature("raw") == signature
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense", r"There is no estimator 'nonsense'; use one of llmr, k-step:K\[:segment\|one-step\]"),
+        ("", "There is no estimator ''"),
+        ("LLMR", "There is no estimator 'LLMR'"),
+        ("llmr:1", "'llmr:1' has 1 parameters; it is written llmr"),
+        ("k-step", "'k-step' has 0 parameters; it is written k-step:K"),
+        ("k-step:4:one-step:1", "has 3 parameters"),
+        ("k-step:0", "k-step:K is a number of actions and at least 1, not 0"),
+        ("k-step:2.5", "K is a whole number, not '2.5'"),
+        ("k-step:", "K is a whole number, not ''"),
+        ("k-step:4:both", "tail is segment or one-step, not 'both'"),
+    ],
+)
+def test_a_text_that_names_none_is_refused(text, message):
+    with pytest.raises(UsageError, match=message):
+        estimator(text)
+
+
+def test_an_unknown_baseline_is_refused():
+    with pytest.raises(UsageError, match="no baseline 'median'; use one of none, mean, mean-per-step"):
+        baseline("median")
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_has_the_name_of_its_row(name):
+    assert baseline(name).name == name
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_an_estimator_has_the_name_of_its_row(text):
+    assert text.startswith(estimator(text).name)
+    assert usage(text.split(":")[0]).startswith(text.split(":")[0])
+
+
+def test_every_row_has_examples():
+    assert {text.split(":")[0] for text in EXAMPLES} == set(ESTIMATORS)
