@@ -77,20 +77,19 @@ def _computed(
         for metric in metrics
         for start in range(0, len(texts), CHUNK)
     ]
-    with progress("score", total=len(works) * CHUNK, unit="segments") as bar:
+    with progress("score", total=len(metrics) * len(texts), unit="segments") as bar:
         if workers == 1 or len(works) == 1:
-            for metric in metrics:
-                for name, ours, theirs in works:
-                    if name == metric.name:
-                        parts[name].append(metric.statistics(ours, theirs))
-                        bar.advance(CHUNK, note=name)
+            by_name = {metric.name: metric for metric in metrics}
+            for name, ours, theirs in works:
+                parts[name].append(by_name[name].statistics(ours, theirs))
+                bar.advance(len(ours), note=name)
         else:
             # A fork of a process with torch's threads may hang; a fresh process imports the metrics only.
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(min(workers, len(works)), mp_context=context) as pool:
-                for (name, *_), statistics in zip(works, pool.map(_work, works), strict=True):
+                for (name, ours, _), statistics in zip(works, pool.map(_work, works), strict=True):
                     parts[name].append(statistics)
-                    bar.advance(CHUNK, note=name)
+                    bar.advance(len(ours), note=name)
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 

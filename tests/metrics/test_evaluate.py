@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -177,12 +179,21 @@ def test_one_item_has_no_interval(tmp_path):
     assert all(row["p"] is None for row in json.loads(done.stdout)["comparisons"])
 
 
-def test_workers_change_nothing():
+def test_workers_change_nothing(monkeypatch):
+    shown = []
+
+    @contextmanager
+    def counting(name, *, total, unit):
+        shown.append([total, 0])
+        yield SimpleNamespace(advance=lambda amount, note: shown[-1].__setitem__(1, shown[-1][1] + amount))
+
+    monkeypatch.setattr(segments, "progress", counting)
     texts, references = ["de hond loopt", "een huis ."] * 260, ["de hond", "het huis ."] * 260
     metrics = [METRICS["bleu"], METRICS["ter"]]
     one, two = (segment_statistics(metrics, texts, references, workers) for workers in (1, 2))
     assert all((one[name] == two[name]).all() for name in one)
     assert one["ter"].shape == (520, 2)
+    assert shown == [[1040, 1040]] * 2  # two metrics of 520 segments, and not of whole pieces of 250
 
 
 @pytest.mark.parametrize(
