@@ -1,6 +1,7 @@
 """Human preferences beside the judge's: how often they agree, and how much of that is chance."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -43,18 +44,27 @@ class Agreement:
     kappa: Estimate
 
 
-def read_preferences(path: Path, settings: JudgeSettings) -> list[Preference]:
+def read_preferences(
+    path: Path, settings: JudgeSettings, ids: Collection[str], criteria: Sequence[str]
+) -> list[Preference]:
     """Rows `{"id": ..., "preferred": "a", "b" or "tie"}`, each with a "criterion" and an "a" (system) if need be.
 
-    Raises `DataError` with file and line for a row that cannot be used or that says what an earlier one said.
+    `ids` are those of the predictions, `criteria` all that the task's kind has, whether they are judged now or not.
+    Raises `DataError` with file and line for a row that cannot be used, matches nothing or says what an earlier one
+    said.
     """
-    preferences: dict[tuple[object, ...], Preference] = {}
+    preferences: dict[tuple[str, str | None, str | None], Preference] = {}
     for _, place, row in json_rows(path):
         item, preferred, criterion, system = (row.get(name) for name in ("id", "preferred", "criterion", "a"))
         if not isinstance(item, str) or preferred not in CATEGORIES:
             raise DataError(f'{place}: no preference; write {{"id": ..., "preferred": "a", "b" or "tie"}}.')
+        if item not in ids:
+            raise DataError(f'{place}: the predictions have no id "{item}"; mend it, or delete the line.')
+        if criterion is not None and criterion not in criteria:
+            known = ", ".join(criteria)
+            raise DataError(f'{place}: "criterion" is {_short(criterion)}; write {known}, or leave it out for all.')
         if system is not None and system not in settings.a:
-            raise DataError(f'{place}: "a" is {system!r}; name one of {", ".join(settings.a)}.')
+            raise DataError(f'{place}: "a" is {_short(system)}; name one of {", ".join(settings.a)}.')
         if system is None and len(settings.a) > 1:
             raise DataError(f'{place}: several systems are judged; say which one with "a".')
         if (item, criterion, system) in preferences:
@@ -63,11 +73,16 @@ def read_preferences(path: Path, settings: JudgeSettings) -> list[Preference]:
     return list(preferences.values())
 
 
+def _short(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)[:40]
+
+
 def agreement(
     preferences: Sequence[Preference], items: Sequence[str], votes: Array, settings: JudgeSettings
 ) -> Agreement:
     """Agreement of the preferences with `votes[n, 4]` on `items`."""
-    human = {row.item: row.preferred for row in preferences}
+    general_first = sorted(preferences, key=lambda row: (row.criterion is not None, row.system is not None))
+    human = {row.item: row.preferred for row in general_first}  # what is said of one criterion wins over a row for all
     wins, parsed = item_votes(votes)
     shares = {item: share for item, share in zip(items, (wins / parsed)[:, 0], strict=False) if not np.isnan(share)}
     both = [(human[item], share) for item, share in shares.items() if item in human]

@@ -1,7 +1,7 @@
 """What is to be asked: predictions of each system joined by id, as questions with their keys."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from ketchup.runs import Run, read_manifest
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Split
 from ketchup_eval.items import Rows, load_items
-from ketchup_eval.judge.criteria import template
+from ketchup_eval.judge.criteria import criteria, template
 from ketchup_eval.judge.human import Preference, read_preferences
 from ketchup_eval.judge.protocol import Pair, Question, make_pairs, questions, sample_ids
 from ketchup_eval.judge.settings import JudgeSettings
@@ -74,8 +74,24 @@ def make_plan(settings: JudgeSettings, runs_dir: Path) -> Plan:
     calls = [Call(question, question.query.key(settings.sampling)) for question in questions(pairs, templates)]
     again = sorted({call.key: call for call in calls}.values(), key=lambda call: call.key)[: settings.repeat_check]
     repeats = [Call(call.question, call.question.query.key(settings.sampling, repeat=1), repeat=1) for call in again]
-    preferences = read_preferences(settings.human, settings) if settings.human else []
+    known = {row.id for rows in predictions.values() for row in rows}
+    preferences = _preferences(settings, known, drawn)
     return Plan(settings, templates, pairs, calls, repeats, unshared, preferences)
+
+
+def _preferences(settings: JudgeSettings, ids: Collection[str], drawn: Collection[str]) -> list[Preference]:
+    """People's preferences, with a notice of those on items that are not judged."""
+    if settings.human is None:
+        return []
+    of_kind = criteria(task_named(settings.task).kind, settings.prompts)
+    preferences = read_preferences(settings.human, settings, ids, of_kind)
+    judged = set(drawn)
+    aside = sum(row.item not in judged for row in preferences)
+    if aside:
+        _log.warning(
+            "%s: %d of %d preferences are on items that are not judged.", settings.human, aside, len(preferences)
+        )
+    return preferences
 
 
 def task_and_rows(b: str, runs_dir: Path, split: Split, task: str | None, rows: Rows) -> tuple[str, Rows]:

@@ -170,6 +170,44 @@ def test_human_preferences(tmp_path):
     assert comparison["human"]["accuracy"]["n"] == 4
 
 
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ({"id": "nope"}, 'the predictions have no id "nope"'),
+        ({"id": ["id-1"]}, "no preference"),
+        ({"id": "id-1", "criterion": "overal"}, 'criterion" is "overal"; write coherence, informativeness, overall,'),
+        ({"id": "id-1", "criterion": ["overall"]}, 'criterion" is ["overall"]'),
+        ({"id": "id-1", "criterion": ""}, 'criterion" is ""'),
+        ({"id": "id-1", "a": "kl"}, '"a" is "kl"; name one of '),
+        ({"id": "id-1", "a": {}}, '"a" is {}'),
+        ({"id": "id-0"}, 'the id "id-0" has a preference already'),
+    ],
+)
+def test_human_rows_that_match_nothing(tmp_path, row, named):
+    write_inputs(tmp_path)
+    human = write_jsonl(tmp_path / "people.jsonl", [{"id": "id-0", "preferred": "a"}, {"preferred": "a"} | row])
+    done = invoke(*words(tmp_path, "http://127.0.0.1:9/v1", human=human))
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {human}:2: ")
+    assert named in done.stderr
+
+
+def test_human_rows_of_items_and_criteria_that_are_not_judged_now(tmp_path, caplog):
+    """Of 3 items 2 are judged, by one criterion; what people say of that one counts before what they say of all."""
+    write_inputs(tmp_path, items=3)
+    people = [{"id": f"id-{n}", "preferred": "a", "criterion": "overall"} for n in range(3)]
+    people += [{"id": f"id-{n}", "preferred": "b"} for n in range(3)]
+    people += [{"id": "id-0", "preferred": "b", "criterion": "coherence"}]
+    human = write_jsonl(tmp_path / "people.jsonl", people)
+    with MockServer(prefers("A")).running() as server:
+        done = invoke(*words(tmp_path, server.base_url, human=human, limit=2))
+    assert done.exit_code == 0, done.output
+    (comparison,) = result(tmp_path)["comparisons"]
+    assert comparison["human"]["accuracy"]["n"] == 2
+    left_out = sum(row["id"] not in {row["item"] for row in verdict_rows(tmp_path)} for row in people)
+    assert f"{left_out} of 7 preferences are on items that are not judged" in caplog.text
+
+
 def test_dry_run_needs_no_server_and_shows_all_four_prompts(tmp_path):
     write_inputs(tmp_path)
     done = invoke(*words(tmp_path, "http://127.0.0.1:9/v1", criteria=("overall", "coherence"), dry_run=True))
