@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ketchup.choices import BleuTokenizer
 from ketchup_eval.cli.output import say, say_json, show
 
 WIDTH = 170
@@ -27,6 +28,9 @@ def compare(
     limit: Annotated[int | None, typer.Option(help="the first N inputs; default: those of a")] = None,
     metrics: Annotated[
         list[str] | None, typer.Option(metavar="METRIC...", help="default: those the task is published with")
+    ] = None,
+    bleu_tokenize: Annotated[
+        BleuTokenizer | None, typer.Option(help="sacrebleu's tokenizer of BLEU; default: that of a, else 13a")
     ] = None,
     allow_different: Annotated[
         bool, typer.Option("--allow-different", help="compare different signatures or splits, and say so")
@@ -56,6 +60,7 @@ def compare(
         split=split,
         limit=limit,
         metrics=tuple(metrics or ()),
+        bleu_tokenize=bleu_tokenize,
         resamples=resamples,
         seed=seed,
         workers=workers,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ketchup.choices import BleuTokenizer
 from ketchup.rollouts.names import EngineName
 from ketchup_eval.cli.output import say, say_json, show
 
@@ -34,6 +35,9 @@ def evaluate(
     ] = None,
     metrics: Annotated[
         list[str] | None, typer.Option(metavar="METRIC...", help="default: those the task is published with")
+    ] = None,
+    bleu_tokenize: Annotated[
+        BleuTokenizer | None, typer.Option(help="sacrebleu's tokenizer of BLEU; default: 13a")
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="score these outputs: JSON lines with id and prediction, or plain lines")
@@ -85,6 +89,7 @@ def evaluate(
         prompt_style=prompt_style,
         engine=engine,
         metrics=tuple(metrics or ()),
+        bleu_tokenize=bleu_tokenize,
         resamples=resamples,
         seed=seed,
         workers=workers,

@@ -1,16 +1,22 @@
 """The metrics of tasks, one file each; a new one is a file with a `METRIC` and a row of `METRICS`."""
 
+import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import chain
 
+from ketchup.choices import BleuTokenizer
 from ketchup.errors import UsageError
 from ketchup.tasks.base import Task
 from ketchup_eval.metrics import bleu, chrf, rouge, ter
 from ketchup_eval.metrics.accuracy import accuracy
 from ketchup_eval.metrics.base import Metric
 
+_log = logging.getLogger(__name__)
+
 METRICS: dict[str, Metric] = {
     "rouge": rouge.METRIC,
+    "rouge-unicode": rouge.UNICODE,
     "bleu": bleu.METRIC,
     "chrf": chrf.METRIC,
     "ter": ter.METRIC,
@@ -20,8 +26,35 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def metrics_for(task: Task, names: Sequence[str] | None) -> list[Metric]:
-    """The named metrics, or those of the task's published numbers; a `UsageError` for one unknown or unfit."""
+def metrics_for(task: Task, names: Sequence[str] | None, bleu_tokenizer: BleuTokenizer | None = None) -> list[Metric]:
+    """The named metrics, or those of the task's published numbers; a `UsageError` for one unknown or unfit.
+
+    BLEU comes with the tokenizer, if one is named.
+    """
+    metrics = _metrics_named(task, names)
+    if bleu_tokenizer is None:
+        return metrics
+    if not any(metric.name == "bleu" for metric in metrics):
+        found = ", ".join(metric.name for metric in metrics)
+        raise UsageError(f"--bleu-tokenize goes with the metric bleu, and the metrics are {found}; leave it out.")
+    return with_bleu_tokenizer(metrics, bleu_tokenizer)
+
+
+def with_bleu_tokenizer(metrics: Sequence[Metric], tokenizer: BleuTokenizer) -> list[Metric]:
+    """The same metrics, BLEU among them with this tokenizer."""
+    return [bleu.metric(tokenizer) if metric.name == "bleu" else metric for metric in metrics]
+
+
+def unread(metrics: Sequence[Metric], *texts: Sequence[str]) -> list[str]:
+    """A sentence for each metric that does not read a visible share of the texts; each is logged as a warning too."""
+    together = list(chain(*texts))
+    found = [sentence for metric in metrics if (sentence := metric.unread(together))]
+    for sentence in found:
+        _log.warning("%s", sentence)
+    return found
+
+
+def _metrics_named(task: Task, names: Sequence[str] | None) -> list[Metric]:
     if not names:
         return [metric for metric in METRICS.values() if task.kind in metric.default_for]
     metrics = []

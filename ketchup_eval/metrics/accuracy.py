@@ -1,6 +1,7 @@
 """Accuracy of final answers to word problems, and the share of outputs that state none; one metric per profile."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -15,21 +16,11 @@ DEFAULT: Profile = "dpo-st"
 def accuracy(profile: Profile) -> Metric:
     """The metric whose answers are found by `profile`; the default profile's is simply called `accuracy`."""
 
-    def statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
-        rows = []
-        for text, reference in zip(texts, references, strict=True):
-            gold = extract_answer(reference, DEFAULT)
-            if gold is None:
-                raise DataError(f'the reference "{reference[-60:]}" states no answer; end it with a line `#### 12`')
-            answer = extract_answer(text, profile)
-            rows.append((is_correct(answer, gold), answer is None))
-        return np.array(rows, dtype=np.float64).reshape(-1, 2)
-
     suffix = "" if profile == DEFAULT else f"-{profile}"
     return Metric(
         name=f"accuracy{suffix}",
         kinds=frozenset({"reasoning"}),
-        statistics=statistics,
+        statistics=partial(statistics, profile=profile),
         scales=(
             Scale(f"accuracy{suffix}", "share", mean_of(0, 100.0)),
             Scale(f"no-answer{suffix}", "share", mean_of(1, 100.0), higher_is_better=False),
@@ -37,6 +28,18 @@ def accuracy(profile: Profile) -> Metric:
         signature=lambda: f"nrefs:1|profile:{profile}|tolerance:{TOLERANCE:g}|ketchup:{_version()}",
         default_for=frozenset({"reasoning"} if profile == DEFAULT else ()),
     )
+
+
+def statistics(texts: Sequence[str], references: Sequence[str], *, profile: Profile) -> Array:
+    """Whether the answer is right, and whether there is none, [n, 2]."""
+    rows = []
+    for text, reference in zip(texts, references, strict=True):
+        gold = extract_answer(reference, DEFAULT)
+        if gold is None:
+            raise DataError(f'the reference "{reference[-60:]}" states no answer; end it with a line `#### 12`')
+        answer = extract_answer(text, profile)
+        rows.append((is_correct(answer, gold), answer is None))
+    return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
 def _version() -> str:

@@ -1,6 +1,6 @@
 """What a metric is: statistics of each segment, and scores that follow from their sums."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +34,9 @@ class Metric:
     """A metric: `statistics(texts, references)` is an array [n, m], each row from its own segment alone.
 
     `signature()` names library, version and settings, so that two numbers with one signature mean the same. `kinds` are
-    the kinds of task that it fits, `default_for` those whose published numbers it is.
+    the kinds of task that it fits, `default_for` those whose published numbers it is. `statistics` goes to other
+    processes, so it is a function of a module, or a `partial` of one. `unread(texts)` says in a sentence what of the
+    texts the metric does not read; `None` where that is too little to be seen in a score.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Metric:
     scales: tuple[Scale, ...]
     signature: Callable[[], str]
     default_for: frozenset[Kind] = frozenset()
+    unread: Callable[[Iterable[str]], str | None] = lambda _: None
 
 
 def mean_of(column: int, factor: float = 1.0) -> Callable[[Array, int], Array]:

@@ -1,25 +1,61 @@
-"""BLEU (Papineni et al., 2002) of a corpus by sacrebleu, in its default settings."""
+"""BLEU (Papineni et al., 2002) of a corpus by sacrebleu, in its default settings but for the tokenizer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
 
 import numpy as np
 from sacrebleu.metrics import BLEU
 
+from ketchup.choices import BleuTokenizer
+from ketchup.errors import UsageError
 from ketchup_eval.metrics.base import Metric, Scale
 from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
+from ketchup_eval.metrics.scripts import UNSPACED, VISIBLE, characters_of, share_of_words
 from ketchup_eval.stats.bootstrap import Array
 
 ORDER = 4
 
 
-def metric() -> BLEU:
-    """sacrebleu's own; `force` only silences its advice about tokenised text."""
-    return BLEU(force=True)
+DEFAULT: BleuTokenizer = "13a"
+SPLITS: dict[BleuTokenizer, frozenset[str]] = {
+    "zh": frozenset({"Han"}),
+    "ja-mecab": frozenset({"Han", "Hiragana", "Katakana"}),
+    "char": UNSPACED,
+}
+"""The scripts without spaces that a tokenizer splits into words or characters; others split none."""
 
 
-def statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
+@cache
+def library(tokenizer: BleuTokenizer) -> BLEU:
+    """sacrebleu's own; `force` only silences its advice about tokenised text.
+
+    Raises `UsageError` for a tokenizer whose package is missing.
+    """
+    try:
+        return BLEU(force=True, tokenize=tokenizer)
+    except (RuntimeError, ImportError) as error:
+        language = tokenizer.split("-")[0]
+        raise UsageError(
+            f"--bleu-tokenize {tokenizer} needs a dictionary that is not installed; "
+            f'run `pip install "sacrebleu[{language}]"`.'
+        ) from error
+
+
+def statistics(texts: Sequence[str], references: Sequence[str], *, tokenizer: BleuTokenizer = DEFAULT) -> Array:
     """Length of text and reference, then matched and all n-grams of orders 1 to 4, [n, 10]."""
-    return segment_statistics(metric(), texts, references)
+    return segment_statistics(library(tokenizer), texts, references)
+
+
+def unread(texts: Iterable[str], *, tokenizer: BleuTokenizer = DEFAULT) -> str | None:
+    """Whether a visible share of the words are whole clauses to the tokenizer."""
+    whole = UNSPACED - SPLITS.get(tokenizer, frozenset())
+    share = share_of_words(texts, characters_of(whole)) if whole else 0
+    if share < VISIBLE:
+        return None
+    return (
+        f"bleu with the tokenizer {tokenizer} finds words by spaces: {100 * share:.1f}% of what it takes for words are "
+        "of scripts without; choose --bleu-tokenize zh, ja-mecab or char."
+    )
 
 
 def bleu(sums: Array, n: int) -> Array:  # noqa: ARG001
@@ -50,11 +86,18 @@ def sentence_bleu(sums: Array) -> Array:
     return result
 
 
-METRIC = Metric(
-    name="bleu",
-    kinds=frozenset({"summarization", "translation"}),
-    statistics=statistics,
-    scales=(Scale("bleu", "corpus", bleu, segment_rule=sentence_bleu),),
-    signature=lambda: signature(metric()),
-    default_for=frozenset({"translation"}),
-)
+def metric(tokenizer: BleuTokenizer) -> Metric:
+    """BLEU of words that the tokenizer finds; a `UsageError` if it is not installed."""
+    library(tokenizer)
+    return Metric(
+        name="bleu",
+        kinds=frozenset({"summarization", "translation"}),
+        statistics=partial(statistics, tokenizer=tokenizer),
+        scales=(Scale("bleu", "corpus", bleu, segment_rule=sentence_bleu),),
+        signature=lambda: signature(library(tokenizer)),
+        default_for=frozenset({"translation"}),
+        unread=partial(unread, tokenizer=tokenizer),
+    )
+
+
+METRIC = metric(DEFAULT)

@@ -10,7 +10,7 @@ import numpy as np
 from ketchup.errors import DataError, UsageError
 from ketchup.tasks import task as task_named
 from ketchup_eval.items import load_items
-from ketchup_eval.metrics import metrics_for
+from ketchup_eval.metrics import metrics_for, unread, with_bleu_tokenizer
 from ketchup_eval.metrics.base import Metric, Scale
 from ketchup_eval.metrics.evaluate import DEFAULT_TASK
 from ketchup_eval.metrics.outputs import Outputs, outputs_of
@@ -78,7 +78,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Study:
-    """All comparisons of a command, and the differences that `--allow-different` let pass."""
+    """All comparisons of a command, the differences that `--allow-different` let pass, and what metrics do not read."""
 
     task: str
     split: str
@@ -88,6 +88,7 @@ class Study:
     trials: int
     comparisons: list[Comparison]
     notes: list[str]
+    unread: list[str]
 
 
 def compare(
@@ -106,14 +107,16 @@ def compare(
         raise UsageError("A run is named twice; name each run once.")
     files = {name: predictions_file(name, runs_dir, settings.split) for name in names}
     recorded = {name: recorded_of(files[name], settings.split) for name in names}
-    settings = settings.completed(recorded[a[0]] or {})
+    of_a = recorded[a[0]] or {}
+    settings = settings.completed(of_a)
     task = task_named(settings.task or DEFAULT_TASK)
-    limit = settings.limit or _recorded_n(recorded[a[0]])
-    examples = load_items(task, settings.split, settings.rows, limit)
+    examples = load_items(task, settings.split, settings.rows, settings.limit or of_a.get("n"))
     references = {example.id: example.reference for example in examples}
     runs = {name: _run(name, files[name], references, recorded[name]) for name in names}
     notes = _differences([runs[name] for name in names], allow_different)
-    metrics = metrics_for(task, settings.metrics)
+    metrics = metrics_for(task, settings.metrics, settings.bleu_tokenize)
+    if settings.bleu_tokenize is None and of_a.get("bleu_tokenize"):
+        metrics = with_bleu_tokenizer(metrics, of_a["bleu_tokenize"])
     statistics = {
         name: segment_statistics(
             metrics, run.outputs.texts, run.outputs.references, settings.workers, _kept(files[name])
@@ -127,7 +130,17 @@ def compare(
         found += pair.of_series()
     adjusted = holm([one.p for one in found])
     found = [replace(one, holm=p) for one, p in zip(found, adjusted, strict=True)]
-    return Study(task.name, settings.split, len(examples), settings.seed, settings.resamples, trials, found, notes)
+    return Study(
+        task=task.name,
+        split=settings.split,
+        n=len(examples),
+        seed=settings.seed,
+        resamples=settings.resamples,
+        trials=trials,
+        comparisons=found,
+        notes=notes,
+        unread=unread(metrics, list(references.values()), *(run.outputs.texts for run in runs.values())),
+    )
 
 
 def as_json(study: Study) -> dict[str, Any]:
@@ -206,10 +219,6 @@ class _Pair:
 def _kept(predictions: Path) -> Path | None:
     """Where an evaluation keeps the statistics of a run's predictions; `None` for a file that belongs to no run."""
     return predictions.parents[1] / SEGMENTS / predictions.stem if predictions.parent.name == FOLDER else None
-
-
-def _recorded_n(recorded: Mapping[str, Any] | None) -> int | None:
-    return None if recorded is None else int(recorded["n"])
 
 
 def _run(name: str, file: Path, references: Mapping[str, str], recorded: Mapping[str, Any] | None) -> Run:

@@ -11,7 +11,7 @@ from ketchup.hashes import content_hash
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.items import load_items
-from ketchup_eval.metrics import metrics_for
+from ketchup_eval.metrics import metrics_for, unread
 from ketchup_eval.metrics.outputs import Outputs, outputs_of
 from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Score, as_json, describing_series, scores
 from ketchup_eval.metrics.segments import FOLDER as SEGMENTS
@@ -42,7 +42,7 @@ def evaluate_system(system: System, settings: EvaluationSettings) -> Evaluation 
     """
     settings = settings.completed(system.settings)
     task, examples = _rows(settings)
-    metrics_for(task, settings.metrics)  # a wrong name must not wait for the decoding
+    metrics_for(task, settings.metrics, settings.bleu_tokenize)  # a wrong name must not wait for the decoding
     from ketchup.processes import Processes  # noqa: PLC0415  (torch)
     from ketchup_eval.metrics.decode import decode  # noqa: PLC0415
 
@@ -70,7 +70,7 @@ def describe(system: System, settings: EvaluationSettings) -> str:
     """What `evaluate_system` would do, without loading a model."""
     settings = settings.completed(system.settings)
     task, examples = _rows(settings)
-    names = ", ".join(metric.name for metric in metrics_for(task, settings.metrics))
+    names = ", ".join(metric.name for metric in metrics_for(task, settings.metrics, settings.bleu_tokenize))
     return (
         f"{system.model} on {task.name} ({settings.split}): {len(examples):,} inputs, greedy, at most "
         f"{settings.max_new_tokens or task.max_new_tokens} tokens; {names}"
@@ -101,7 +101,7 @@ def _scored(
     predictions: Sequence[Prediction],
     decided: Mapping[str, Any],
 ) -> Evaluation:
-    metrics = metrics_for(task, settings.metrics)
+    metrics = metrics_for(task, settings.metrics, settings.bleu_tokenize)
     outputs = outputs_of(predictions, references, str(decided["model"]))
     kept = run / SEGMENTS / settings.split
     statistics = segment_statistics(metrics, outputs.texts, outputs.references, settings.workers, kept)
@@ -115,6 +115,8 @@ def _scored(
         "n": len(outputs),
         "references_fingerprint": content_hash(dict(references)),
         "metrics": [metric.name for metric in metrics],
+        "bleu_tokenize": settings.bleu_tokenize,
+        "unread": unread(metrics, outputs.texts, outputs.references),
         "seed": settings.seed,
         "resamples": settings.resamples,
     }

@@ -1,28 +1,61 @@
-"""ROUGE-1, -2, -L and -Lsum (Lin, 2004) by rouge-score, stemmed; mean over items of F1 x 100."""
+"""ROUGE-1, -2, -L and -Lsum (Lin, 2004) by rouge-score; mean over items of F1 x 100.
 
-from collections.abc import Sequence
+`rouge` is the one of published English numbers: rouge-score's own tokenizer, which knows a to z and 0 to 9, and stems.
+`rouge-unicode` counts the same overlaps of words in any script (see `unicode_words`), unstemmed.
+"""
+
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import version
 
 import numpy as np
 
 from ketchup_eval.metrics.base import Metric, Scale, mean_of
+from ketchup_eval.metrics.scripts import BEYOND_ASCII, VISIBLE, share_of_words, unicode_words
 from ketchup_eval.stats.bootstrap import Array
 
 TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
+class _UnicodeTokenizer:
+    """What rouge-score asks for the words of a text."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return unicode_words(text)
+
+
 @cache
-def _scorer() -> "RougeScorer":  # type: ignore[name-defined]  # noqa: F821
+def _scorer(any_script: bool) -> "RougeScorer":  # type: ignore[name-defined]  # noqa: F821
     from rouge_score.rouge_scorer import RougeScorer  # noqa: PLC0415  (takes a second)
 
-    return RougeScorer(TYPES, use_stemmer=True)
+    return RougeScorer(TYPES, tokenizer=_UnicodeTokenizer()) if any_script else RougeScorer(TYPES, use_stemmer=True)
 
 
 def statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
     """F1 of each type, [n, 4]."""
-    scores = [_scorer().score(reference, text) for text, reference in zip(texts, references, strict=True)]
+    return _statistics(texts, references, any_script=False)
+
+
+def unicode_statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
+    """The same over words of any script."""
+    return _statistics(texts, references, any_script=True)
+
+
+def _statistics(texts: Sequence[str], references: Sequence[str], *, any_script: bool) -> Array:
+    scorer = _scorer(any_script)
+    scores = [scorer.score(reference, text) for text, reference in zip(texts, references, strict=True)]
     return np.array([[score[name].fmeasure for name in TYPES] for score in scores]).reshape(-1, len(TYPES))
+
+
+def unread(texts: Iterable[str]) -> str | None:
+    """Whether rouge-score's tokenizer breaks or drops a visible share of the words."""
+    share = share_of_words(texts, BEYOND_ASCII)
+    if share < VISIBLE:
+        return None
+    return (
+        f"rouge knows the letters a to z and digits only: {100 * share:.1f}% of the words of these texts have others, "
+        "which it drops; rouge-unicode reads all (--metrics rouge rouge-unicode)."
+    )
 
 
 METRIC = Metric(
@@ -32,4 +65,16 @@ METRIC = Metric(
     scales=tuple(Scale(name, "mean", mean_of(column, 100.0)) for column, name in enumerate(TYPES)),
     signature=lambda: f"nrefs:1|stemmer:yes|measure:f1|tok:default|rouge-score:{version('rouge-score')}",
     default_for=frozenset({"summarization"}),
+    unread=unread,
+)
+
+UNICODE = Metric(
+    name="rouge-unicode",
+    kinds=METRIC.kinds,
+    statistics=unicode_statistics,
+    scales=tuple(Scale(f"{name}-unicode", "mean", mean_of(column, 100.0)) for column, name in enumerate(TYPES)),
+    signature=lambda: (
+        "nrefs:1|stemmer:no|case:folded|measure:f1|tok:uax29|"
+        f"regex:{version('regex')}|rouge-score:{version('rouge-score')}"
+    ),
 )

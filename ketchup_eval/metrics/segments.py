@@ -3,8 +3,9 @@
 import io
 import multiprocessing
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ FOLDER = "segments"
 """The subfolder of a run with a folder for each split and in it a file for each metric."""
 CHUNK = 250
 """Segments of one piece of work."""
+
+Work = tuple[str, Callable[[Sequence[str], Sequence[str]], Array], Sequence[str], Sequence[str]]
+"""A metric's name and function, and what it is to count in."""
 
 
 def segment_statistics(
@@ -73,28 +77,29 @@ def _computed(
 ) -> dict[str, Array]:
     parts: dict[str, list[Array]] = {metric.name: [] for metric in metrics}
     works = [
-        (metric.name, list(texts[start : start + CHUNK]), list(references[start : start + CHUNK]))
+        (metric.name, metric.statistics, texts[start : start + CHUNK], references[start : start + CHUNK])
         for metric in metrics
         for start in range(0, len(texts), CHUNK)
     ]
-    with progress("score", total=len(metrics) * len(texts), unit="segments") as bar:
-        if workers == 1 or len(works) == 1:
-            by_name = {metric.name: metric for metric in metrics}
-            for name, ours, theirs in works:
-                parts[name].append(by_name[name].statistics(ours, theirs))
-                bar.advance(len(ours), note=name)
-        else:
-            # A fork of a process with torch's threads may hang; a fresh process imports the metrics only.
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(min(workers, len(works)), mp_context=context) as pool:
-                for (name, ours, _), statistics in zip(works, pool.map(_work, works), strict=True):
-                    parts[name].append(statistics)
-                    bar.advance(len(ours), note=name)
+    with progress("score", total=len(metrics) * len(texts), unit="segments") as bar, _mapping(workers, works) as done:
+        for (name, *_), statistics in zip(works, done, strict=True):
+            parts[name].append(statistics)
+            bar.advance(len(statistics), note=name)
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
-def _work(work: tuple[str, list[str], list[str]]) -> Array:
-    from ketchup_eval.metrics import METRICS  # noqa: PLC0415  (the table imports the metrics, not this file)
+@contextmanager
+def _mapping(workers: int, works: Sequence[Work]) -> Iterator[Iterable[Array]]:
+    """The works' statistics in their order, from this process or from so many others."""
+    if workers == 1 or len(works) == 1:
+        yield map(_work, works)
+        return
+    # A fork of a process with torch's threads may hang; a fresh process imports the metrics only.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(works)), mp_context=context) as pool:
+        yield pool.map(_work, works)
 
-    name, texts, references = work
-    return METRICS[name].statistics(texts, references)
+
+def _work(work: Work) -> Array:
+    _, statistics, texts, references = work
+    return statistics(texts, references)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ketchup.choices import BleuTokenizer
 from ketchup.errors import RunError, UsageError
 from ketchup.rollouts.names import EngineName
 from ketchup.runs import Run, has_manifest, read_manifest
@@ -41,6 +42,7 @@ class EvaluationSettings:
     prompt_style: str | None = None
     engine: EngineName = "auto"
     metrics: tuple[str, ...] = ()
+    bleu_tokenize: BleuTokenizer | None = None
     resamples: int = 2000
     seed: int = 0
     workers: int = 1

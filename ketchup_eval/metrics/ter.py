@@ -1,12 +1,13 @@
 """TER (Snover et al., 2006) of a corpus by sacrebleu, in its default settings; lower is better."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from sacrebleu.metrics import TER
 
 from ketchup_eval.metrics.base import Metric, Scale
 from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
+from ketchup_eval.metrics.scripts import UNSPACED, VISIBLE, characters_of, share_of_words
 from ketchup_eval.stats.bootstrap import Array
 
 
@@ -24,6 +25,17 @@ def ter(sums: Array, n: int) -> Array:  # noqa: ARG001
     return result
 
 
+def unread(texts: Iterable[str]) -> str | None:
+    """Whether a visible share of the words are whole clauses to tercom's tokenizer."""
+    share = share_of_words(texts, characters_of(UNSPACED))
+    if share < VISIBLE:
+        return None
+    return (
+        f"ter finds words by spaces: {100 * share:.1f}% of what it takes for words are of scripts without; chrf counts "
+        "characters."
+    )
+
+
 METRIC = Metric(
     name="ter",
     kinds=frozenset({"summarization", "translation"}),
@@ -31,4 +43,5 @@ METRIC = Metric(
     scales=(Scale("ter", "corpus", ter, higher_is_better=False),),
     signature=lambda: signature(TER()),
     default_for=frozenset({"translation"}),
+    unread=unread,
 )

@@ -1,0 +1,6 @@
+"""The vocabularies of options, for whoever offers them without importing what they stand for."""
+
+from typing import Literal
+
+BleuTokenizer = Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none"]
+"""sacrebleu's tokenizers that need no download."""
