@@ -11,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+from ketchup.inputs import json_rows
+
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+")
 SEED = 0
 
@@ -24,8 +26,7 @@ def main(rows: Path, out: Path) -> None:
     """Writes both files."""
     draw = random.Random(SEED)
     lead, drawn = [], []
-    for line in rows.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
-        row = json.loads(line)
+    for _, _, row in json_rows(rows):
         found = sentences(row["document"])
         lead.append({"id": row["id"], "prediction": found[0]})
         drawn.append({"id": row["id"], "prediction": draw.choice(found)})

@@ -68,6 +68,7 @@ def make_plan(settings: JudgeSettings, runs_dir: Path) -> Plan:
     predictions = {name: read_outputs(file, [item.id for item in items]) for name, file in files.items()}
     ids, unshared = _shared_ids(predictions)
     sources = _sources(items, settings.rows)
+    _check_known(files[settings.b], predictions[settings.b], set(ids), sources)
     texts = {name: {row.id: row.text for row in rows} for name, rows in predictions.items()}
     drawn = sample_ids(ids, settings.limit, settings.sampling.seed)
     pairs = make_pairs(sources, {name: texts[name] for name in settings.a}, texts[settings.b], drawn)
@@ -133,6 +134,19 @@ def describe(plan: Plan, store: VerdictStore) -> str:
     for call in sorted(plan.calls[:4], key=lambda call: call.question.variant):
         lines += [f"--- variant {call.question.variant + 1} of 4 ---", call.question.query.prompt]
     return "\n".join(lines)
+
+
+def _check_known(
+    file: Path, predictions: Sequence[Prediction], shared: Collection[str], sources: Collection[str]
+) -> None:
+    """A `DataError` with file and line for an id that all systems have and no row has."""
+    unknown = [(n, row.id) for n, row in enumerate(predictions, 1) if row.id in shared and row.id not in sources]
+    if unknown:
+        line, name = unknown[0]
+        raise DataError(
+            f'{file}:{line}: the id "{name}" is that of no row ({len(unknown):,} of {len(shared):,} are not); name the '
+            "--task, --split, --data or --sources that the outputs were made from."
+        )
 
 
 def _sources(items: Sequence[Example], rows: Rows) -> dict[str, str]:

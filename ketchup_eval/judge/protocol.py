@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ketchup.errors import DataError
 from ketchup.hashes import content_hash
 from ketchup_eval.judge.replies import Id
 from ketchup_eval.judge.settings import Sampling
@@ -134,11 +133,5 @@ def make_pairs(
     baseline: Mapping[str, str],
     ids: Sequence[str],
 ) -> list[Pair]:
-    """The pairs of each id: every system's text beside the baseline's; a `DataError` for an id that the task lacks."""
-    unknown = [id for id in ids if id not in sources]
-    if unknown:
-        raise DataError(
-            f'The predictions have the id "{unknown[0]}", which the task\'s rows lack ({len(unknown)} of {len(ids)}); '
-            "name the --task, --split and --data that they were made from."
-        )
+    """The pairs of each id: every system's text beside the baseline's."""
     return [Pair(id, name, sources[id], texts[id], baseline[id]) for id in ids for name, texts in systems.items()]
