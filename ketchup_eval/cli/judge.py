@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ketchup.errors import UsageError
+from ketchup.redaction import redacted_command
 from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
@@ -213,4 +214,4 @@ def _show(result: "JudgeResult", run: Path, *, as_json: bool, latex: bool) -> No
 
 
 def _command() -> str:
-    return shlex.join(["ketchup", *sys.argv[1:]])
+    return shlex.join(["ketchup", *redacted_command(sys.argv[1:])])

@@ -24,6 +24,8 @@ from ketchup_eval.judge.endpoint import KEY_VARIABLE, environment_key
 MODULE = "vllm.entrypoints.openai.api_server"
 LONGEST_START = 1800.0
 """Seconds that a server may take until its first completion; weights of 72B parameters take minutes to load."""
+NOT_YET = frozenset({408, 425, 429})
+"""Statuses, beside 5xx, of a server that may answer later; any other refusal stays one."""
 SECONDS_TO_END = 10
 SECRET_OPTIONS = {"--api-key": "VLLM_API_KEY", "--hf-token": "HF_TOKEN"}
 """vLLM's options that hold a secret, and the variables that it reads the same from."""
@@ -124,7 +126,7 @@ def served_key(options: Sequence[str]) -> str | None:
 
 
 def complete(base_url: str, name: str, key: str | None = None, timeout: float = 60.0) -> bool:
-    """Whether the server, which is on this machine, answers one real completion; a `ServerError` if it wants a key."""
+    """Whether the server, which is on this machine, answers one real completion; a `ServerError` if it refuses to."""
     body = {"model": name, "messages": [{"role": "user", "content": "Say A."}], "max_tokens": 1}
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(f"{base_url}/chat/completions", json.dumps(body).encode(), headers)
@@ -133,9 +135,11 @@ def complete(base_url: str, name: str, key: str | None = None, timeout: float = 
         with direct.open(request, timeout=timeout) as answer:
             return bool(json.load(answer)["choices"])
     except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            raise ServerError(f"The server wants another key ({error}); put its own into {KEY_VARIABLE}.") from error
-        return False
+        if error.code in NOT_YET or error.code >= 500:
+            return False
+        words = one_line(redacted(error.read(1000).decode(errors="replace")))[:200]
+        remedy = f"put its own key into {KEY_VARIABLE}" if error.code in (401, 403) else "mend --serve-options"
+        raise ServerError(f"The server answers, but refuses a completion ({error}: {words}); {remedy}.") from error
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return False
 

@@ -104,7 +104,7 @@ def test_a_key_reaches_the_server_and_neither_its_command_nor_its_log(tmp_path, 
     assert key == "sk-secret"
     with serving("m", "m", tmp_path / "log", python(STAND_IN), [*options, "--dtype", "float32"], key) as url:
         assert server.complete(url, "m", key)
-        with pytest.raises(ServerError, match="wants another key"):
+        with pytest.raises(ServerError, match=r"refuses a completion .*OPENAI_API_KEY"):
             server.complete(url, "m", "sk-wrong")
     words = (tmp_path / "log").read_text()
     assert "--dtype float32" in words
@@ -121,10 +121,25 @@ def test_the_key_of_the_environment(tmp_path, python, monkeypatch):
         assert server.complete(url, "m", "sk-vllm")
     wants_another = STAND_IN.replace('os.environ.get("VLLM_API_KEY")', '"another"')
     with (
-        pytest.raises(ServerError, match=r"wants another key .*OPENAI_API_KEY"),
+        pytest.raises(ServerError, match=r"refuses a completion \(HTTP Error 401.*OPENAI_API_KEY"),
         serving("m", "m", tmp_path / "log", python(wants_another), [], "sk-vllm"),
     ):
         pass
+
+
+def test_a_server_that_answers_but_cannot_complete_is_not_waited_for(tmp_path, python, monkeypatch):
+    monkeypatch.setattr(server, "LONGEST_START", 15)
+    refuses = STAND_IN.replace("send_response(200)", "send_response(400)").replace("choices", "no chat template")
+    with (
+        pytest.raises(ServerError, match=r"HTTP Error 400: .*no chat template.*--serve-options"),
+        serving("m", "m", tmp_path / "log", python(refuses)),
+    ):
+        pass
+    count = "type(self).asked = getattr(self, 'asked', 0) + 1"
+    loads = STAND_IN.replace("def do_POST(self):", f"def do_POST(self):\n        {count}")
+    loads = loads.replace("send_response(200)", "send_response(503 if self.asked < 3 else 200)")
+    with serving("m", "m", tmp_path / "log", python(loads)) as url:
+        assert server.complete(url, "m")
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
