@@ -31,7 +31,8 @@ class LanguageModel:
     `vocabulary` is the number of tokens that have a meaning: rows of the head beyond it are padding, never sampled,
     never part of a maximum or a sum over the vocabulary. `eos_ids` are the tokens that end an output, whichever is
     written first; they are actions like any other. `start_id` is the decoder's start token, `None` for decoder-only
-    models. `fingerprint` changes whenever weights, configuration or tokenizer do.
+    models. `fingerprint` changes whenever weights, configuration or tokenizer do. `max_tokens` is the most that a
+    model can read: of prompt and output together, or of either where an encoder reads the prompt; `None` is no limit.
     """
 
     name: str

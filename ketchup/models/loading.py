@@ -57,7 +57,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         pad_id=pad,
         start_id=_start_id(name, config),
         fingerprint=fingerprint(place),
-        max_tokens=None if config.is_encoder_decoder else getattr(config, "max_position_embeddings", None),
+        max_tokens=_max_tokens(config),
     )
 
 
@@ -92,6 +92,12 @@ def _stated(name: str, config: Any) -> list[int]:
     if not all(isinstance(index, int) and index >= 0 for index in ids):
         raise ModelError(f"{name!r} has {stated!r} as eos_token_id; write an id or a list of ids into its config.json.")
     return list(ids)
+
+
+def _max_tokens(config: Any) -> int | None:
+    text = config.get_text_config(decoder=True)
+    stated: int | None = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
+    return stated
 
 
 def _start_id(name: str, config: object) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from ketchup.errors import ModelError, UsageError
 from ketchup.models.language_model import LanguageModel, until_eos
@@ -32,33 +32,69 @@ def text_form(model: LanguageModel, task: Task) -> Form:
     return "native" if "".join(back.split()) == probe else "spaced"
 
 
-def prompt_ids(model: LanguageModel, task: Task, example: Example, style: PromptStyle) -> list[int]:
+def prompt_ids(
+    model: LanguageModel, task: Task, example: Example, style: PromptStyle, readers: Sequence[LanguageModel] = ()
+) -> list[int]:
     """Token ids of the prompt, at most `task.max_prompt_tokens` of source.
 
-    Raises `ModelError` where prompt and answer together exceed what the model can read.
+    Raises `ModelError` where the model, or one of the `readers` that are to read its prompts and outputs too, has no
+    room for both or no embedding for one of the tokens.
     """
+    ids = _prompt_ids(model, task, example, style)
+    if not ids:
+        raise ModelError(f"The prompt of {example.id!r} has no tokens in {model.name!r}; mend its chat template.")
+    for reader in (model, *readers):
+        _check_tokens(reader, f"The prompt of {example.id!r}", ids, reader.network.get_input_embeddings())
+        _check_room(reader, example, len(ids), task.max_new_tokens)
+    return ids
+
+
+def _prompt_ids(model: LanguageModel, task: Task, example: Example, style: PromptStyle) -> list[int]:
     if (style == "source") != model.encoder_decoder:
         raise UsageError(f"Prompt style {style!r} does not fit {model.name!r}; leave --prompt-style out.")
     tokenizer = model.tokenizer
     source = task.text(example.source, text_form(model, task))
     if style == "source":
-        ids = tokenizer(task.prefix + source, truncation=True, max_length=task.max_prompt_tokens).input_ids
-        return list(ids)
+        return list(tokenizer(task.prefix + source, truncation=True, max_length=task.max_prompt_tokens).input_ids)
     source = _cut(model, source, task.max_prompt_tokens)
     asked = task.instruction.format(source=source)
-    if style == "chat":
-        turns = [{"role": "user", "content": asked}]
-        ids = tokenizer.apply_chat_template(
-            turns, chat_template=_dated(tokenizer.get_chat_template()), add_generation_prompt=True, return_dict=False
-        )
-    else:
-        ids = tokenizer(asked + "\nAnswer:").input_ids
-    if model.max_tokens is not None and len(ids) + task.max_new_tokens > model.max_tokens:
-        raise ModelError(
-            f"The prompt of {example.id!r} has {len(ids)} tokens and leaves no room for {task.max_new_tokens} more in "
-            f"{model.name!r} ({model.max_tokens} at most); lower --max-new-tokens."
-        )
+    if style == "plain":
+        return list(tokenizer(asked + "\nAnswer:").input_ids)
+    turns = [{"role": "user", "content": asked}]
+    ids = tokenizer.apply_chat_template(
+        turns, chat_template=_dated(tokenizer.get_chat_template()), add_generation_prompt=True, return_dict=False
+    )
     return list(ids)
+
+
+def _check_room(model: LanguageModel, example: Example, prompt: int, output: int) -> None:
+    """Raises `ModelError` where a prompt and an output of these lengths exceed what the model can read."""
+    most = model.max_tokens
+    if most is None:
+        return
+    room = most if model.encoder_decoder else most - prompt
+    if prompt > most or room < 1:
+        raise ModelError(
+            f"The prompt of {example.id!r} has {prompt} tokens, and {model.name!r} reads {most} at most, its output "
+            "included; shorten that row's text or use a model that reads more."
+        )
+    if output > room:
+        raise ModelError(
+            f"The prompt of {example.id!r} has {prompt} tokens and leaves no room for {output} more in "
+            f"{model.name!r} ({most} at most); lower --max-new-tokens to {room}, or less for longer prompts."
+        )
+
+
+def _check_tokens(model: LanguageModel, what: str, ids: Sequence[int], table: Any) -> None:
+    """Raises `ModelError` for a token that tokenizer or chat template have and a table of the model has no row for."""
+    rows = table.weight.shape[0]
+    strange = [index for index in ids if index >= rows]
+    if strange:
+        token = model.tokenizer.convert_ids_to_tokens(strange[0])
+        raise ModelError(
+            f"{what} has the token {token!r} ({strange[0]}), and {model.name!r} has {rows} rows; resize its "
+            "embeddings to its tokenizer."
+        )
 
 
 def target_ids(model: LanguageModel, task: Task, reference: str) -> list[int]:
@@ -68,6 +104,7 @@ def target_ids(model: LanguageModel, task: Task, reference: str) -> list[int]:
     """
     text = task.text(reference, text_form(model, task))
     ids = model.tokenizer(text if model.encoder_decoder else _lead(model, text), add_special_tokens=False).input_ids
+    _check_tokens(model, f"The reference {reference[:40]!r}", ids, model.network.get_output_embeddings())
     return until_eos(model, [*ids, model.eos_id])[: task.max_new_tokens]
 
 

@@ -1,6 +1,6 @@
 """A training run from its settings: models, rows, trajectories, then the loop, inside a run directory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 
@@ -53,6 +53,8 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
         student = with_adapters(student, settings.lora, settings.seed)
     _check_room(student, processes)
     teacher = _teacher(settings, student, processes) if settings.teacher else None
+    style = settings.prompt_style or default_style(student)
+    asked = {split: _prompts(method, task, student, teacher, rows, style) for split, rows in examples.items()}
     recorded = {
         **asdict(settings),
         "options": method.options,
@@ -64,7 +66,7 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
     with run_of_all(run, recorded, processes, results=("checkpoints/step-*", METRICS)):
         processes.track("ketchup", recorded)
         inputs = {
-            split: _inputs(settings, method, task, student, teacher, rows, outputs, processes)
+            split: _inputs(settings, method, task, student, teacher, rows, asked[split], style, outputs, processes)
             for split, rows in examples.items()
         }
         compared = teacher if method.compares else None
@@ -135,6 +137,25 @@ def _task(settings: TrainSettings) -> Task:
     return task if limit is None else replace(task, max_new_tokens=limit)
 
 
+def _prompts(
+    method: Method,
+    task: Task,
+    student: LanguageModel,
+    teacher: LanguageModel | None,
+    examples: Sequence[Example],
+    style: PromptStyle,
+) -> dict[Writer, dict[str, list[int]]]:
+    """What the student is asked, and the teacher if it writes, by the inputs' ids; both models can read all of it."""
+    readers = [student, teacher] if teacher else [student]
+    writers: dict[Writer, LanguageModel] = {"student": student}
+    if teacher and "teacher" in method.writers:
+        writers["teacher"] = teacher
+    return {
+        writer: {example.id: prompt_ids(model, task, example, style, readers) for example in examples}
+        for writer, model in writers.items()
+    }
+
+
 def _inputs(
     settings: TrainSettings,
     method: Method,
@@ -142,18 +163,21 @@ def _inputs(
     student: LanguageModel,
     teacher: LanguageModel | None,
     examples: Sequence[Example],
+    asked: Mapping[Writer, Mapping[str, list[int]]],
+    style: PromptStyle,
     outputs: Path,
     processes: Processes,
 ) -> Inputs:
     """A split's prompts, with the trajectories of each writer that the method learns from but the student."""
-    style = settings.prompt_style or default_style(student)
-    prompts = [prompt_ids(student, task, example, style) for example in examples]
+    prompts = list(asked["student"].values())
     given: dict[Writer, Sequence[Trajectory]] = {}
     if "reference" in method.writers:
         given["reference"] = _references(student, task, examples, prompts)
     if "teacher" in method.writers:
         assert teacher is not None
-        given["teacher"] = _teacher_outputs(settings, task, teacher, style, examples, outputs, processes)
+        given["teacher"] = _teacher_outputs(
+            settings, task, teacher, style, examples, asked["teacher"], outputs, processes
+        )
     return Inputs([example.id for example in examples], prompts, given)
 
 
@@ -163,6 +187,7 @@ def _teacher_outputs(
     teacher: LanguageModel,
     style: PromptStyle,
     examples: Sequence[Example],
+    prompts: Mapping[str, list[int]],
     outputs: Path,
     processes: Processes,
 ) -> list[Trajectory]:
@@ -175,7 +200,7 @@ def _teacher_outputs(
         decoding=Decoding(task.max_new_tokens, temperature=settings.teacher_temperature),
         seed=settings.seed if settings.teacher_temperature else 0,  # greedy outputs know no seed
     )
-    found = teacher_outputs(teacher, task, examples, recipe, settings.engine, outputs, processes)
+    found = teacher_outputs(teacher, task, examples, prompts, recipe, settings.engine, outputs, processes)
     return list(found.values())
 
 

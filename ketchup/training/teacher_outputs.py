@@ -1,6 +1,6 @@
 """What the teacher writes for each input: generated once per teacher, task and decoding, then read from a file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from ketchup.files import atomic_write_json
 from ketchup.hashes import content_hash
 from ketchup.methods.base import Trajectory
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.prompts import PromptStyle, prompt_ids
+from ketchup.models.prompts import PromptStyle
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
@@ -41,18 +41,18 @@ def teacher_outputs(
     teacher: LanguageModel,
     task: Task,
     examples: Sequence[Example],
+    prompts: Mapping[str, list[int]],
     recipe: Recipe,
     engine_name: EngineName,
     folder: Path,
     processes: Processes,
 ) -> dict[str, Trajectory]:
-    """One output per example, by id, under `folder/<hash of the recipe>`; what is there is not generated again.
+    """One output per example and its prompt, by id, under `folder/<hash of the recipe>`; none is generated twice.
 
     An input is known by the hash of its id and source, so that other rows under the same ids are generated anew.
     A teacher that has something to write is moved to the device of the process.
     """
     place = folder / content_hash(asdict(recipe))
-    prompts = {example.id: prompt_ids(teacher, task, example, recipe.prompt_style) for example in examples}
     store = LineStore(place / "outputs.jsonl", place, blocks_of(examples, BLOCK), _rows)
     writer = Writer(
         teacher, engine_name, 1, recipe.decoding, recipe.seed, task.calculator, lambda example: prompts[example.id]

@@ -54,7 +54,8 @@ def decode(
     }
     path = system.run / FOLDER / f"{settings.split}.jsonl"
     state = path.with_suffix("")
-    prompts = {example.id: prompt_ids(student, task, example, style) for example in examples}
+    readers = [teacher] if teacher else []
+    prompts = {example.id: prompt_ids(student, task, example, style, readers) for example in examples}
     by_length = sorted(examples, key=lambda example: len(prompts[example.id]))
     store = LineStore(path, state, blocks_of(by_length, BLOCK), partial(_rows, student))
     if path.exists() and not (state / MANIFEST).exists():

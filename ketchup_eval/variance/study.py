@@ -1,8 +1,8 @@
 """A variance study from its settings: rollouts of each student, then every K, tail and gauge from the same q and v."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -90,21 +90,23 @@ def run_variance(
     so that no other command sees new rollouts beside old results.
     """
     phases = Phases()
-    task = task_named(rollouts.task)
+    task = replace(task_named(rollouts.task), max_new_tokens=rollouts.decoding.max_new_tokens)
     examples = load_examples(task, rollouts.split, rollouts.data, analysis.limit)
     stores = part_stores(rollouts, examples, run)
     processes = Processes()
     with phases.phase("loading"):
         teacher, students = _load(rollouts)
+    writers = [
+        _writer(rollouts, task, teacher, student, store) for student, store in zip(students, stores, strict=True)
+    ]
     prints = {model.name: model.fingerprint for model in (teacher, *students)}
     recorded = {**asdict(rollouts), "fingerprints": prints}
     with run_of_all(run, recorded, processes, results=("rollouts/*/part-*.parquet",)):
         left = sum(_missing_inputs(store) for store in stores)
         total = len(examples) * len(students)
         with progress("rollouts", total=total, unit="inputs", done=total - left) as bar:
-            for student, store in zip(students, stores, strict=True):
-                writer = _writer(rollouts, task, student)
-                fill(writer, partial(_scored, teacher, student), store, processes, bar, phases)
+            for writer, store in zip(writers, stores, strict=True):
+                fill(writer, partial(_scored, teacher, writer.model), store, processes, bar, phases)
         if processes.main:
             with phases.phase("estimates"):
                 results = [
@@ -151,8 +153,19 @@ def _load(rollouts: RolloutSettings) -> tuple[LanguageModel, list[LanguageModel]
     return teacher, students
 
 
-def _writer(rollouts: RolloutSettings, task: Task, student: LanguageModel) -> Writer:
+def _writer(
+    rollouts: RolloutSettings, task: Task, teacher: LanguageModel, student: LanguageModel, store: PartStore
+) -> Writer:
+    """The student at work on what the store lacks; raises `ModelError` where teacher or student cannot read it."""
     style = rollouts.prompt_style or default_style(student)
+
+    @cache
+    def prompt(example: Example) -> list[int]:
+        return prompt_ids(student, task, example, style, [teacher])
+
+    for index in store.missing():
+        for example in store.blocks[index]:
+            prompt(example)
     return Writer(
         student,
         rollouts.engine,
@@ -160,7 +173,7 @@ def _writer(rollouts: RolloutSettings, task: Task, student: LanguageModel) -> Wr
         rollouts.decoding,
         rollouts.seed,
         task.calculator,
-        lambda example: prompt_ids(student, task, example, style),
+        prompt,
     )
 
 

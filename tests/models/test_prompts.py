@@ -74,6 +74,45 @@ def test_a_prompt_that_leaves_no_room_is_refused():
         prompt_ids(model, replace(TASK, max_new_tokens=60), EXAMPLE, "plain")
 
 
+def test_everyone_who_reads_a_prompt_has_room_for_it_and_an_output():
+    model, reader = tiny.language_model("llama"), tiny.language_model("llama", seed=1)
+    ids = prompt_ids(model, TASK, EXAMPLE, "plain", [reader])
+    object.__setattr__(reader, "max_tokens", len(ids) + TASK.max_new_tokens)
+    assert prompt_ids(model, TASK, EXAMPLE, "plain", [reader]) == ids
+    for room, fix in ((TASK.max_new_tokens - 1, "lower --max-new-tokens to 3"), (0, "shorten"), (-5, "shorten")):
+        object.__setattr__(reader, "max_tokens", len(ids) + room)
+        with pytest.raises(ModelError, match=rf"'x' has {len(ids)} tokens.* 'tiny-llama-1' .*{fix}"):
+            prompt_ids(model, TASK, EXAMPLE, "plain", [reader])
+
+
+def test_an_encoder_has_room_for_the_prompt_and_its_decoder_for_the_output():
+    model = tiny.language_model("t5")
+    object.__setattr__(model, "max_tokens", 4)  # as BART has it, whose encoder and decoder read so many each
+    assert len(prompt_ids(model, TASK, EXAMPLE, "source")) == 3
+    with pytest.raises(ModelError, match="shorten"):
+        prompt_ids(model, TASK, replace(EXAMPLE, source="abcd"), "source")
+    with pytest.raises(ModelError, match=r"no room for 5 more .* to 4"):
+        prompt_ids(model, replace(TASK, max_new_tokens=5), EXAMPLE, "source")
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_a_token_that_was_added_without_a_row_is_named(kind):
+    model = tiny.language_model(kind)
+    model.tokenizer.add_tokens(["[NEW]"], special_tokens=True)
+    style = default_style(model)
+    with pytest.raises(ModelError, match=r"prompt of 'x' has the token '\[NEW\]' \(6\), and .* has 6 rows; resize"):
+        prompt_ids(model, TASK, replace(EXAMPLE, source="a[NEW]"), style)
+    with pytest.raises(ModelError, match=r"reference 'a\[NEW\]b' has the token '\[NEW\]'"):
+        target_ids(model, TASK, "a[NEW]b")
+
+
+def test_a_template_that_asks_nothing_is_refused():
+    model = tiny.language_model("llama")
+    model.tokenizer.chat_template = "{{ '' }}"
+    with pytest.raises(ModelError, match="'x' has no tokens"):
+        prompt_ids(model, TASK, EXAMPLE, "chat")
+
+
 def test_a_target_ends_with_eos_unless_it_is_cut():
     model = tiny.language_model("t5")
     assert target_ids(model, TASK, "cd") == [C, D, 1]
