@@ -1,7 +1,8 @@
 """Files that survive kills: whole files or none, JSON lines, and one process at a time in a folder.
 
 A process may be killed between any two lines of this file. So every file is written beside its name and then
-renamed, a row of JSON lines counts only with its line end, and the lock is one the operating system releases.
+renamed, a row of JSON lines counts only with its line end, and the lock is one the operating system releases. What is
+being written is locked as well: a temporary file that can be locked is what a killed process left, and is removed.
 
 Disks and copies lie now and then. So each row of JSON lines, and each JSON file that is read again, ends in a field
 `crc32` with the CRC-32 of the rest. What lacks that field was written by someone else, and is read as it stands.
@@ -9,6 +10,7 @@ Disks and copies lie now and then. So each row of JSON lines, and each JSON file
 
 import errno
 import fcntl
+import glob
 import json
 import logging
 import os
@@ -16,13 +18,14 @@ import secrets
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
 
 LOCK = ".lock"
+TEMPORARY = ".tmp-????????-"
 CHECKSUM = "crc32"
 
 
@@ -36,28 +39,33 @@ def atomic_path(path: Path) -> Iterator[Path]:
     It lies in the same folder, which is made if need be, and ends in the same suffix. Only writing belongs in the
     block: an `OSError` there becomes a `RunError` that names `path`.
     """
-    temporary = _beside(path)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(path)
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
+            _can_lock(descriptor)
             yield temporary
             _sync(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+            os.close(descriptor)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """The same for a folder: a temporary one to fill, renamed to `path` at the end; `path` must be absent or empty."""
-    temporary = _beside(path)
     with _explained(path):
-        temporary.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(path)
         try:
-            yield temporary
-            for file in filter(Path.is_file, temporary.rglob("*")):
-                _sync(file)
-            temporary.rename(path)
+            with run_lock(temporary):
+                yield temporary
+                for file in filter(Path.is_file, temporary.rglob("*")):
+                    _sync(file)
+                temporary.rename(path)
+                (path / LOCK).unlink(missing_ok=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -86,8 +94,32 @@ def is_disk_full(error: BaseException) -> bool:
     return f"os error {errno.ENOSPC}" in str(error) or f"os error {errno.EDQUOT}" in str(error)
 
 
+def remove_leftovers(folder: Path, pattern: str = f"**/{TEMPORARY}*") -> None:
+    """Removes what killed processes were writing in a folder; what a living one writes is locked, and stays."""
+    for found in list(folder.glob(pattern)):
+        lock = found / LOCK if found.is_dir() else found
+        with suppress(OSError):
+            descriptor = os.open(lock, os.O_RDWR)
+            try:
+                if _can_lock(descriptor):
+                    shutil.rmtree(found) if found.is_dir() else found.unlink()
+            finally:
+                os.close(descriptor)
+
+
 def _beside(path: Path) -> Path:
-    return path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
+    """A new temporary name for `path`; what a killed process had begun of it is removed."""
+    remove_leftovers(path.parent, TEMPORARY + glob.escape(path.name))
+    return path.with_name(TEMPORARY.replace("?" * 8, secrets.token_hex(4)) + path.name)
+
+
+def _can_lock(descriptor: int) -> bool:
+    """Whether nobody else had a file locked; it is locked now, unless the file system knows no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _sync(file: Path) -> None:
@@ -231,6 +263,7 @@ def _truncate_torn_line(path: Path, descriptor: int) -> None:
 def run_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes out of a folder, which is made if need be, until the block ends or this process dies.
 
+    What killed processes were writing there is removed.
     If another process has it, `wait` until that one ends, or else raise a `RunError` with its number.
     """
     with _explained(folder):
@@ -240,6 +273,7 @@ def run_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         _take_lock(descriptor, folder, wait)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        remove_leftovers(folder)
         yield
     finally:
         os.close(descriptor)  # releases the lock; the file stays, as its removal would race with the next owner

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
-from ketchup.files import read_kept_json, write_kept_json
+from ketchup.files import read_kept_json, run_lock, write_kept_json
 from ketchup_eval.predictions import FOLDER
 
 SCORES = "scores.json"
@@ -16,7 +16,8 @@ REMEDY = "delete it and run `ketchup evaluate` again"
 def write_split(run: Path, split: str, about: Mapping[str, Any]) -> Path:
     """Puts what is known of a split into a run's `scores.json`, which keeps its other splits."""
     path = run / SCORES
-    write_kept_json(path, {"schema": SCHEMA, "splits": {**read_scores(path), split: about}})
+    with run_lock(run / FOLDER, wait=True):  # another evaluation may be about to add another split
+        write_kept_json(path, {"schema": SCHEMA, "splits": {**read_scores(path), split: about}})
     return path
 
 

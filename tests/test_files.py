@@ -278,6 +278,44 @@ def test_a_kill_frees_the_lock(tmp_path, lock_owner):
         pass
 
 
+WRITE = """
+import sys, time
+from pathlib import Path
+from ketchup.files import atomic_folder, atomic_path
+run = Path(sys.argv[1])
+with atomic_path(run / "parts" / "part-0") as part, atomic_folder(run / "checkpoints" / "step-1") as folder:
+    part.write_text("half")
+    (folder / "weights").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def temporary_files(folder):
+    return sorted(file.name[14:] for file in folder.rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize("again", ["lock", "write"])
+def test_what_a_killed_process_was_writing_is_removed_and_what_a_living_one_writes_is_not(tmp_path, again):
+    def start_again():
+        if again == "lock":
+            with run_lock(tmp_path):
+                return
+        atomic_write_text(tmp_path / "parts" / "part-0", "whole")
+        with atomic_folder(tmp_path / "checkpoints" / "step-1"):
+            pass
+        (tmp_path / "checkpoints" / "step-1").rmdir()
+
+    with subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "writing\n"
+        start_again()
+        assert temporary_files(tmp_path) == ["part-0", "step-1"]
+        writer.kill()
+    start_again()
+    assert temporary_files(tmp_path) == []
+    assert all(folder.name != ".lock" for folder in (tmp_path / "checkpoints").iterdir())
+
+
 def test_waiting_ends_with_the_owner(tmp_path, lock_owner):
     waiting = subprocess.Popen(
         [sys.executable, "-c", HOLD_LOCK.replace("[1]))", "[1]), wait=True)"), str(tmp_path / "run")],

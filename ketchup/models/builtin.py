@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from ketchup.errors import ModelError
 from ketchup.files import atomic_folder, atomic_path, run_lock
-from ketchup.hashes import file_hash
+from ketchup.hashes import file_hash, write_sums
 from ketchup.texts import one_line
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def _convert(weights: Path, folder: Path) -> None:
         with atomic_folder(folder) as temporary:
             tokenizer.save_pretrained(temporary)
             model.save_pretrained(temporary)
+            write_sums(temporary)
 
 
 def _split_digits(tokenizer: "Tokenizer") -> None:

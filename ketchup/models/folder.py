@@ -14,13 +14,13 @@ from transformers.utils import (
 )
 
 from ketchup.errors import ModelError
-from ketchup.hashes import content_hash, file_hash
+from ketchup.hashes import SUMS, content_hash, file_hash
 
 SAFETENSORS = ".safetensors"
 UNREAD = (
     *(".*", "README*", "LICENSE*", "NOTICE*", "*.md", "*.pdf", "*.png", "*.jpg", "*.svg", "*.log", "*.csv", "*.jsonl"),
     *("*.py", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot"),
-    *("manifest.json", "step.json"),
+    *("manifest.json", "step.json", SUMS),
 )
 """Files that no loading reads: descriptions, code, weights in other formats, and what training leaves."""
 CHAT_TEMPLATES = "additional_chat_templates"

@@ -1,5 +1,8 @@
 """Loading models and checking that teacher and student speak of the same tokens."""
 
+import logging
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 from ketchup.errors import ModelError
+from ketchup.hashes import check_sums
 from ketchup.models.builtin import resolve
 from ketchup.models.folder import check_contents, code_refused, fingerprint
 from ketchup.models.language_model import LanguageModel
@@ -14,6 +18,8 @@ from ketchup.models.memory import check_room
 
 NO_CODE = {"trust_remote_code": False}
 """Left open, transformers asks on the terminal, and runs what a folder brings along on "y"."""
+
+_log = logging.getLogger(__name__)
 
 
 def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> LanguageModel:
@@ -24,6 +30,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     caps its logits after the matrix product (the chunked pass would leave the cap out).
     """
     place = str(resolve(name))
+    check_sums(Path(place), unread="trainer.pt")
     transformers_logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(place, **NO_CODE)
@@ -31,7 +38,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         check_contents(name, place, config)
         _check_room(name, kind, config, dtype, torch.device(device))
-        network = kind.from_pretrained(place, dtype=dtype, use_safetensors=True, **NO_CODE).eval()
+        network = read_network(kind, place, dtype).eval()
         network.to(device)
     except (OSError, ValueError, KeyError) as error:
         if "trust_remote_code" in str(error):
@@ -59,6 +66,37 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         fingerprint=fingerprint(place),
         max_tokens=_max_tokens(config),
     )
+
+
+def read_network(kind: Any, place: str | Path, dtype: torch.dtype) -> Any:
+    """A network of the class `kind` with the weights of a folder or hub id; `ModelError` if some are not there.
+
+    transformers would draw those at random, with no more than a warning. Weights that no part of the model asks for
+    are a warning here too.
+    """
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        network, report = kind.from_pretrained(
+            place, dtype=dtype, use_safetensors=True, output_loading_info=True, **NO_CODE
+        )
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    if report["missing_keys"]:
+        raise ModelError(
+            f"The weights in {str(place)!r} lack {_some(report['missing_keys'])}; put a whole copy of them there, or "
+            "save the model again by save_pretrained."
+        )
+    if report["unexpected_keys"]:
+        _log.warning(
+            "The weights in %s have %s, of which config.json says nothing.", place, _some(report["unexpected_keys"])
+        )
+    return network
+
+
+def _some(names: Collection[str]) -> str:
+    first, *others = sorted(names)
+    return f"{first} and {len(others)} others" if others else first
 
 
 def _check_room(name: str, kind: Any, config: Any, dtype: torch.dtype, device: torch.device) -> None:

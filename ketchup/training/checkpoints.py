@@ -1,9 +1,10 @@
 """Checkpoints: ordinary `save_pretrained` folders, with what is needed to go on beside the weights of the last one.
 
-    RUN/checkpoints/step-000200/    model, tokenizer, trainer.pt (the last one only)
+    RUN/checkpoints/step-000200/    model, tokenizer, SHA256SUMS, trainer.pt (the last one only)
     RUN/last -> checkpoints/step-000200        RUN/best -> checkpoints/step-000150
 
 A folder appears whole, by a rename, and the links change after it: a kill at any moment leaves a run to resume from.
+What comes back from a folder is checked against the hashes in it.
 """
 
 import os
@@ -16,13 +17,16 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from ketchup.errors import RunError
+from ketchup.errors import RunError, first_line
 from ketchup.files import atomic_folder, atomic_write_json
+from ketchup.hashes import check_sums, write_sums
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
+from ketchup.models.loading import read_network
 from ketchup.training.shards import ShardedModel, load_parts
 from ketchup.training.whole import has_adapters, trained_weights
 
+CHECKPOINTS = "checkpoints"
 TRAINER = "trainer.pt"
 
 
@@ -48,28 +52,34 @@ class TrainerState:
 
 def last_state(run: Path) -> tuple[Path, TrainerState] | None:
     """The newest whole checkpoint of a run and its state, or `None` for a run that has none."""
-    link = run / "last"
-    if not link.exists():
+    folder = _last(run)
+    if folder is None:
         return None
-    folder = link.resolve()
+    check_sums(folder)
     try:
         content = torch.load(folder / TRAINER, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError) as error:
-        raise RunError(f"{folder / TRAINER} cannot be read ({error}); delete {run} and start again.") from error
-    return folder, TrainerState(**content)
+        return folder, TrainerState(**content)
+    except Exception as error:  # unpickling raises too many kinds to list
+        raise RunError(
+            f"{folder / TRAINER} cannot be read ({first_line(error)}); put a copy of it back, or delete {run} and "
+            "start again."
+        ) from error
 
 
 def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: Optimizer) -> TrainerState:
     """Puts a checkpoint's weights and moments back in place; returns its state."""
     network = model.replica.network if isinstance(model, ShardedModel) else model.network
-    weights = (
-        state.weights or type(network).from_pretrained(folder, dtype=network.dtype, use_safetensors=True).state_dict()
-    )
-    if isinstance(model, ShardedModel):
-        load_parts(model, optimizer, weights, state.optimizer)
-        return state
-    network.load_state_dict(weights, strict=not has_adapters(model))
-    optimizer.load_state_dict(state.optimizer)
+    try:
+        weights = state.weights or read_network(type(network), folder, network.dtype).state_dict()
+        if isinstance(model, ShardedModel):
+            load_parts(model, optimizer, weights, state.optimizer)
+            return state
+        network.load_state_dict(weights, strict=not has_adapters(model))
+        optimizer.load_state_dict(state.optimizer)
+    except Exception as error:  # safetensors, transformers and torch raise too many kinds to list
+        raise RunError(
+            f"{folder} is no checkpoint of this run ({first_line(error)}); put a copy of it back or use another --name."
+        ) from error
     return state
 
 
@@ -85,7 +95,7 @@ def save(
 
     `ordinary` is what `whole` makes of the model.
     """
-    folder = run / "checkpoints" / f"step-{state.step:06d}"
+    folder = run / CHECKPOINTS / f"step-{state.step:06d}"
     weights = {name: value.cpu() for name, value in ordinary.network.state_dict().items()}
     extra = trained_weights(model) if has_adapters(model) else weights if dtype != "float32" else {}
     kept = replace(state, weights=extra)
@@ -96,6 +106,7 @@ def save(
         _save_model(ordinary, temporary, weights, getattr(torch, dtype))
         torch.save(vars(kept), temporary / TRAINER)
         atomic_write_json(temporary / "step.json", {"step": state.step, "best_step": state.best_step})
+        write_sums(temporary)
     # `best` first: a run goes on from `last`, and would not come past this step again to mend the other link.
     if state.best_step == state.step:
         _point(run / "best", folder)
@@ -118,15 +129,42 @@ def _save_model(model: LanguageModel, folder: Path, weights: dict[str, Any], dty
 
 def _point(link: Path, folder: Path) -> None:
     temporary = link.with_name(f".{link.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.relative_to(link.parent))
+    temporary.unlink(missing_ok=True)  # a kill may have left it
+    temporary.symlink_to(Path(CHECKPOINTS) / folder.name)
     os.replace(temporary, link)  # noqa: PTH105
 
 
+def tidy(run: Path, found: tuple[Path, TrainerState] | None, milestones: tuple[int, ...]) -> None:
+    """Mends what a kill left half done, before a run goes on from the checkpoint that was `found`."""
+    if found:
+        folder, state = found
+        if state.best_step == state.step:
+            _point(run / "best", folder)
+        _point(run / "last", folder)
+    _prune(run, milestones)
+
+
+def _last(run: Path) -> Path | None:
+    """The folder to go on from: where `last` leads, or without that link the newest one, as each is whole."""
+    link = run / "last"
+    if link.is_dir() and not link.is_symlink():
+        raise RunError(
+            f"{link} is a folder where a link should be, as the run was copied without its links; copy it with cp -a, "
+            f"or make {link} a link to its folder in {run / CHECKPOINTS}."
+        )
+    if link.exists():
+        return link.resolve()
+    newest = max((file.parent for file in run.glob(f"{CHECKPOINTS}/step-*/{TRAINER}")), default=None)
+    if link.is_symlink() and newest is None:
+        raise RunError(f"{link} leads to a folder that is gone; put it back, or delete {run} and start again.")
+    return newest
+
+
 def _prune(run: Path, milestones: tuple[int, ...]) -> None:
+    """Leaves the last, the best and the milestones' checkpoints; what goes was linked to earlier, or never yet."""
     last = (run / "last").resolve()
-    needed = {last, (run / "best").resolve(), *(run / "checkpoints" / f"step-{step:06d}" for step in milestones)}
-    for folder in (run / "checkpoints").iterdir():
+    needed = {last, (run / "best").resolve(), *(run / CHECKPOINTS / f"step-{step:06d}" for step in milestones)}
+    for folder in (run / CHECKPOINTS).glob("*"):
         if folder.resolve() not in {path.resolve() for path in needed}:
             shutil.rmtree(folder, ignore_errors=True)
         elif folder.resolve() != last:

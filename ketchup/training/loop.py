@@ -24,7 +24,7 @@ from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.tasks.base import Task
-from ketchup.training.checkpoints import TrainerState, last_state, restore, save
+from ketchup.training.checkpoints import TrainerState, last_state, restore, save, tidy
 from ketchup.training.experience import Inputs, Measures, Student, step_trajectories
 from ketchup.training.gradient import accumulate
 from ketchup.training.metrics import METRICS, forget_after
@@ -58,7 +58,7 @@ def train(
     )
     steps = total_steps(settings, len(inputs), processes.count)
     schedule = get_scheduler(settings.schedule, optimizer, settings.warmup_steps, steps)
-    state = _resume(run, model, optimizer, processes)
+    state = _resume(run, model, optimizer, settings.milestones, processes)
     schedule.last_epoch = state.step  # the optimiser's state brought the learning rate of this step along
     phases = Phases()
     student = Student(model, task, settings.engine, phases)
@@ -153,11 +153,18 @@ def _optimiser_step(
     return entry if loss is None else {"loss": loss, **entry}
 
 
-def _resume(run: Path, model: LanguageModel, optimizer: Optimizer, processes: Processes) -> TrainerState:
-    """Puts the last checkpoint's weights and moments back and forgets what was logged after it."""
+def _resume(
+    run: Path, model: LanguageModel, optimizer: Optimizer, milestones: tuple[int, ...], processes: Processes
+) -> TrainerState:
+    """Puts the last checkpoint's weights and moments back and forgets what was logged and saved beside it."""
     found = last_state(run)
     state = TrainerState() if found is None else restore(*found, model, optimizer)
-    processes.first(lambda: forget_after(run, state.step if found else -1))
+
+    def forget() -> None:
+        forget_after(run, state.step if found else -1)
+        tidy(run, found, milestones)
+
+    processes.first(forget)
     return state
 
 

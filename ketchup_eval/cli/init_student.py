@@ -7,6 +7,7 @@ import typer
 
 from ketchup.errors import UsageError
 from ketchup.files import atomic_folder, atomic_write_json
+from ketchup.hashes import write_sums
 from ketchup.runs import MANIFEST, manifest
 from ketchup_eval.cli.output import say
 
@@ -34,6 +35,7 @@ def init_student(
         student.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
         atomic_write_json(folder / MANIFEST, {**manifest(settings), "kept": kept})
+        write_sums(folder)
 
     sizes = [network.num_parameters() / 1e6 for network in (student, model.network)]
     say(f"{out}: {sizes[0]:.1f} of {sizes[1]:.1f} million parameters")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
-from ketchup.files import run_lock, write_jsonl
+from ketchup.files import remove_leftovers, run_lock, write_jsonl
 from ketchup.hashes import content_hash
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
@@ -47,6 +47,7 @@ def evaluate_system(system: System, settings: EvaluationSettings) -> Evaluation 
     from ketchup_eval.metrics.decode import decode  # noqa: PLC0415
 
     processes = Processes()
+    remove_leftovers(system.run)
     decided = decode(system, settings, task, examples, processes)
     if not processes.main:
         return None
@@ -61,6 +62,7 @@ def evaluate_file(path: Path, run: Path, settings: EvaluationSettings) -> Evalua
     task, examples = _rows(settings)
     predictions = read_outputs(path, [example.id for example in examples])
     decided = {"model": str(path), "task": task.name}
+    remove_leftovers(run)
     evaluation = _scored(run, settings, task, _references(examples), predictions, decided)
     _keep(run, settings.split, predictions)
     return evaluation

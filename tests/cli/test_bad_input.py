@@ -274,6 +274,13 @@ def test_a_part_that_is_damaged_is_named(tmp_path, inputs):
     assert_one_sentence(invoke(tmp_path, inputs, "variance", limit=8), 1, part, "damaged")
 
 
+def test_rollouts_that_lost_their_manifest_are_not_taken_for_others(tmp_path, inputs):
+    assert invoke(tmp_path, inputs, "variance", limit=8).exit_code == 0
+    (tmp_path / "runs/variance-gsm8k/manifest.json").unlink()
+    result = invoke(tmp_path, inputs, "variance", limit=8, temperature=0.5)
+    assert_one_sentence(result, 1, "has rollouts/1-student/part-00000.parquet but lost its manifest.json", "--name")
+
+
 # Training
 
 

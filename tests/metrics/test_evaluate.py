@@ -3,17 +3,20 @@
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from ketchup.files import read_jsonl, read_kept_json, write_jsonl, write_kept_json
+from ketchup_eval import scores_file
 from ketchup_eval.cli import app
 from ketchup_eval.metrics import METRICS, segments
 from ketchup_eval.metrics.segments import segment_statistics
 from ketchup_eval.predictions import read_predictions
+from ketchup_eval.scores_file import read_scores
 from tests import tiny
 from tests.commands import Kill, ketchup
 
@@ -295,6 +298,38 @@ def test_seeds_of_a_method_are_taken_together(evaluated):
     assert (row["a"], row["b"]) == ("good good-2.jsonl", "bad")
     two = json.loads(invoke(evaluated, "compare", "--a", "bad", "--b", *words[2:4], "--json").stdout)["comparisons"]
     assert row["value_a"] == pytest.approx((two[0]["value_b"] + two[3]["value_b"]) / 2)
+
+
+def test_two_evaluations_at_once_keep_the_scores_of_both_splits(evaluated, monkeypatch):
+    """Each reads the file, adds its split and writes: the second must not read before the first has written."""
+    run = evaluated / "runs/good"
+    about = {"n": 1, "references_fingerprint": "r", "scores": {"bleu": {"value": 1.0, "signature": "s"}}}
+    both_read = threading.Barrier(2)
+
+    def slow_read(place):
+        splits = read_scores(place)
+        with suppress(threading.BrokenBarrierError):
+            both_read.wait(timeout=0.5)  # both come here at once only if nothing keeps them apart
+        return splits
+
+    monkeypatch.setattr(scores_file, "read_scores", slow_read)
+    writers = [threading.Thread(target=scores_file.write_split, args=[run, s, about]) for s in ("train", "other")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert set(read_scores(run / "scores.json")) == {"test", "train", "other"}
+
+
+@pytest.mark.parametrize(
+    "splits",
+    ["[]", '{"test": []}', '{"test": {"n": 1}}', '{"test": {"n": 1, "references_fingerprint": "", "scores": []}}'],
+)
+def test_scores_of_another_shape_are_named(evaluated, splits):
+    (evaluated / "runs/bad/scores.json").write_text(f'{{"schema": 1, "splits": {splits}}}')
+    done = invoke(evaluated, "compare", "--a", "good", "--b", "bad")
+    assert done.exit_code == 1
+    assert "bad/scores.json is damaged, as it lacks scores of its splits; delete it and run" in done.stderr
 
 
 def test_unlike_things_are_refused_unless_allowed(evaluated):

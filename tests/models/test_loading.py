@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from ketchup.errors import ModelError
 from ketchup.models.loading import check_same_vocabulary, load
@@ -21,6 +22,27 @@ def test_a_folder_loads_with_its_ids(kind, tmp_path):
 def edit(path, **values):
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, **values}))
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_weights_that_are_missing_are_not_drawn_at_random(kind, tmp_path, capfd):
+    weights = load_file(tiny.save(kind, tmp_path) / "model.safetensors")
+    (gone,) = [name for name in weights if name.endswith(("decoder.final_layer_norm.weight", "model.norm.weight"))]
+    save_file({name: value for name, value in weights.items() if name != gone}, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=rf"The weights in .* lack {gone}; put a whole copy"):
+        load(str(tmp_path))
+    save_file({}, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"The weights in .* lack .* and [0-9]+ others; put a whole copy"):
+        load(str(tmp_path))
+    assert capfd.readouterr().err == ""
+
+
+def test_weights_that_no_part_of_the_model_asks_for_are_a_warning(tmp_path, caplog):
+    """As where config.json lost layers."""
+    tiny.save("llama", tmp_path)
+    edit(tmp_path / "config.json", num_hidden_layers=1)
+    load(str(tmp_path))
+    assert "have model.layers.1.input_layernorm.weight and 8 others, of which config.json says nothing" in caplog.text
 
 
 def test_eos_of_config_and_tokenizer_must_agree(tmp_path):

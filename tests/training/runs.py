@@ -44,6 +44,11 @@ class Run:
         return {name: os.readlink(self.folder / name) for name in ("last", "best")}
 
     @property
+    def files(self):
+        """Their names: nothing is left of what a killed process was writing."""
+        return sorted(str(file.relative_to(self.folder)) for file in self.folder.rglob("*"))
+
+    @property
     def whole(self):
         """No file that was being written is left where a reader would look."""
         return all((folder / "config.json").exists() for folder in self.folder.glob("checkpoints/step-*"))
