@@ -104,12 +104,15 @@ def judge(
     from ketchup_eval.items import Rows
     from ketchup_eval.judge.client import Patience
     from ketchup_eval.judge.criteria import criteria as criteria_of
+    from ketchup_eval.judge.endpoint import Endpoint
     from ketchup_eval.judge.plan import describe, make_plan, task_and_rows
     from ketchup_eval.judge.results import judge_result
     from ketchup_eval.judge.settings import JudgeSettings, Sampling
     from ketchup_eval.judge.verdicts import VerdictStore
 
     run = Run.new(name, runs_dir).folder
+    Endpoint(base_url)  # an address that is none must not wait for the files
+    served = _words(serve_options)
     task_name, rows = task_and_rows(b, runs_dir, split, task, Rows(data, references, sources))
     settings = JudgeSettings(
         a=tuple(a),
@@ -134,7 +137,7 @@ def judge(
     with run_lock(run):
         store = VerdictStore(run)
         if not reparse and plan.to_ask(store, retry_unparsed=retry_unparsed):
-            server, key = _server(run, serve, serve_python, serve_options) if serve else (nullcontext(base_url), None)
+            server, key = _server(run, serve, serve_python, served) if serve else (nullcontext(base_url), None)
             patience = Patience(attempts=attempts, timeout=timeout)
             try:
                 with server as url:
@@ -175,17 +178,22 @@ def _ask(
         say(f"{count:,} calls failed: {reason}", err=True)
 
 
-def _server(run: Path, model: str, python: str | None, options: str) -> tuple[AbstractContextManager[str], str | None]:
+def _words(options: str) -> list[str]:
+    try:
+        return shlex.split(options)
+    except ValueError as error:
+        raise UsageError(f"--serve-options is no line of options ({error}); close its quotes.") from error
+
+
+def _server(
+    run: Path, model: str, python: str | None, options: list[str]
+) -> tuple[AbstractContextManager[str], str | None]:
     """A server to be started, and the key that it is asked with."""
     from ketchup.models.builtin import resolve
     from ketchup_eval.judge.server import served_key, serving
 
-    try:
-        words = shlex.split(options)
-    except ValueError as error:
-        raise UsageError(f"--serve-options is no line of options ({error}); close its quotes.") from error
-    key = served_key(words)
-    return serving(str(resolve(model)), model, run / "server.log", python, words, key), key
+    key = served_key(options)
+    return serving(str(resolve(model)), model, run / "server.log", python, options, key), key
 
 
 def _write(result: "JudgeResult", store: "VerdictStore", run: Path, *, html: bool) -> None:

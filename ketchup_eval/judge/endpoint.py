@@ -9,7 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import openai
 
-from ketchup.errors import ServerError
+from ketchup.errors import ServerError, UsageError
 from ketchup.redaction import redacted
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -23,6 +23,11 @@ class Endpoint:
 
     base_url: str
     key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not is_address(self.base_url):
+            advice = "give --base-url one such as http://127.0.0.1:8000/v1"
+            raise UsageError(f"{self.shown!r} is no address of a server; {advice}.")
 
     @property
     def shown(self) -> str:
@@ -65,6 +70,18 @@ class Endpoint:
                 f"{self.shown} cannot be asked{self.through} ({fault}); mend that, or go around a proxy with "
                 f"NO_PROXY={host}."
             ) from error
+
+
+def is_address(url: str) -> bool:
+    """Whether a text is the address of a server: http or https, a host, and a port that is one if there is any."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        port = parts.port
+    except ValueError:  # of brackets that do not close, names that no host has, and ports that are no number
+        return False
+    clean = url.isprintable() and not any(map(str.isspace, url))
+    return clean and parts.scheme in ("http", "https") and bool(host) and port != 0
 
 
 def is_local(host: str) -> bool:

@@ -229,6 +229,7 @@ def test_latex(tmp_path):
     ("options", "code", "named"),
     [
         ({"limit": 0}, 2, "--limit"),
+        ({"serve_options": "--dtype 'float32"}, 2, "--serve-options"),
         ({"concurrency": 0}, 2, "--concurrency"),
         ({"temperature": -1}, 2, "--temperature"),
         ({"criteria": ("fluency",)}, 2, "fluency"),

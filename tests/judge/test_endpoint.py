@@ -126,3 +126,45 @@ def test_of_several_variables_the_first_that_is_set_counts(monkeypatch):
     monkeypatch.setenv("VLLM_API_KEY", "o\nther")
     with pytest.raises(ServerError, match="VLLM_API_KEY holds a character"):
         environment_key("VLLM_API_KEY")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *[
+            "",
+            "localhost:8000/v1",
+            "http://",
+            "http://:8000",
+            "ftp://host/v1",
+            "http://host:port/v1",
+            "http://host:99999/v1",
+        ],
+        *[
+            "http://host:0/v1",
+            "http://[::1/v1",
+            "http://a..b/v1",
+            "http://ho st/v1",
+            "http://host/v1\n",
+            "http://host\x1b/v1",
+        ],
+        *["me:hunter22@host:80/v1", "http://me:hunt/er22@host/v1", "http://[me:hunter22@host/v1", "//me:hunter22@host"],
+    ],
+)
+def test_an_address_that_is_none_is_refused_before_any_work(tmp_path, monkeypatch, url):
+    command = ["judge", "--a", "a", "--b", "b", "--base-url", url, "--runs-dir", tmp_path / "runs"]
+    monkeypatch.setattr("sys.argv", ["ketchup", *map(str, command)])
+    for given in (command, ["doctor", "--judge", "--base-url", url]):
+        done = invoke(*given)
+        assert done.exit_code == 2, done.output
+        assert "is no address of a server; give --base-url one such as http://127.0.0.1:8000/v1." in done.stderr
+        for part in ("hunt", "er22", "\x1b"):
+            assert part not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000/v1", "https://me:p@ss@host", "http://[::1]:8000/v1", "HTTPS://Höst.example/v1?key=x"]
+)
+def test_all_other_addresses_are_taken(url):
+    assert Endpoint(url).client(None)
