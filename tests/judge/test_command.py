@@ -258,4 +258,4 @@ def test_ids_that_the_task_lacks_are_named(tmp_path):
         write_jsonl(tmp_path / f"{name}.jsonl", [{"id": "other", "prediction": name}])
     done = invoke(*words(tmp_path, "http://127.0.0.1:9/v1"))
     assert done.exit_code == 1
-    assert 'the id "other"' in done.stderr
+    assert 'b.jsonl:1: the id "other" is that of no row (1 of 1 are not)' in done.stderr

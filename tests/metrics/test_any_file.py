@@ -218,6 +218,17 @@ def test_a_judge_needs_sources(folder):
     )
 
 
+def test_marks_of_preferences_are_no_text(folder):
+    people = json.dumps({"id": "europarl-test-1", "preferred": "a"}) + "\r\n"
+    words = ["--a", "a.txt", "--b", "b.txt", "--task", "europarl", "--data", "data", "--human", "people"]
+    write("people", "\ufeff" + people + "\n")
+    prompts(*words)
+    Path("people").write_bytes(people.encode("utf-16"))
+    done = ketchup("judge", *words, "--dry-run")
+    assert done.exit_code == 1
+    assert "people is UTF-16; save it as UTF-8" in done.stderr
+
+
 def test_marks_of_prompts_are_no_text(folder):
     from ketchup_eval.judge.criteria import CHECKOUT
 
