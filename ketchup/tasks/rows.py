@@ -47,7 +47,8 @@ def partial_examples(
     """
 
     def part(placed: PlacedRow, name: str) -> str | None:
-        field = name if name in placed.row else task.fields.get(name, name)
+        own = task.fields.get(name, name)
+        field = own if name not in placed.row and field_of(placed.row, own) is not None else name
         if name != needed and field_of(placed.row, field) is None:
             return None
         return text_field(placed.row, field, placed.place)

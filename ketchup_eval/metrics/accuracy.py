@@ -11,6 +11,8 @@ from ketchup_eval.metrics.base import Metric, Scale, mean_of
 from ketchup_eval.stats.bootstrap import Array
 
 DEFAULT: Profile = "dpo-st"
+READING: dict[Profile, str] = {"flexible": "|signs:unicode"}
+"""What a signature says beside the profile: numbers from before signs and currencies were read are other numbers."""
 
 
 def accuracy(profile: Profile) -> Metric:
@@ -25,7 +27,9 @@ def accuracy(profile: Profile) -> Metric:
             Scale(f"accuracy{suffix}", "share", mean_of(0, 100.0)),
             Scale(f"no-answer{suffix}", "share", mean_of(1, 100.0), higher_is_better=False),
         ),
-        signature=lambda: f"nrefs:1|profile:{profile}|tolerance:{TOLERANCE:g}|ketchup:{_version()}",
+        signature=lambda: (
+            f"nrefs:1|profile:{profile}{READING.get(profile, '')}|tolerance:{TOLERANCE:g}|ketchup:{_version()}"
+        ),
         default_for=frozenset({"reasoning"} if profile == DEFAULT else ()),
     )
 

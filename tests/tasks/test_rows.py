@@ -67,7 +67,7 @@ def test_rows_of_a_file_may_lack_what_is_not_needed() -> None:
         Example("x", "No", "Nee"),
     ]
     assert examples("source", {"translation": {"en": "Yes"}}) == [Example("europarl-test-0", "Yes", "")]
-    with pytest.raises(DataError, match=r'f:1: the field "translation\.nl" is missing'):
+    with pytest.raises(DataError, match=r'f:1: the field "reference" is missing'):
         examples("reference", {"source": "No"})
     with pytest.raises(DataError, match=r'f:2: the id "x" is also at f:1'):
         examples("source", {"id": "x", "source": "a"}, {"id": "x", "source": "b"})
