@@ -9,7 +9,8 @@ from ketchup.errors import RunError, UsageError
 from ketchup.files import append_jsonl
 from ketchup.runs import Run, check_same_settings
 from ketchup_eval.cli import app
-from ketchup_eval.judge.plan import task_and_data
+from ketchup_eval.items import Rows
+from ketchup_eval.judge.plan import task_and_rows
 from ketchup_eval.metrics.settings import system_named
 from ketchup_eval.predictions import predictions_file
 
@@ -68,7 +69,7 @@ def resolved(name, runs_dir):
     (reported,) = json.loads(done.stdout)["runs"]
     model = system_named(name, runs_dir, None, None).model
     outputs = predictions_file(name, runs_dir, "test")
-    seed = task_and_data(name, runs_dir, None, None)[0].removeprefix("task-")
+    seed = task_and_rows(name, runs_dir, "test", None, Rows())[0].removeprefix("task-")
     of_task = {"1": runs_dir / "k4", "2": runs_dir.parent / "k4"}[seed]
     return {
         str((runs_dir.parent / path).resolve())
