@@ -11,8 +11,9 @@ import numpy as np
 
 from ketchup_eval.judge.protocol import VARIANTS
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
+from ketchup_eval.stats.corpus import percentile_estimate
 from ketchup_eval.stats.permutation import sign_flip_p_values
-from ketchup_eval.stats.proportions import wilson
+from ketchup_eval.stats.proportions import shares
 
 A_FIRST = np.array([1.0 if a_first else -1.0 for a_first, _ in VARIANTS])
 A_IS_A = np.array([1.0 if a_is_a else -1.0 for _, a_is_a in VARIANTS])
@@ -31,13 +32,16 @@ class Effects:
       `position` 0; one that always picks the first shown has `position` 1 and `id` 0. `interaction` is how much more a
       is preferred where the IDs stand in the order A, B than where they stand B, A, halved.
     * `majority_a`, `tied`, `majority_b`: shares of the same items by the majority of their four votes.
-      `consistent`: share whose four votes agree. Their intervals are Wilson's, those of all else bootstraps.
+      `consistent`: share whose four votes agree.
     * `alpha`: Krippendorff's, nominal, with the four variants as raters, over items with two or more votes.
     * `longer`: share of the votes for the longer output, where lengths in characters differ. `equal_length`: vote share
       at equal length, the intercept of a straight line of the items' shares through the relative difference of
       lengths, (len a - len b) / (len a + len b), and `length_slope` its slope. `extrapolated`: one system
       is longer on every item, so that the intercept lies outside the data.
     * `soft_share`: mean probability of a's ID instead of votes, if log-probabilities were asked for.
+
+    Intervals of shares and effects are those of `proportions.shares`, which have some width even where all items agree;
+    those of alpha and of the straight line are bootstraps.
     """
 
     vote_share: Estimate
@@ -63,21 +67,21 @@ class Effects:
 def effects(votes: Array, lengths: Array, soft: Array, bootstrap: Bootstrap) -> Effects:
     """All estimates from `votes[n, 4]`, `lengths[n, 2]` (a, b; characters) and `soft[n, 4]` (probability of a's ID)."""
     wins, parsed = item_votes(votes)
-    (vote_share,) = bootstrap.ratios(wins, parsed)
+    (vote_share,) = shares(wins, parsed)
     missing = np.isnan(votes).sum()
-    contrasts, shares = _of_complete_items(votes)
+    contrasts, states = _of_complete_items(votes)
     soft_sums, soft_counts = np.nansum(soft, axis=1, keepdims=True), (~np.isnan(soft)).sum(axis=1, keepdims=True)
-    (soft_share,) = bootstrap.ratios(soft_sums, np.where(soft_counts > 0, soft_counts, np.nan))
+    (soft_share,) = shares(soft_sums, soft_counts)
     equal_length, slope, extrapolated = _length_line(votes, lengths, bootstrap)
     return Effects(
         vote_share=vote_share,
         p_value=sign_flip_p_values(np.where(parsed > 0, 2 * wins - parsed, np.nan), bootstrap.seed)[0],
         lowest=float(np.nansum(wins) / votes.size) if votes.size else None,
         highest=float((np.nansum(wins) + missing) / votes.size) if votes.size else None,
-        **dict(zip(_CONTRASTS, bootstrap.means(contrasts), strict=True)),
-        **dict(zip(_SHARES, map(_share_of_items, shares.T), strict=True)),
+        **dict(zip((*_STATES, "complete_share"), shares(states, np.ones_like(states)), strict=True)),
+        **dict(zip(_CONTRASTS, of_contrasts(contrasts), strict=True)),
         alpha=krippendorff_alpha(votes, bootstrap),
-        longer=_longer(votes, lengths, bootstrap),
+        longer=_longer(votes, lengths),
         equal_length=equal_length,
         length_slope=slope,
         extrapolated=extrapolated,
@@ -116,7 +120,7 @@ def of_means(items: Array, function: Callable[[Array], Array], bootstrap: Bootst
     """An estimate of a function of the means of `items[n, m]`: `function` takes means [r, m] to values [r].
 
     Resamples in which the function is undefined (all draws alike, say) are left out of the interval, unless they are
-    more than one in twenty; then there is none.
+    more than one in twenty; then there is none, as where no resample differs from another.
     """
     value = function(np.nanmean(items, axis=0, keepdims=True))[0] if n else np.nan
     if np.isnan(value):
@@ -125,39 +129,32 @@ def of_means(items: Array, function: Callable[[Array], Array], bootstrap: Bootst
     defined = values[~np.isnan(values)]
     if n < 2 or len(defined) < 0.95 * len(values):
         return Estimate(float(value), None, None, n)
-    low, high = np.quantile(defined, [(1 - bootstrap.level) / 2, (1 + bootstrap.level) / 2])
-    return Estimate(float(value), float(low), float(high), n)
+    return percentile_estimate(float(value), defined, n, bootstrap.level)
 
 
-_CONTRASTS = ("complete_share", "position", "id", "interaction")
-_SHARES = ("majority_a", "tied", "majority_b", "consistent")
+def of_contrasts(items: Array) -> list[Estimate]:
+    """The mean of each column of `items[n, m]`, numbers from -1 to 1 or NaN, with the interval of a share."""
+    return [share.scaled(2, -1) for share in shares((1 + items) / 2, np.ones_like(items))]
+
+
+_CONTRASTS = ("position", "id", "interaction")
+_STATES = ("majority_a", "tied", "majority_b", "consistent")
 
 
 def _of_complete_items(votes: Array) -> tuple[Array, Array]:
-    """Per item the quantities of `_CONTRASTS` and those of `_SHARES`, each [n, 4]; NaN where a vote is missing."""
+    """Per item the `_CONTRASTS`, and the `_STATES` with its share of votes; NaN where a vote is missing."""
     mean = votes.mean(axis=1)
-    contrasts = [
-        (1 + mean) / 2,
-        (votes * A_FIRST).mean(axis=1),
-        (votes * A_IS_A).mean(axis=1),
-        (votes * A_FIRST * A_IS_A).mean(axis=1),
-    ]
-    shares = np.stack([mean > 0, mean == 0, mean < 0, np.abs(mean) == 1], axis=1)
-    return np.stack(contrasts, axis=1), np.where(np.isnan(mean)[:, None], np.nan, shares)
+    contrasts = np.stack([(votes * sign).mean(axis=1) for sign in (A_FIRST, A_IS_A, A_FIRST * A_IS_A)], axis=1)
+    states = np.stack([mean > 0, mean == 0, mean < 0, np.abs(mean) == 1, (1 + mean) / 2], axis=1)
+    return contrasts, np.where(np.isnan(mean)[:, None], np.nan, states)
 
 
-def _share_of_items(holds: Array) -> Estimate:
-    """The share of items for which something holds (1, else 0; NaN unknown), with Wilson's interval."""
-    known = holds[~np.isnan(holds)]
-    return wilson(int(known.sum()), len(known))
-
-
-def _longer(votes: Array, lengths: Array, bootstrap: Bootstrap) -> Estimate:
+def _longer(votes: Array, lengths: Array) -> Estimate:
     wins, parsed = item_votes(votes)
     a_longer = lengths[:, :1] > lengths[:, 1:]
     for_longer = np.where(a_longer, wins, parsed - wins)
     differ = lengths[:, :1] != lengths[:, 1:]
-    (estimate,) = bootstrap.ratios(np.where(differ, for_longer, np.nan), np.where(differ, parsed, np.nan))
+    (estimate,) = shares(np.where(differ, for_longer, np.nan), np.where(differ, parsed, np.nan))
     return estimate
 
 

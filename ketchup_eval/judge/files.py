@@ -29,7 +29,7 @@ def as_json(result: JudgeResult) -> dict[str, Any]:
         "missing_share": result.missing_share,
         "interval": {
             "level": 0.95,
-            "method": "percentile bootstrap over items; Wilson for shares of items (majority, tied, consistent)",
+            "method": "Hall's over items, within Wilson's; percentile bootstrap for alpha, kappa and length",
             "resamples": settings.resamples,
         },
         "comparisons": [asdict(row) for row in result.comparisons],

@@ -13,6 +13,7 @@ from ketchup.inputs import json_rows
 from ketchup_eval.judge.effects import item_votes, of_means
 from ketchup_eval.judge.settings import JudgeSettings
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
+from ketchup_eval.stats.proportions import shares
 
 Preferred = Literal["a", "b", "tie"]
 CATEGORIES: tuple[Preferred, ...] = get_args(Preferred)
@@ -84,13 +85,13 @@ def agreement(
     general_first = sorted(preferences, key=lambda row: (row.criterion is not None, row.system is not None))
     human = {row.item: row.preferred for row in general_first}  # what is said of one criterion wins over a row for all
     wins, parsed = item_votes(votes)
-    shares = {item: share for item, share in zip(items, (wins / parsed)[:, 0], strict=False) if not np.isnan(share)}
-    both = [(human[item], share) for item, share in shares.items() if item in human]
+    own = {item: share for item, share in zip(items, (wins / parsed)[:, 0], strict=False) if not np.isnan(share)}
+    both = [(human[item], share) for item, share in own.items() if item in human]
     if not both:
         return Agreement(Estimate(None, None, None, 0), Estimate(None, None, None, 0))
     bootstrap = Bootstrap(len(both), settings.sampling.seed, settings.resamples)
     agreeing = [{"a": share, "b": 1 - share, "tie": np.nan}[preferred] for preferred, share in both]
-    (accuracy,) = bootstrap.means(np.array(agreeing)[:, None])
+    (accuracy,) = shares(np.array(agreeing)[:, None], np.ones((len(both), 1)))
     table = np.zeros((len(both), 3, 3))
     for row, (preferred, share) in enumerate(both):
         majority = 0 if share > 0.5 else 1 if share < 0.5 else 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import ketchup
-from ketchup_eval.judge.effects import Effects, effects, item_votes
+from ketchup_eval.judge.effects import Effects, effects, item_votes, of_contrasts
 from ketchup_eval.judge.human import Agreement, agreement
 from ketchup_eval.judge.plan import Call, Plan
 from ketchup_eval.judge.protocol import VARIANTS
@@ -17,7 +17,7 @@ from ketchup_eval.judge.verdicts import VerdictStore
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.multiplicity import holm
 from ketchup_eval.stats.permutation import sign_flip_p_values
-from ketchup_eval.stats.proportions import wilson
+from ketchup_eval.stats.proportions import shares
 
 MOST_MISSING = 0.01
 """Share of votes that may be missing in a result that counts as complete."""
@@ -167,10 +167,7 @@ def _differences(plan: Plan, votes: dict[tuple[str, str], _Votes]) -> list[Diffe
             items = [item for item in shares[0] if item in shares[1]]
             pairs = np.array([[shares[0][item], shares[1][item]] for item in items]).reshape(-1, 2)
             gaps = pairs[:, :1] - pairs[:, 1:]
-            if items:
-                (estimate,) = Bootstrap(len(items), plan.settings.sampling.seed, plan.settings.resamples).means(gaps)
-            else:
-                estimate = Estimate(None, None, None, 0)
+            (estimate,) = of_contrasts(gaps)
             (p_value,) = sign_flip_p_values(gaps, plan.settings.sampling.seed)
             found.append(Difference(a, other, criterion, estimate, p_value, None))
     adjusted = holm([row.p_value for row in found])
@@ -185,10 +182,7 @@ def _shares(votes: _Votes) -> dict[str, float]:
 
 
 def _repeat_flips(plan: Plan, store: VerdictStore) -> Estimate:
-    """Of the questions asked twice, over items: the share whose choices differ.
-
-    Where it is none or all, a bootstrap would be certain; Wilson's interval counts each item once instead.
-    """
+    """Of the questions asked twice, over items: the share whose choices differ."""
     flips: dict[str, list[float]] = {}
     for again in plan.repeats:
         first_key = again.question.query.key(plan.settings.sampling)
@@ -196,12 +190,9 @@ def _repeat_flips(plan: Plan, store: VerdictStore) -> Estimate:
         choices = [verdict.preferred for verdict in verdicts if verdict and verdict.preferred]
         if len(choices) == 2:
             flips.setdefault(again.question.pair.item, []).append(float(choices[0] != choices[1]))
-    if not flips:
-        return Estimate(None, None, None, 0)
-    sums = np.array([[sum(values), len(values)] for values in flips.values()], float)
-    bootstrap = Bootstrap(len(sums), plan.settings.sampling.seed, plan.settings.resamples)
-    (share,) = bootstrap.ratios(sums[:, :1], sums[:, 1:])
-    return wilson(round(len(sums) * share.value), len(sums)) if share.value in (0, 1) else share
+    sums = np.array([[sum(values), len(values)] for values in flips.values()], float).reshape(-1, 2)
+    (share,) = shares(sums[:, :1], sums[:, 1:])
+    return share
 
 
 def _signature(plan: Plan, criterion: str, items: int) -> str:

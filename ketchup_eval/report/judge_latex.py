@@ -6,7 +6,7 @@ from ketchup_eval.report.judge_table import system_name
 
 
 def judge_latex(result: JudgeResult) -> str:
-    """A `tabular` (booktabs) of win rates in per cent, ± half the width of their intervals; signatures as comments."""
+    """A `tabular` (booktabs) of win rates in per cent with their intervals; signatures as comments."""
     settings = result.plan.settings
     cells = {(row.a, row.criterion): row.effects.vote_share for row in result.comparisons}
     names = [latex_text(criterion.capitalize()) for criterion in settings.criteria]
@@ -20,9 +20,10 @@ def judge_latex(result: JudgeResult) -> str:
     for system in settings.a:
         row = []
         for criterion in settings.criteria:
-            share = cells[system, criterion]
-            known = share.low is not None and share.high is not None
-            half = rf" {{\scriptsize $\pm$ {50 * (share.high - share.low):.2f}}}" if known else ""  # type: ignore[operator]
-            row.append("--" if share.value is None else f"{100 * share.value:.2f}{half}")
+            share = cells[system, criterion].scaled(100)
+            text = "--" if share.value is None else f"{share.value:.2f}"
+            if share.low is not None and share.high is not None:
+                text += rf" {{\scriptsize [{share.low:.2f}, {share.high:.2f}]}}"
+            row.append(text)
         lines.append(rf"{latex_text(system_name(system))} & {' & '.join(row)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])

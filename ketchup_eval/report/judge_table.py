@@ -29,8 +29,8 @@ def judge_notes(result: JudgeResult) -> str:
     lines = [
         f"Win rate: share of all parsed votes, four to an item ({sum(row.counts.votes for row in rows):,} votes; "
         f"without a choice: {lost or 'none'}). "
-        f"[low, high]: 95% percentile bootstrap over items ({result.plan.settings.resamples} resamples), Wilson's for "
-        "consistent, the share of items whose votes agree; p: sign flips of items, Holm over the table.",
+        "[low, high]: 95% over items, Hall's within Wilson's; for alpha, kappa and equal length a percentile bootstrap "
+        f"({result.plan.settings.resamples} resamples). p: sign flips of items, Holm over the table.",
         'Position: P(first shown) - P(second shown). ID: P("A") - P("B"). '
         "Alpha: Krippendorff's, with the four variants as raters.",
     ]

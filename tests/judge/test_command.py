@@ -27,7 +27,7 @@ def test_a_judge_with_one_fault_scores_half_and_shows_it(tmp_path, answer, id_ef
     assert comparison["counts"] == dict.fromkeys(comparison["counts"], 0) | {"items": 5, "votes": 20, "parsed": 20}
     assert comparison["signature"].startswith("judge:mock-judge|criterion:overall|prompt:")
     assert "|n:5|seed:0|" in comparison["signature"]
-    assert "50.0 [50.0, 50.0]" in done.stdout
+    assert "50.0 [28.3, 71.7]" in done.stdout  # Agresti and Coull's for five items that agree: 1.96 √(0.1086 / 8.84)
 
 
 def test_each_variant_shows_both_texts_in_its_order_under_its_ids(tmp_path):
@@ -222,7 +222,8 @@ def test_latex(tmp_path):
     with MockServer().running() as server:
         done = invoke(*words(tmp_path, server.base_url, a=("a_1",), criteria=("overall", "coherence"), latex=True))
     assert r"(\%) & Overall & Coherence \\" in done.stdout
-    assert r"a\_1 & 50.00 {\scriptsize $\pm$ 0.00} & 50.00 {\scriptsize $\pm$ 0.00} \\" in done.stdout
+    cell = r"50.00 {\scriptsize [28.28, 71.72]}"
+    assert rf"a\_1 & {cell} & {cell} \\" in done.stdout
 
 
 @pytest.mark.parametrize(

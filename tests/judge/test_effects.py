@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ketchup_eval.judge.effects import A_FIRST, A_IS_A, effects, krippendorff_alpha
 from ketchup_eval.stats.bootstrap import Bootstrap
+from ketchup_eval.stats.proportions import wilson
 from tests.judge.votes import planted
 
 
@@ -25,7 +26,8 @@ def always(row):
 
 def test_a_judge_that_always_says_a_has_a_vote_share_of_exactly_half_and_a_full_id_effect():
     found = always(A_IS_A)
-    assert (found.vote_share.value, found.vote_share.low, found.vote_share.high) == (0.5, 0.5, 0.5)
+    assert found.vote_share.value == 0.5
+    assert 0.4 < found.vote_share.low < 0.5 < found.vote_share.high < 0.6, "20 items that agree are no certainty"
     assert (found.id.value, found.position.value, found.interaction.value) == (1, 0, 0)
     assert (found.tied.value, found.consistent.value) == (1, 0)
     assert found.consistent.high > 0.1, "20 items cannot show that no vote is ever consistent"
@@ -54,6 +56,21 @@ def test_the_classic_swap_cannot_see_biases_that_cancel():
     assert abs((a_named_in_order * A_FIRST[A_FIRST == A_IS_A]).mean()) < 0.03
     assert found.position.value == pytest.approx(0.2, abs=0.03)
     assert found.id.value == pytest.approx(-0.2, abs=0.03)
+
+
+def test_no_share_or_effect_is_certain_of_a_few_items_that_agree():
+    """5 of 5 items, all four votes: Wilson's 57% for items, as an item's votes are not independent draws."""
+    found = effects_of(np.ones((5, 4)), lengths=np.tile([20.0, 10.0], (5, 1)), soft=np.ones((5, 4)))
+    for name in ("vote_share", "complete_share", "majority_a", "consistent", "longer", "soft_share"):
+        estimate = getattr(found, name)
+        assert (estimate.value, estimate.low, estimate.high) == pytest.approx((1, wilson(5, 5).low, 1)), name
+    for name in ("position", "id", "interaction"):
+        estimate = getattr(found, name)
+        assert estimate.low == pytest.approx(-estimate.high), name
+        assert estimate.high > 0.3, name
+    assert (found.alpha.value, found.equal_length.low) == (None, None)
+    always_first = effects_of(np.tile(A_FIRST, (5, 1))).position
+    assert (always_first.value, always_first.low) == pytest.approx((1, 2 * wilson(5, 5).low - 1))
 
 
 PLANTED = {"main": 0.1, "position": 0.2, "id": -0.15, "spread": 0.2, "length": 0.15}
