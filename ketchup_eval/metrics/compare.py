@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ketchup_eval.metrics import metrics_for, unread, with_bleu_tokenizer
 from ketchup_eval.metrics.base import Metric, Scale
 from ketchup_eval.metrics.evaluate import DEFAULT_TASK
 from ketchup_eval.metrics.outputs import Outputs, outputs_of
-from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Series, describing_series, percent
+from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Series, describing_series
 from ketchup_eval.metrics.segments import FOLDER as SEGMENTS
 from ketchup_eval.metrics.segments import segment_statistics
 from ketchup_eval.metrics.settings import EvaluationSettings
@@ -23,14 +23,15 @@ from ketchup_eval.scores_file import recorded as recorded_of
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.corpus import (
     centred_p_value,
-    hierarchical_bootstrap,
     percentile_estimate,
     randomisation_p_value,
+    resampled_sums,
     smallest_detectable,
 )
 from ketchup_eval.stats.multiplicity import holm
 from ketchup_eval.stats.permutation import sign_flip_p_values
 from ketchup_eval.stats.proportions import mcnemar_mid_p, paired_difference
+from ketchup_eval.stats.seeds import compare_runs
 
 SCHEMA = 1
 COMPARED = ("task", "split", "references_fingerprint", "max_new_tokens")
@@ -53,17 +54,17 @@ class Comparison:
     """b against a in one score, in its unit. `difference` is b - a; `improved`, `tied`, `worsened` count items.
 
     `p` is that of `test`, `holm` the same adjusted for all comparisons of the command; `bootstrap_p` is a second
-    opinion on corpus scores. `detectable` is the smallest true difference found with power 80% at level 5%. With
-    several runs of a method, values are means over runs, and items count by their mean over runs. The interval of a
-    share of one run is Newcombe's, any other a bootstrap's.
+    opinion on corpus scores. `detectable` is the smallest true difference found with power 80% at level 5%, absent
+    where nothing differs. With several runs of a method, values are means over runs, and items count by their mean over
+    runs. The interval of a share of one run is Newcombe's, that of several runs a t interval, any other a bootstrap's.
     """
 
     a: str
     b: str
     score: str
     higher_is_better: bool
-    value_a: float
-    value_b: float
+    value_a: float | None
+    value_b: float | None
     difference: Estimate
     test: str
     p: float | None
@@ -175,45 +176,64 @@ class _Pair:
 
     def _compare(self, scale: Scale, a: list[Array], b: list[Array], signature: str) -> Comparison:
         n = len(a[0])
-        seed = self.settings.seed
-        rule = lambda sums: scale.rule(sums, n)  # noqa: E731
-        result = hierarchical_bootstrap(a, b, rule, Bootstrap(n, seed, self.settings.resamples))
         items_a, items_b = (np.mean([scale.of_segments(run) for run in side], axis=0) for side in (a, b))
         gains = (items_b - items_a) * (1 if scale.higher_is_better else -1)
-        bootstrap_p = centred_p_value(result.difference, result.resampled) if n > 1 else None
-        several = len(a) + len(b) > 2
-        difference = percentile_estimate(result.difference, result.resampled, n)
-        if n < 2:
-            test, p = "none", None
-        elif several:
-            test, p = "hierarchical bootstrap", bootstrap_p
-        elif scale.nature == "corpus":
-            test, (p, *_) = "approximate randomisation", randomisation_p_value(a[0], b[0], [rule], seed, self.trials)
-        elif scale.nature == "share":
-            only_a, only_b = int((items_a > items_b).sum()), int((items_b > items_a).sum())
-            test, p = "McNemar mid-p", mcnemar_mid_p(only_a, only_b)
-            both = int((np.minimum(items_a, items_b) > 0).sum())
-            difference = percent(paired_difference(both, only_a, only_b, n - both - only_a - only_b))
-        else:
-            test, (p, *_) = "sign-flip permutation", sign_flip_p_values((items_b - items_a)[:, None], seed, self.trials)
+        value_a, value_b = (np.mean([scale.rule(run.sum(axis=0), n) for run in side]) for side in (a, b))
+        found = self._of_runs(scale, a, b) if len(a) + len(b) > 2 else self._of_pair(scale, a[0], b[0])
         return Comparison(
             a=" ".join(Path(run.name).name for run in self.a),
             b=" ".join(Path(run.name).name for run in self.b),
             score=scale.name,
             higher_is_better=scale.higher_is_better,
-            value_a=float(np.mean(result.a)),
-            value_b=float(np.mean(result.b)),
-            difference=difference,
-            test=test,
-            p=p,
+            value_a=None if np.isnan(value_a) else float(value_a),
+            value_b=None if np.isnan(value_b) else float(value_b),
+            difference=found.difference,
+            test=found.test if n > 1 else "none",
+            p=found.p if n > 1 else None,
             holm=None,
-            bootstrap_p=bootstrap_p if scale.nature == "corpus" or several else None,
+            bootstrap_p=found.bootstrap_p if n > 1 else None,
             improved=int((gains > TIE).sum()),
             tied=int((np.abs(gains) <= TIE).sum()),
             worsened=int((gains < -TIE).sum()),
-            detectable=smallest_detectable(result.resampled) if n > 1 else None,
+            detectable=found.detectable if n > 1 else None,
             signature=signature,
         )
+
+    def _of_runs(self, scale: Scale, a: list[Array], b: list[Array]) -> "_Found":
+        n = len(a[0])
+        bootstrap = Bootstrap(n, self.settings.seed, self.settings.resamples)
+        result = compare_runs(a, b, lambda sums: scale.rule(sums, n), bootstrap)
+        return _Found(result.difference, "t over runs and items", result.p, None, result.detectable)
+
+    def _of_pair(self, scale: Scale, a: Array, b: Array) -> "_Found":
+        n, seed = len(a), self.settings.seed
+        rule = lambda sums: scale.rule(sums, n)  # noqa: E731
+        bootstrap = Bootstrap(n, seed, self.settings.resamples)
+        resampled = rule(resampled_sums(bootstrap, b)) - rule(resampled_sums(bootstrap, a))
+        observed = float(rule(b.sum(axis=0)) - rule(a.sum(axis=0)))
+        difference, bootstrap_p = percentile_estimate(observed, resampled, n), None
+        items_a, items_b = scale.of_segments(a), scale.of_segments(b)
+        if scale.nature == "corpus":
+            test, (p, *_) = "approximate randomisation", randomisation_p_value(a, b, [rule], seed, self.trials)
+            bootstrap_p = centred_p_value(observed, resampled)
+        elif scale.nature == "share":
+            only_a, only_b = int((items_a > items_b).sum()), int((items_b > items_a).sum())
+            test, p = "McNemar mid-p", mcnemar_mid_p(only_a, only_b)
+            both = int((np.minimum(items_a, items_b) > 0).sum())
+            difference = paired_difference(both, only_a, only_b, n - both - only_a - only_b).scaled(100)
+        else:
+            test, (p, *_) = "sign-flip permutation", sign_flip_p_values((items_b - items_a)[:, None], seed, self.trials)
+        return _Found(difference, test, p, bootstrap_p, smallest_detectable(resampled))
+
+
+class _Found(NamedTuple):
+    """What a test says, whichever it was."""
+
+    difference: Estimate
+    test: str
+    p: float | None
+    bootstrap_p: float | None
+    detectable: float | None
 
 
 def _kept(predictions: Path) -> Path | None:

@@ -10,6 +10,7 @@ from ketchup_eval.metrics.base import Metric, Nature, Scale
 from ketchup_eval.metrics.outputs import Outputs
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.corpus import percentile_estimate, resampled_sums
+from ketchup_eval.stats.intervals import means
 from ketchup_eval.stats.proportions import wilson
 
 UNKNOWN_TEACHER = "return|teacher:unknown"
@@ -48,23 +49,26 @@ def scores(
     found = []
     for metric in metrics:
         values = statistics[metric.name]
-        sums = resampled_sums(bootstrap, values)
         for scale in metric.scales:
-            score = float(scale.rule(values.sum(axis=0), n))
-            estimate = (
-                _share(scale, values, n)
-                if scale.nature == "share"
-                else percentile_estimate(score, scale.rule(sums, n), n)
-            )
+            if scale.nature == "corpus":
+                score = float(scale.rule(values.sum(axis=0), n))
+                estimate = percentile_estimate(score, scale.rule(resampled_sums(bootstrap, values), n), n)
+            else:
+                estimate = _of_items(scale, scale.of_segments(values))
             found.append(Score(scale.name, estimate, _interval(scale.nature, resamples), metric.signature()))
     for one in series:
-        if one.scale.nature == "share":
-            known = one.items[~np.isnan(one.items)]
-            estimate = percent(wilson(int(known.sum()), len(known)))
-        else:
-            (estimate,) = bootstrap.means(one.items[:, None])
+        estimate = _of_items(one.scale, one.items)
         found.append(Score(one.scale.name, estimate, _interval(one.scale.nature, resamples), one.signature))
     return found
+
+
+def _of_items(scale: Scale, items: Array) -> Estimate:
+    """The mean of `items[n]`, NaN where an item has none; of a share, how many of them are not 0, in percent."""
+    if scale.nature == "share":
+        known = items[~np.isnan(items)]
+        return wilson(int(np.count_nonzero(known)), len(known)).scaled(100)
+    (estimate,) = means(items[:, None])
+    return estimate
 
 
 def describing_series(outputs: Outputs, return_signature: str = UNKNOWN_TEACHER) -> list[Series]:
@@ -92,21 +96,11 @@ def _words(score: Score) -> dict[str, str]:
     return {"interval": score.interval, "signature": score.signature}
 
 
-def _share(scale: Scale, values: Array, n: int) -> Estimate:
-    """Wilson's interval of a share whose rule is 100 x the mean of a column of zeros and ones."""
-    return percent(wilson(round(float(scale.rule(values.sum(axis=0), n)) * n / 100), n))
-
-
-def percent(estimate: Estimate) -> Estimate:
-    """A share in percent."""
-    parts = (estimate.value, estimate.low, estimate.high)
-    value, low, high = (None if part is None else 100 * part for part in parts)
-    return Estimate(value, low, high, estimate.n)
-
-
 def _scale(name: str, nature: Nature) -> Scale:
     return Scale(name, nature, lambda sums, n: sums[..., 0] / n)
 
 
 def _interval(nature: Nature, resamples: int) -> str:
-    return "Wilson" if nature == "share" else f"percentile bootstrap over items, {resamples} resamples"
+    if nature == "corpus":
+        return f"percentile bootstrap over items, {resamples} resamples"
+    return "Wilson" if nature == "share" else "Hall"

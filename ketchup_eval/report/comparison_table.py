@@ -32,8 +32,13 @@ def comparison_notes(study: Study) -> str:
     ]
     if lower:
         lines.append(f"Lower is better: {lower}.")
-    if "hierarchical bootstrap" in tests:
-        lines.append("Several runs: resampled over runs and items, with a t factor for few runs.")
+    if "t over runs and items" in tests:
+        lines.append(
+            "Several runs: t interval and test over runs and items; a single run is taken to vary with its seed as the "
+            "other method's runs do."
+        )
+    else:
+        lines.append("One run each: how far another seed would stray is not in these numbers.")
     lines += [f"Note, compared although different: {note}." for note in study.notes]
     return "\n".join(lines)
 

@@ -32,8 +32,8 @@ def scores_notes(evaluation: Evaluation) -> str:
     truncated = f"{sum(not row.ended for row in known)} truncated" if known else "truncation unknown"
     about = evaluation.about
     return (
-        f"{len(rows)} outputs, {empty} empty, {truncated}. Shares in %, with Wilson's interval; the others: percentile "
-        f"bootstrap over items ({about['resamples']} resamples, seed {about['seed']})."
+        f"{len(rows)} outputs, {empty} empty, {truncated}. Intervals over items: Wilson's for shares (in %), Hall's "
+        f"for means, percentile bootstraps for corpus scores ({about['resamples']} resamples, seed {about['seed']})."
     )
 
 

@@ -4,12 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import permutation_test, ttest_ind
+from scipy.stats import permutation_test
 
-from ketchup_eval.stats.bootstrap import Bootstrap
+from ketchup_eval.stats.bootstrap import Bootstrap, Estimate
 from ketchup_eval.stats.corpus import (
     centred_p_value,
-    hierarchical_bootstrap,
     percentile_estimate,
     randomisation_p_value,
     resampled_sums,
@@ -109,40 +108,35 @@ def test_one_item_has_no_interval():
     assert (estimate.value, estimate.low, estimate.high) == (3.0, None, None)
 
 
-def test_the_hierarchical_bootstrap_of_single_runs_is_the_paired_bootstrap():
-    rng = np.random.default_rng(9)
-    a, b = system(rng, 80), system(rng, 80)
-    bootstrap = Bootstrap(80, 1, 500)
-    ours = hierarchical_bootstrap([a], [b], ratio, bootstrap)
-    sums = resampled_sums(bootstrap, np.concatenate([a, b], axis=1))
-    assert np.allclose(ours.resampled, ratio(sums[:, 2:]) - ratio(sums[:, :2]), atol=1e-9)
-    assert ours.difference == pytest.approx(ratio(b.sum(0)) - ratio(a.sum(0)))
+def test_a_rule_without_a_value_has_no_p_value_and_no_interval():
+    """p = 1 / (1 + trials), the smallest there is, would call the undefined the surest of findings."""
+    a, b = (system(np.random.default_rng(seed), 30) for seed in (0, 1))
+
+    def undefined(sums):
+        return sums[..., 0] * np.nan
+
+    assert randomisation_p_value(a, b, [undefined, ratio], seed=1, trials=200)[0] is None
+    assert centred_p_value(np.nan, np.full(200, np.nan)) is None
+    assert percentile_estimate(np.nan, np.full(200, np.nan), 30) == Estimate(None, None, None, 30)
+    assert smallest_detectable(np.full(200, np.nan)) is None
 
 
-def test_the_spread_of_constant_runs_is_that_of_welchs_t_interval():
-    a, b = [3.0, 5.0, 4.0], [6.0, 6.5]
-    sides = [[np.full((50, 1), score) for score in side] for side in (a, b)]
-    result = hierarchical_bootstrap(*sides, lambda sums: first(sums) / 50, Bootstrap(50, 1, 40_000))
-    theirs = ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
-    assert result.difference == pytest.approx(2.25)
-    assert 1.96 * result.resampled.std() == pytest.approx((theirs.high - theirs.low) / 2, rel=0.02)
+def test_shuffles_without_a_value_are_no_evidence():
+    """The rule has no value where fewer than 5 of 9 items are a's own or more than 7: those count against a finding."""
+    a, b = np.zeros((9, 2)), np.ones((9, 2))
+
+    def sometimes(sums):
+        return np.where((sums[..., 1] > 0) & (sums[..., 1] < 3), np.nan, sums[..., 0])
+
+    (p,) = randomisation_p_value(a, b, [sometimes], seed=1, trials=4000)
+    # hits: no or all swaps (|difference| 9), and 1, 2, 7 or 8 swaps, in one of whose systems there is no value
+    assert p == pytest.approx((2 + 2 * (9 + 36)) / 2**9, abs=0.03)
+    assert centred_p_value(2.0, np.array([np.nan, 2.0, 2.1, 2.2])) == 2 / 5
 
 
-@pytest.mark.parametrize("between", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize("runs", [(3, 3), (5, 2), (3, 1)])
-def test_intervals_cover_with_few_runs_whose_items_are_the_same(runs, between):
-    """Items of sd 1.5 that all runs share, of sd 1 for each, and runs of sd `between`; 4 standard errors are 4.4%."""
-    rng = np.random.default_rng(10)
-    covered = []
-    for trial in range(400):
-        items = rng.normal(0, 1.5, size=(150, 1))
-        # the mean of a single run stands for itself, so its own deviation is nothing to cover
-        spread = [between if count > 1 else 0 for count in runs]
-        sides = [
-            [items + rng.normal(rng.normal(0, sd), 1.0, size=(150, 1)) for _ in range(count)]
-            for count, sd in zip(runs, spread, strict=True)
-        ]
-        result = hierarchical_bootstrap(*sides, lambda sums: first(sums) / 150, Bootstrap(150, trial, 300))
-        interval = percentile_estimate(result.difference, result.resampled, 150)
-        covered.append(interval.low <= 0 <= interval.high)
-    assert 0.906 <= np.mean(covered) <= 0.985
+def test_systems_that_do_not_differ_detect_nothing_and_have_no_interval():
+    a = system(np.random.default_rng(3), 50)
+    sums = resampled_sums(Bootstrap(50, 1, 300), np.concatenate([a, a], axis=1))
+    rounded = ratio(sums[:, 2:]) - ratio(sums[:, :2]) + 1e-13 * np.random.default_rng(1).normal(size=300)
+    assert smallest_detectable(rounded) is None
+    assert percentile_estimate(0.0, rounded, 50) == Estimate(0.0, None, None, 50)
