@@ -24,7 +24,7 @@ _FOREIGN_MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-_OPENS_JSON = re.compile(r"""\s*(?:\{\s*(?:"|\}|$)|\[\s*(?:[{"\[]|$))""")
+_OPENS_JSON = re.compile(r"""\s*(?:\{\s*(?:["'}]|$)|\[\s*(?:[{"\[]|$))""")  # or Python's way to write it
 
 
 class PlacedRow(NamedTuple):

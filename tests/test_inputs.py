@@ -92,6 +92,7 @@ def test_blank_lines_may_end_json_lines_but_not_break_them(tmp_path):
         ('{"id": "1", "predic', True),  # torn
         ('progress: 3 of 3\n{"id": "1"}\n{"id": "2"}\n', True),  # a stray line is an error with its number
         ('[{"id": "1"}]\n', True),
+        ("{'id': '1', 'prediction': 'a'}\n", True),
         ('["1", "a text"]\n["2", "another"]\n', True),
         ("Hervatting van de zitting\n", False),
         ('a\nb\n{"name": "c"}\n', False),  # an output that is JSON
