@@ -21,7 +21,7 @@ from ctranslate2.converters import transformers as converters
 
 from ketchup.errors import ModelError
 from ketchup.models.language_model import LanguageModel, context, hidden_states
-from ketchup.rollouts.types import Decoding
+from ketchup.rollouts.types import Decoding, Mends
 
 Runner: TypeAlias = Any
 """A `ctranslate2.Translator` or `ctranslate2.Generator`, which come without types."""
@@ -42,6 +42,7 @@ class CTranslate2Engine:
     """Samples with CTranslate2 on the CPU."""
 
     name = "ctranslate2"
+    mends: Mends = "few"
 
     def __init__(self, model: LanguageModel) -> None:
         self._strings = _token_strings(model)

@@ -7,7 +7,7 @@ from transformers import GenerationConfig
 
 from ketchup.models.language_model import LanguageModel, pad, until_eos
 from ketchup.rollouts.generation_config import without_generation_config
-from ketchup.rollouts.types import Decoding
+from ketchup.rollouts.types import Decoding, Mends
 
 BATCH_TOKENS = 32_768
 """Most padded prompt and answer tokens of one `generate` call."""
@@ -17,6 +17,7 @@ class TransformersEngine:
     """Samples with `generate`; slower than CTranslate2 on a CPU, exact everywhere."""
 
     name = "transformers"
+    mends: Mends = "never"
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model

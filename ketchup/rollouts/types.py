@@ -5,12 +5,20 @@ Axes: B inputs, N samples an input, R = B x N rows (an input's samples adjacent)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
 
 from ketchup.errors import UsageError
 from ketchup.models.language_model import LanguageModel
+
+Mends = Literal["never", "few", "always"]
+"""Whether an engine draws rows whole and mends them where a calculator disagrees, or has them written token by token.
+
+`never` where it draws token by token anyway (transformers); `always` where a second draw is cheap, as the prefix is
+cached (vLLM); `few` where drawing is about twice as fast but mending takes rounds of ever fewer rows (CTranslate2): it
+mends if a pilot says that the calculator rarely disagrees.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,12 @@ class Engine(Protocol):
     """Draws tokens from a model. Engines differ in speed, never in distribution."""
 
     name: str
+    mends: Mends
+
+    @property
+    def model(self) -> LanguageModel:
+        """What it draws from: one ordinary model, with the weights of the last `update`."""
+        ...
 
     def sample(
         self,

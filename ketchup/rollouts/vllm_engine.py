@@ -25,7 +25,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from ketchup.errors import ModelError, UsageError
 from ketchup.models.language_model import LanguageModel, context, hidden_states, logits
-from ketchup.rollouts.types import Decoding
+from ketchup.rollouts.types import Decoding, Mends
 
 SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a process of its own would not see the model's memory
@@ -50,6 +50,7 @@ class VllmEngine:
     """
 
     name = "vllm"
+    mends: Mends = "always"
     _end_last: ClassVar[Callable[[], object]] = lambda: None
 
     def __init__(self, model: LanguageModel) -> None:
@@ -74,6 +75,7 @@ class VllmEngine:
 
     def update(self, model: LanguageModel) -> None:
         """Passes the model's current weights on, and forgets what was computed from the old ones."""
+        self.model = model
         self._eos_ids = list(model.eos_ids)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(_weights(model).items())})
         if not self._llm.reset_prefix_cache():

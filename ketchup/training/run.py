@@ -16,7 +16,7 @@ from ketchup.models.memory import check_room
 from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, target_ids
 from ketchup.processes import Processes
 from ketchup.progress import progress
-from ketchup.rollouts.sampling import Calculator
+from ketchup.rollouts.calculator import Calculator
 from ketchup.rollouts.types import Decoding
 from ketchup.runs import run_of_all
 from ketchup.tasks import task as task_named

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from ketchup.rollouts.sampling import Calculator, sample
+from ketchup.rollouts.calculator import Calculator
+from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding
 from tests import tiny
 
@@ -30,6 +31,7 @@ class ChainEngine:
     """An engine whose model is the chain above."""
 
     name = "chain"
+    mends = "always"
     calls = 0
 
     def sample(self, prompts, prefixes, samples, decoding, seed):
