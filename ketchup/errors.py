@@ -37,3 +37,9 @@ def first_line(error: BaseException) -> str:
     """What an error of a library says, cut to the first line; its kind where it says nothing."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:160]
+
+
+def check_share(what: str, value: float, *, ends: bool = True) -> None:
+    """Raises `UsageError` unless 0 ≤ value ≤ 1, or 0 < value < 1 without the ends."""
+    if not (0 <= value <= 1 if ends else 0 < value < 1):
+        raise UsageError(f"{what} must be {'from 0 to 1' if ends else 'between 0 and 1'}, not {value}.")

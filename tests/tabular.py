@@ -13,6 +13,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from ketchup.estimators import Numbers
 from tests import reference
 
 EOS = 0
@@ -106,6 +107,35 @@ class World:
                     gradient[rollout[:t]][b] += p * w * ((a == b) - pi)
         return torch.tensor(list(gradient.values()), dtype=torch.float64)
 
+    def objective(self, name: str, student_logits: Tensor) -> Tensor:
+        """What the objectives of `ketchup.estimators.objectives` say, by their definitions, as a function of logits."""
+        if name == "expected-return":
+            return self.expected_return(student_logits)
+        log_pi = student_logits.log_softmax(-1)
+        log_p = self.teacher_logits().log_softmax(-1)
+        if name == "state-kl":  # states as they come: their frequency is a constant
+            visits = log_pi.new_tensor([self.visits(state) for state in self.states])
+            return -(visits * (log_pi.exp() * (log_pi - log_p)).sum(-1)).sum()
+        row = {state: i for i, state in enumerate(self.states)}
+        total = torch.zeros((), dtype=student_logits.dtype)
+        for rollout in self.rollouts:
+            places = [(row[rollout[:t]], a) for t, a in enumerate(rollout)]
+            log_probability = sum(log_pi[place] for place in places)
+            worth = sum(log_p[place] for place in places)
+            if name == "sequence-kl":
+                worth = worth - log_probability
+            elif name != "log-likelihood":
+                return total * student_logits.sum()
+            total = total + log_probability.exp() * worth
+        return total
+
+    def visits(self, state: Rollout) -> float:
+        """The probability that a rollout comes through a state."""
+        return math.prod(softmax(self.student[state[:t]])[a] for t, a in enumerate(state))
+
+    def teacher_logits(self) -> Tensor:
+        return torch.tensor([self.teacher[state] for state in self.states], dtype=torch.float64)
+
     # Other worlds and samples
 
     def shifted(self, generator: torch.Generator) -> "World":
@@ -129,6 +159,36 @@ class World:
             alive = alive & (a != EOS)
             state = successor[state, a]
         return Samples(*(torch.stack(column, dim=1) for column in zip(*columns, strict=True)))
+
+    def listed(self) -> tuple[Samples, Tensor]:
+        """All rollouts there are, and the probability of each."""
+        row = {state: i for i, state in enumerate(self.states)}
+        columns = [torch.zeros(len(self.rollouts), self.horizon, dtype=torch.float64) for _ in range(2)]
+        mask, actions, states = (torch.zeros(len(self.rollouts), self.horizon, dtype=torch.long) for _ in range(3))
+        for i, rollout in enumerate(self.rollouts):
+            for column, values in zip(columns, self.values(rollout), strict=True):
+                column[i, : len(rollout)] = torch.tensor(values)
+            mask[i, : len(rollout)] = 1
+            actions[i, : len(rollout)] = torch.tensor(rollout)
+            states[i, : len(rollout)] = torch.tensor([row[rollout[:t]] for t in range(len(rollout))])
+        probabilities = torch.tensor([self.probability(r) for r in self.rollouts], dtype=torch.float64)
+        return Samples(*columns, mask.bool(), actions, states), probabilities
+
+    def numbers(self, samples: Samples, per_input: int = 1) -> Numbers:
+        """All that estimators may look at; NaN in padding."""
+        logits, log_pi = self.teacher_logits(), self.student_logits().log_softmax(-1)
+        of_states = {
+            "mean": logits.mean(-1),
+            "logsumexp": logits.logsumexp(-1),
+            "entropy": -(log_pi.exp() * log_pi).sum(-1),
+            "collision": log_pi.exp().square().sum(-1),
+            "own_value": (log_pi.exp() * logits).sum(-1),
+        }
+        values = {name: column[samples.states] for name, column in of_states.items()}
+        values |= {"q": samples.q, "v": samples.v, "log_prob": log_pi[samples.states, samples.actions]}
+        return Numbers(
+            samples.mask, per_input, **{n: torch.where(samples.mask, x, math.nan) for n, x in values.items()}
+        )
 
     def gradients(self, samples: Samples, weights: Tensor) -> Tensor:
         """Σ_t w_t ∇ log π(a_t | s_t) of each sampled rollout, [R, S, V]; no state is visited twice by one rollout."""

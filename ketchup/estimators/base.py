@@ -16,13 +16,14 @@ from ketchup.maths.returns import later_sums
 class Objective:
     """What a student's rollouts are to gain, in nats: a first term of each action, and what it adds to all before it.
 
-    The return of an action is Ĝ_t = first_t + Σ_{i>t} later_i, and the gradient of the objective is
-    E[Σ_t Ĝ_t ∇ log π(a_t | s_t)]. Both terms are [R, T].
+    The return of an action is G_t = first_t + Σ_{i>t} later_i, and the gradient of the objective is
+    E[Σ_t G_t ∇ log π(a_t | s_t)]. `own` is what the first term is in expectation over the action. All are [R, T].
     """
 
     name: str
     first: Callable[[Numbers], Tensor]
     later: Callable[[Numbers], Tensor]
+    own: Callable[[Numbers], Tensor]
     needs: frozenset[str]
 
     def returns(self, numbers: Numbers) -> Tensor:
@@ -45,17 +46,30 @@ class Estimator:
     unbiased: bool
     needs: frozenset[str]
     coefficients: Callable[[int], Tensor] | None = None
-    """For a row that is linear in the terms of G_t, what each counts: [n + 1] where n actions follow a_t."""
+    """For a row that is linear in the terms of its objective's return: what each counts, [n + 1], if n actions follow.
+
+    Their squares add up to the number of terms that Theorem 1 counts, where terms are independent and alike.
+    """
     clipped: Callable[[Numbers, float], Tensor] | None = None
     """The same return with every reward held within ± a limit, for a row that is a sum of rewards."""
     marks: tuple[str, ...] = ()
     gauge: Gauge | None = None
     """The only one that the row is defined in; `None`: any."""
+    compares_samples: bool = False
+    """Whether other rollouts of the same input enter."""
+    all_actions: bool = False
+    """Whether the first term is left to Σ_a ∇π(a | s_t) q(s_t, a), which is no multiple of ∇ log π(a_t | s_t)."""
 
     def returns(self, numbers: Numbers, gauge: Gauge) -> Tensor:
         """The estimate [R, T] in nats, 0 in padding, before any baseline; `DataError` where a number is lacking."""
         numbers.check(self.needs, self.name)
         return torch.where(numbers.mask, self.formula(self.seen(numbers, gauge)), 0)
+
+    def target(self, numbers: Numbers, gauge: Gauge) -> Tensor:
+        """What `returns` would be without bias, [R, T]: the full return of the objective."""
+        seen = self.seen(numbers, gauge)
+        full = self.objective.returns(seen)
+        return torch.where(numbers.mask, full - self.objective.first(seen), 0) if self.all_actions else full
 
     def seen(self, numbers: Numbers, gauge: Gauge) -> Numbers:
         """The numbers in the row's own gauge, or else in the one given."""
@@ -70,16 +84,28 @@ class Estimator:
 class Baseline:
     """What is done to returns to lower the variance of their gradient: `weigh` makes weights [R, T] of them.
 
-    It is given the returns, the numbers that they were made of, in the same gauge, and the sum over processes.
-    `unbiased` says whether the expected gradient stays exactly as it is.
+    It is given the returns, the numbers that they were made of, in the same gauge, their objective and the sum over
+    processes. `unbiased` says whether the expected gradient stays exactly as it is.
     """
 
     name: str
-    weigh: Callable[[Tensor, Numbers, Total], Tensor]
+    weigh: Callable[[Tensor, Numbers, Objective, Total], Tensor]
     unbiased: bool
     needs: frozenset[str] = frozenset()
+    compares_samples: bool = False
+    """Whether other rollouts of the same input enter."""
 
-    def weights(self, returns: Tensor, numbers: Numbers, total: Total) -> Tensor:
-        """The weights [R, T] of `returns`, 0 in padding; `DataError` where a number is lacking."""
+    def weights(
+        self, returns: Tensor, numbers: Numbers, objective: Objective, total: Total = lambda sums: sums
+    ) -> Tensor:
+        """The weights [R, T] of `returns`, 0 in padding; `DataError` where a number is lacking.
+
+        `numbers` are those that the row has seen, in its gauge.
+        """
         numbers.check(self.needs, f"the baseline {self.name}")
-        return torch.where(numbers.mask, self.weigh(returns, numbers, total), 0)
+        return torch.where(numbers.mask, self.weigh(returns, numbers, objective, total), 0)
+
+
+def text_of(parameter: float) -> str:
+    """A number as it is written in the name of a row: 1, 0.25."""
+    return repr(float(parameter)).removesuffix(".0")

@@ -1,33 +1,38 @@
-"""The baselines of the table: means over the batch, and what a state is worth by itself."""
+"""The baselines of the table: means over the batch or the other samples of an input, and what a state is worth."""
 
 from torch import Tensor
 
-from ketchup.estimators.base import Baseline
-from ketchup.estimators.numbers import Numbers
+from ketchup.estimators.base import Baseline, Objective
+from ketchup.estimators.numbers import Numbers, known
 from ketchup.maths.baselines import (
     Total,
+    leave_one_out_baseline,
+    leave_one_out_per_step_baseline,
     mean_baseline,
     mean_per_step_baseline,
     min_variance_baseline,
     score_norms,
+    standardised,
 )
 
 
 def none() -> Baseline:
     """Returns as they are."""
-    return Baseline("none", lambda returns, _numbers, _total: returns, unbiased=True)
+    return Baseline("none", lambda returns, _n, _o, _t: returns, unbiased=True)
 
 
 def mean() -> Baseline:
     """Minus the mean return over the batch's actions."""
-    return Baseline("mean", lambda returns, n, total: returns - mean_baseline(returns, n.mask, total), unbiased=False)
+    return Baseline(
+        "mean", lambda returns, n, _, total: returns - mean_baseline(returns, n.mask, total), unbiased=False
+    )
 
 
 def mean_per_step() -> Baseline:
     """Minus the mean return over the batch's rollouts that have an action t."""
     return Baseline(
         "mean-per-step",
-        lambda returns, n, total: returns - mean_per_step_baseline(returns, n.mask, total),
+        lambda returns, n, _, total: returns - mean_per_step_baseline(returns, n.mask, total),
         unbiased=False,
     )
 
@@ -39,11 +44,49 @@ def min_variance() -> Baseline:
 
 def teacher_value() -> Baseline:
     """Minus v_t, what the state is worth to the teacher."""
-    return Baseline("teacher-value", lambda returns, n, _total: returns - n.v, unbiased=True, needs=frozenset({"v"}))
+    return Baseline("teacher-value", lambda returns, n, _o, _t: returns - n.v, unbiased=True, needs=frozenset({"v"}))
 
 
-def _min_variance(returns: Tensor, numbers: Numbers, total: Total) -> Tensor:
-    assert numbers.log_prob is not None
-    assert numbers.collision is not None
-    norms = score_norms(numbers.log_prob, numbers.collision)
-    return returns - min_variance_baseline(returns, numbers.mask, norms, total)
+def own_value() -> Baseline:
+    """Minus what the action is worth at once in expectation: Ē_t, or -KL(π‖p) of the state for a KL."""
+    return Baseline(
+        "own-value",
+        lambda returns, n, objective, _: returns - objective.own(n),
+        unbiased=True,
+        needs=frozenset({"own_value", "entropy"}),
+    )
+
+
+def leave_one_out() -> Baseline:
+    """Minus the mean return over all actions of the input's other samples."""
+    return Baseline(
+        "leave-one-out",
+        lambda returns, n, _o, _t: returns - leave_one_out_baseline(returns, n.mask, n.samples),
+        unbiased=True,
+        compares_samples=True,
+    )
+
+
+def leave_one_out_per_step() -> Baseline:
+    """Minus the mean return of the input's other samples at the same t."""
+    return Baseline(
+        "leave-one-out-per-step",
+        lambda returns, n, _o, _t: returns - leave_one_out_per_step_baseline(returns, n.mask, n.samples),
+        unbiased=True,
+        compares_samples=True,
+    )
+
+
+def grpo() -> Baseline:
+    """Standardised over all actions of an input's samples."""
+    return Baseline(
+        "grpo",
+        lambda returns, n, _o, _t: standardised(returns, n.mask, n.samples),
+        unbiased=False,
+        compares_samples=True,
+    )
+
+
+def _min_variance(returns: Tensor, n: Numbers, _: Objective, total: Total) -> Tensor:
+    norms = score_norms(known(n.log_prob), known(n.collision))
+    return returns - min_variance_baseline(returns, n.mask, norms, total)

@@ -36,4 +36,4 @@ def clipped_returns(numbers: Numbers, limit: float, k: int, tail: Tail) -> Tenso
 def _coefficients(k: int, tail: Tail, n: int) -> Tensor:
     t = torch.arange(n + 1)
     kept = t % k == 0
-    return (kept if tail == "segment" else kept | (t > n - n % k)).float()
+    return (kept if tail == "segment" else kept | (t > n - n % k)).double()

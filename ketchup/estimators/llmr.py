@@ -17,6 +17,6 @@ def build() -> Estimator:
         EXPECTED_RETURN,
         unbiased=True,
         needs=EXPECTED_RETURN.needs,
-        coefficients=lambda n: torch.ones(n + 1),
+        coefficients=lambda n: torch.ones(n + 1, dtype=torch.float64),
         clipped=partial(clipped_returns, k=1, tail="one-step"),
     )

@@ -11,7 +11,7 @@ from ketchup.maths.gauges import Gauge, gauge_constant
 from ketchup.maths.masked import compact
 from ketchup.maths.returns import advantages, remaining_actions
 
-GAUGED = ("q", "v", "mean", "logsumexp")
+GAUGED = ("q", "v", "mean", "logsumexp", "own_value")
 """Those that a constant added to the teacher's logits of a state shifts."""
 
 
@@ -21,8 +21,9 @@ class Numbers:
 
     `mask` is True at actions; what stands elsewhere is never looked at. The `samples` rollouts of an input are
     neighbours. Of the teacher: `q` logit of the action, `v` largest logit, `mean` and `logsumexp` of the state's
-    logits. Of the distribution π that was sampled: `log_prob` of the action and `collision` Σ_a π(a)². What was not
-    computed is `None`.
+    logits. Of the distribution π that was sampled: `log_prob` of the action, `collision` Σ_a π(a)² and
+    `own_value` Ē = Σ_a π(a) q(a), what the state is worth under the student's next action; of the student as it is,
+    `entropy`. What was not computed is `None`.
     """
 
     mask: Tensor
@@ -32,7 +33,9 @@ class Numbers:
     mean: Tensor | None = None
     logsumexp: Tensor | None = None
     log_prob: Tensor | None = None
+    entropy: Tensor | None = None
     collision: Tensor | None = None
+    own_value: Tensor | None = None
 
     @classmethod
     def of(cls, actions: Tensor, samples: int, **values: Tensor) -> "Numbers":
@@ -77,3 +80,9 @@ class Numbers:
 
 NUMBERS = tuple(field.name for field in fields(Numbers) if field.name not in ("mask", "samples"))
 """The names of all numbers, in which estimators and baselines say what they need."""
+
+
+def known(values: Tensor | None) -> Tensor:
+    """Numbers that a row has said it needs, and that `Numbers.check` has found."""
+    assert values is not None
+    return values

@@ -41,6 +41,15 @@ def token_statistics(teacher_logits: Tensor, actions: Tensor) -> TokenStatistics
     )
 
 
+def expected_value(teacher_logits: Tensor, pi: Tensor) -> Tensor:
+    """Ē = Σ_a π(a) q(a) per token, of `teacher_logits[..., V]` and probabilities `pi[..., V]`, in nats as q.
+
+    What the state is worth under the student's next action. A token that is never drawn adds 0, though the teacher
+    may rule it out (logit -inf).
+    """
+    return torch.where(pi > 0, pi * _widened(teacher_logits), 0).sum(-1)
+
+
 def kl(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
     """Forward KL(p ‖ π) = Σ_a p(a | s) [log p(a | s) - log π(a | s)] per token, over the full vocabulary, in nats.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ketchup.errors import UsageError
-from ketchup.methods import gkd, js, ketchup, kl, llmr, rkl, seqkd, sft, tvd
+from ketchup.methods import gkd, js, ketchup, kl, llmr, reinforce, rkl, seqkd, sft, tvd
 from ketchup.methods.base import Method
 
 Stage = Literal["pre-distillation", "divergence", "policy-gradient"]
@@ -31,6 +31,7 @@ METHODS: dict[str, Row] = {
     "gkd": Row(gkd.build, "divergence"),
     "llmr": Row(llmr.build, "policy-gradient"),
     "ketchup": Row(ketchup.build, "policy-gradient"),
+    "reinforce": Row(reinforce.build, "policy-gradient"),
 }
 
 

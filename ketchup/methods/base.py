@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from ketchup.errors import UsageError
+from ketchup.errors import UsageError, check_share
 from ketchup.methods.credit import Credit
 from ketchup.models.language_model import LanguageModel
 
@@ -95,9 +95,3 @@ def two_writers(loss: LossFunction, student_share: float) -> tuple[Part, ...]:
     check_share("--student-share", student_share)
     parts = (Part("student", loss, student_share), Part("teacher", loss, 1 - student_share))
     return tuple(part for part in parts if part.weight > 0)
-
-
-def check_share(flag: str, value: float, *, ends: bool = True) -> None:
-    """Raises `UsageError` unless 0 ≤ value ≤ 1, or 0 < value < 1 without the ends."""
-    if not (0 <= value <= 1 if ends else 0 < value < 1):
-        raise UsageError(f"{flag} must be {'from 0 to 1' if ends else 'between 0 and 1'}, not {value}.")

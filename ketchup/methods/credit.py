@@ -41,6 +41,11 @@ class Credit:
     def __post_init__(self) -> None:
         if not self.clip_range > 0:
             raise UsageError(f"--clip-range must be above 0, not {self.clip_range}.")
+        if self.clip == "step" and self.estimator.clipped is None:
+            raise UsageError(
+                f"--clip step holds the rewards that llmr and k-step sum up; {self.estimator.name} has none, so use "
+                "--clip return or none."
+            )
 
     @property
     def needs_student(self) -> bool:
@@ -84,7 +89,8 @@ def assign(
         assert credit.estimator.clipped is not None
         held = credit.estimator.clipped(seen, credit.clip_range)
         free = credit.estimator.clipped(seen, torch.inf)
-        return Weights(credit.baseline.weights(held, seen, total), free, numbers.mask & (held != free), numbers.mask)
-    weights = credit.baseline.weights(returns, seen, total)
+        weights = credit.baseline.weights(held, seen, credit.estimator.objective, total)
+        return Weights(weights, free, numbers.mask & (held != free), numbers.mask)
+    weights = credit.baseline.weights(returns, seen, credit.estimator.objective, total)
     limit = credit.clip_range if credit.clip == "return" else torch.inf
     return Weights(weights.clamp(-limit, limit), returns, weights.abs() > limit, numbers.mask)

@@ -6,8 +6,9 @@ which has the same expected gradient and less variance.
 
 from functools import partial
 
+from ketchup.errors import check_share
 from ketchup.maths.divergences import generalised_jsd
-from ketchup.methods.base import Method, Sampling, check_share, two_writers
+from ketchup.methods.base import Method, Sampling, two_writers
 from ketchup.methods.divergence import DivergenceLoss
 
 

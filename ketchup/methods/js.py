@@ -5,8 +5,9 @@
 
 from functools import partial
 
+from ketchup.errors import check_share
 from ketchup.maths.divergences import student_to_mixture, teacher_to_mixture
-from ketchup.methods.base import Method, Part, Sampling, check_share
+from ketchup.methods.base import Method, Part, Sampling
 from ketchup.methods.divergence import DivergenceLoss
 
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 
+from ketchup.errors import UsageError
 from ketchup.methods.base import Loss, Method, Part, Sampling, Trajectory
 from ketchup.methods.batches import action_states
 from ketchup.methods.credit import Credit
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.scoring import log_probs
+from ketchup.models.scoring import expected_advantages, log_probs
 
 
 def cross_entropy(student: LanguageModel, _teacher: LanguageModel | None, batch: Sequence[Trajectory]) -> Loss:
@@ -25,23 +26,37 @@ class PolicyGradient:
     """Sum of -w_t log π(a_t | s_t) over the actions of the batch; its gradient is -Σ w_t ∇ log π (Eq. 8, Algorithm 1).
 
     w_t is the return estimate of the action less the baseline (`credit`), a constant. π is the distribution that was
-    sampled from: at the sampling temperature, within the top k. The loss itself has no meaning, its gradient has.
+    sampled from: at the sampling temperature, within the top k. Where the estimator leaves an action's first term to
+    all actions, -Σ_a π(a | s_t) q(s_t, a) is added. The loss itself has no meaning, its gradient has.
     """
 
-    def __init__(self, sampling: Sampling) -> None:
+    def __init__(self, sampling: Sampling, *, all_actions: bool) -> None:
         self.sampling = sampling
+        self.all_actions = all_actions
 
-    def __call__(self, student: LanguageModel, _teacher: LanguageModel | None, batch: Sequence[Trajectory]) -> Loss:
+    def __call__(self, student: LanguageModel, teacher: LanguageModel | None, batch: Sequence[Trajectory]) -> Loss:
         """The sum, and per action the two quantities whose means estimate entropy and KL(π ‖ p), in nats."""
         states, actions = action_states(student, batch)
-        log_pi = log_probs(student, states, actions, self.sampling.temperature, self.sampling.top_k)
+        drawn = (self.sampling.temperature, self.sampling.top_k)
+        log_pi = log_probs(student, states, actions, *drawn)
         weights = torch.tensor([w for row in batch for w in row.weights or []], device=log_pi.device)
         log_p = torch.tensor([x for row in batch for x in row.teacher_log_probs or []], device=log_pi.device)
         noted = log_pi.detach()
-        return Loss(-(weights * log_pi).sum(), {"entropy": -noted.sum(), "reverse_kl": (noted - log_p).sum()})
+        total = -(weights * log_pi).sum()
+        if self.all_actions:
+            assert teacher is not None, "the first term needs the teacher's logits"
+            with torch.no_grad():
+                seen, _ = action_states(teacher, batch)
+            total = total - expected_advantages(teacher, student, seen, states, *drawn).sum()
+        return Loss(total, {"entropy": -noted.sum(), "reverse_kl": (noted - log_p).sum()})
 
 
 def policy_gradient(name: str, credit: Credit, sampling: Sampling) -> Method:
     """A method that weighs the log-probabilities of the student's own rollouts by `credit`."""
-    part = Part("student", PolicyGradient(sampling))
+    for row, said in ((credit.estimator, "estimator"), (credit.baseline, "baseline")):
+        if row.compares_samples and sampling.samples_per_input < 2:
+            raise UsageError(
+                f"The {said} {row.name} compares the rollouts of an input; use --samples-per-input 2 or more."
+            )
+    part = Part("student", PolicyGradient(sampling, all_actions=credit.estimator.all_actions))
     return Method(name, (part,), compares=True, sampling=sampling, credit=credit)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ketchup.maths.divergences import kl, token_statistics
+from ketchup.maths.divergences import expected_value, kl, token_statistics
 from ketchup.maths.masked import compact
 from ketchup.maths.returns import rollout_returns
 from ketchup.models.language_model import Context, LanguageModel, context, hidden_states, logits
@@ -41,14 +41,16 @@ class TeacherValues:
 class StudentValues:
     """Per action: `log_prob[R, T]` of the action, `kl[R, T]` = KL(teacher‖student), `entropy[R, T]`, in nats.
 
-    `collision[R, T]` is Σ_a π(a)², the chance that two draws agree. It and `log_prob` are those of the distribution
-    that was sampled, KL and entropy those of the student as it is, whatever its temperature and top k.
+    `collision[R, T]` is Σ_a π(a)², the chance that two draws agree, `own_value[R, T]` Σ_a π(a) q(a), the teacher's
+    logit that the student's next action has in expectation. These two and `log_prob` are those of the distribution that
+    was sampled, KL and entropy those of the student as it is, whatever its temperature and top k.
     """
 
     log_prob: Tensor
     kl: Tensor
     entropy: Tensor
     collision: Tensor
+    own_value: Tensor
 
 
 def score(
@@ -71,7 +73,7 @@ def score(
     place of those that this one needs. `temperature` and `top_k` are those that the tokens were sampled with, as in
     `log_probs`.
     """
-    values = _score((teacher, student), prompts, tokens, mask, partial(_both, temperature, top_k), 8, in_step)
+    values = _score((teacher, student), prompts, tokens, mask, partial(_both, temperature, top_k), 9, in_step)
     return TeacherValues(*values[:4]), StudentValues(*values[4:])
 
 
@@ -186,6 +188,7 @@ def _both(
         kl(teacher_logits, student_logits),
         entropy,
         pi.square().sum(-1),
+        expected_value(teacher_logits, pi),
     ]
 
 
@@ -219,6 +222,23 @@ def divergences(
         return divergence(teacher_logits.to(student_logits.device), student_logits)
 
     return _with_gradient(student, compare, student_states, teacher_states)
+
+
+def expected_advantages(
+    teacher: LanguageModel,
+    student: LanguageModel,
+    teacher_states: Tensor,
+    student_states: Tensor,
+    temperature: float = 1.0,
+    top_k: int = 0,
+) -> Tensor:
+    """Σ_a π(a | s) [q(s, a) - v(s)] of N states, [N], in nats, with gradient for the student; π as in `log_probs`."""
+
+    def of_logits(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
+        drawn = _sampled_logits(temperature, top_k, student_logits, student_logits.argmax(-1))
+        return expected_value(teacher_logits - teacher_logits.amax(-1, keepdim=True), drawn.softmax(-1))
+
+    return divergences(of_logits, teacher, student, teacher_states, student_states)
 
 
 def _with_gradient(

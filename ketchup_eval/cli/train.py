@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ketchup.training.settings import TrainSettings
 
 METHOD_OPTIONS = (
+    "estimator",
     "k",
     "baseline",
     "tail",
@@ -33,18 +34,27 @@ OF_METHOD, OF_LOOP, OF_RUN = "Method", "Optimisation", "Run"
 
 def train(
     ctx: typer.Context,
-    method: Annotated[str, typer.Argument(help="sft, seqkd, kl, js, tvd, rkl, gkd, llmr or ketchup")],
+    method: Annotated[str, typer.Argument(help="sft, seqkd, kl, js, tvd, rkl, gkd, llmr, ketchup or reinforce")],
     student: Annotated[str | None, typer.Option(help="model to train: built-in name, folder or hub id")] = None,
     task: Annotated[str, typer.Option(help="demo, gsm8k, xsum or europarl")] = "demo",
     teacher: Annotated[str | None, typer.Option(help="model to learn from; default for the demo: its own")] = None,
     preset: Annotated[
         str | None, typer.Option(help="the paper's settings: TASK-t5 or TASK-qwen; other options win over it")
     ] = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(
+            help="of the return, for reinforce: llmr, k-step:K, shrink:C, discount:GAMMA, n-step:N, expected-future, "
+            "all-action:C, soft, reverse-kl:GAMMA or placebo:KIND",
+            rich_help_panel=OF_METHOD,
+        ),
+    ] = None,
     k: Annotated[int | None, typer.Option("--k", "-k", help="actions in a step", rich_help_panel=OF_METHOD)] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="subtracted from the return: none (the default), mean, mean-per-step, min-variance or teacher-value",
+            help="subtracted from the return: none (the default), mean, mean-per-step, min-variance, teacher-value, "
+            "own-value, leave-one-out, leave-one-out-per-step or grpo",
             rich_help_panel=OF_METHOD,
         ),
     ] = None,

@@ -295,7 +295,7 @@ def train(folder, inputs, method, *words):
     [
         ("kill", [], "no method 'kill'"),
         ("kl", ["--k", 4], "--k is an option of ketchup, not of kl"),
-        ("tvd", ["--baseline", "mean"], "--baseline is an option of llmr, ketchup, not of tvd"),
+        ("tvd", ["--baseline", "mean"], "--baseline is an option of llmr, ketchup, reinforce, not of tvd"),
         ("ketchup", [], "needs --k"),
         ("llmr", ["--lora", -1], "--lora must be a rank above 0"),
         ("llmr", ["--temperature", -1], "--temperature must be 0 (greedy) or more"),

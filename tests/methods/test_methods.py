@@ -12,7 +12,7 @@ from ketchup.methods.divergence import DivergenceLoss
 from ketchup.models import scoring
 from tests import tiny
 
-NEEDED = {"ketchup": {"k": 2}}
+NEEDED = {"ketchup": {"k": 2}, "reinforce": {"estimator": "shrink:0.5"}}
 DIVERGENCES = ("kl", "rkl", "js", "tvd", "gkd")
 EOS = 1
 BATCH = [
@@ -145,8 +145,15 @@ def test_every_method_says_what_it_needs_and_records_its_options(name):
         ("nonsense", {}, "no method 'nonsense'; use one of sft, seqkd, kl"),
         ("kl", {"k": 4}, "--k is an option of ketchup, not of kl"),
         ("llmr", {"k": 4}, "--k is an option of ketchup, not of llmr"),
-        ("js", {"baseline": "mean"}, "--baseline is an option of llmr, ketchup, not of js"),
+        ("js", {"baseline": "mean"}, "--baseline is an option of llmr, ketchup, reinforce, not of js"),
         ("ketchup", {}, "needs --k"),
+        ("ketchup", {"k": 2, "estimator": "llmr"}, "--estimator is an option of reinforce, not of ketchup"),
+        ("reinforce", {}, "needs --estimator"),
+        ("reinforce", {"estimator": "shrnk:0.5"}, "no estimator 'shrnk'"),
+        ("llmr", {"baseline": "median"}, "no baseline 'median'"),
+        ("llmr", {"baseline": "leave-one-out"}, "The baseline leave-one-out compares the rollouts .*-input 2 or more"),
+        ("reinforce", {"estimator": "placebo:shuffled"}, "placebo:shuffled compares the rollouts .*-input 2 or more"),
+        ("reinforce", {"estimator": "soft", "clip": "step"}, "llmr and k-step sum up; soft has none, so use --clip"),
         ("ketchup", {"k": 0}, "--k .* at least 1, not 0"),
         ("llmr", {"clip_range": 0.0}, "--clip-range must be above 0"),
         ("llmr", {"samples_per_input": 0}, "--samples-per-input must be at least 1"),

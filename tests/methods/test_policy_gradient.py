@@ -145,6 +145,17 @@ def test_llmr_is_ketchup_with_k_1(world):
         assert torch.equal(llmr, world.expected_gradient("ketchup", {"k": 1, "baseline": name}))
 
 
+def test_llmr_and_ketchup_are_rows_of_the_general_form(world):
+    for name, options, text in [
+        ("llmr", {"baseline": "mean"}, "llmr"),
+        ("ketchup", {"k": 2, "tail": "segment"}, "k-step:2"),
+        ("ketchup", {"k": 3, "baseline": "min-variance"}, "k-step:3:one-step"),
+    ]:
+        rest = {key: value for key, value in options.items() if key == "baseline"}
+        general = world.expected_gradient("reinforce", {"estimator": text, **rest})
+        assert torch.equal(world.expected_gradient(name, options), general)
+
+
 def test_baselines_change_single_rollouts_or_the_tests_above_say_nothing(world):
     credit = {name: method("llmr", {"baseline": name, "clip": "none"}).credit for name in BASELINES}
     rollouts = world.rollouts()

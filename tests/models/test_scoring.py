@@ -20,7 +20,7 @@ def models(kind):
 
 
 def literal(teacher, student, prompt, row):
-    """q, v, mean, logsumexp, log π, KL, entropy, collision of each action, one position at a time in float64."""
+    """q, v, mean, logsumexp, log π, KL, entropy, collision, Ē of each action, one position at a time in float64."""
     values = []
     for place, action in enumerate(row):
         p = tiny.next_logits(teacher, prompt, row[:place])
@@ -38,6 +38,7 @@ def literal(teacher, student, prompt, row):
                 kl,
                 entropy,
                 sum(float(x) ** 2 for x in pi.exp()),
+                sum(float(pi[a].exp() * p[a]) for a in range(len(p))),
             ]
         )
     return torch.tensor(values, dtype=torch.float64).T
