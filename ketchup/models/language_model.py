@@ -6,22 +6,36 @@ Both kinds are seen as *context, then decoder*: the context (encoder output, or 
 for its last token) is computed once per input and shared by all its rollouts; the decoder then reads
 [first, a_0, ..., a_{T-2}], where `first` is the decoder's start token or the prompt's last token, so that position t
 of its output always predicts action a_t.
+
+Not every architecture can be read so; `Reading` names the ways, and `ketchup.models.probe` finds out which of them
+give what the network itself computes.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 import transformers
 from packaging.version import Version
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 CACHE = "cache" if Version(transformers.__version__) >= Version("5.24") else "past_key_values"
 """What the installed transformers calls the key-value cache of a forward pass."""
+CAP = "final_logit_softcapping"
+"""The field of a configuration that bounds logits: c tanh(logit / c)."""
+BIAS = "final_logits_bias"
+"""The buffer that BART and its kin add to the logits."""
+
+Reading = Literal["shared", "joint", "whole"]
+"""How prompt and actions are read, cheapest first: `shared`, the prompt once for all its rollouts; `joint`, the prompt
+again with each of them; `whole`, the same with the network's own head and whatever it does after it. The first two
+apply the head in chunks, so that no [R, T, V] tensor exists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +47,7 @@ class LanguageModel:
     written first; they are actions like any other. `start_id` is the decoder's start token, `None` for decoder-only
     models. `fingerprint` changes whenever weights, configuration or tokenizer do. `max_tokens` is the most that a
     model can read: of prompt and output together, or of either where an encoder reads the prompt; `None` is no limit.
+    `reading` is the cheapest way that gives what the network itself computes.
     """
 
     name: str
@@ -44,6 +59,7 @@ class LanguageModel:
     start_id: int | None
     fingerprint: str
     max_tokens: int | None
+    reading: Reading = field(default="shared", kw_only=True)
 
     @property
     def eos_id(self) -> int:
@@ -65,16 +81,22 @@ class LanguageModel:
 class Context:
     """What all rollouts of an input share: `mask[B, S]` over prompt tokens and what was computed from them.
 
-    `first[B, *]` is what the decoder reads before the actions: its start token, the prompt's last token (the others
-    are in `cache`), or the whole prompt where nothing was computed ahead. `prompt[B, S]` is what an encoder has yet
-    to read.
+    `first[B, 1]` is what the decoder reads right before the actions: its start token, or the prompt's last token, the
+    others being in `cache`. `prompt[B, S]`, right-padded, is what has yet to be read, by an encoder, or by a decoder
+    that then has no `first`.
     """
 
     mask: Tensor
-    first: Tensor
+    first: Tensor | None
     prompt: Tensor | None
     encoded: Tensor | None
-    cache: tuple[tuple[Tensor | None, Tensor | None], ...] | None
+    cache: DynamicCache | None
+
+    @property
+    def ahead(self) -> int:
+        """Most tokens that are read with each row, before its own."""
+        read = 0 if self.prompt is None else self.prompt.shape[1]
+        return read if self.first is None else read + 1
 
 
 def pad(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> tuple[Tensor, Tensor]:
@@ -98,20 +120,16 @@ def until_eos(model: LanguageModel, ids: Sequence[int]) -> list[int]:
 def context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: bool = True) -> Context:
     """Runs the prompts once: encoder output, or key-value pairs of all but each prompt's last token.
 
-    Prompts are padded on the right for an encoder and on the left for a decoder, where the last token of every
-    prompt must stand next to the first action. With `shared=False` nothing is computed ahead, and prompt and actions
-    are read in one pass, which costs less where every input has a single rollout and keeps training to one forward.
+    Prompts are padded on the right, but on the left for such pairs, where the last token of every prompt must stand
+    next to the first action. With `shared=False`, or a model that cannot share, nothing is computed ahead, and prompt
+    and actions are read in one pass, which costs less where every input has a single rollout and keeps training to one
+    forward.
     """
-    ids, mask = pad(prompts, model.pad_id, left=not model.encoder_decoder)
+    shared = shared and model.reading == "shared"
+    if model.encoder_decoder or not shared or max(map(len, prompts)) == 1:
+        return _unpadded_context(model, prompts, shared=shared)
+    ids, mask = pad(prompts, model.pad_id, left=True)
     ids, mask = ids.to(model.device), mask.to(model.device)
-    if model.start_id is not None:
-        first = torch.full_like(ids[:, :1], model.start_id)
-        if not shared:
-            return Context(mask, first, ids, None, None)
-        encoded = model.network.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return Context(mask, first, None, encoded, None)
-    if not shared or ids.shape[1] == 1:
-        return Context(mask, ids, None, None, None)
     cache = DynamicCache(config=model.network.config)
     with _headless(model):
         model.network(
@@ -121,8 +139,19 @@ def context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: b
             use_cache=True,
             **{CACHE: cache},
         )
-    pairs = tuple((layer.keys, layer.values) for layer in cache.layers)  # type: ignore[union-attr]  # all are attention
-    return Context(mask, ids[:, -1:], None, None, pairs)
+    return Context(mask, ids[:, -1:], None, None, cache)
+
+
+def _unpadded_context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: bool) -> Context:
+    ids, mask = pad(prompts, model.pad_id)
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    if not model.encoder_decoder:
+        return Context(mask, None, ids, None, None)
+    first = torch.full_like(ids[:, :1], int(model.start_id or 0))
+    if not shared:
+        return Context(mask, first, ids, None, None)
+    encoded = model.network.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    return Context(mask, first, None, encoded, None)
 
 
 def hidden_states(model: LanguageModel, shared: Context, rows: Tensor, actions: Tensor) -> Tensor:
@@ -131,38 +160,94 @@ def hidden_states(model: LanguageModel, shared: Context, rows: Tensor, actions: 
     `rows[R]` names the input of each row in `shared`; `actions[R, T]` is right-padded with any ids, which cannot
     reach an earlier position (attention is causal). Position t depends on the prompt and on actions before t only.
     """
-    tokens = torch.cat([shared.first[rows], actions[:, :-1]], dim=1)
-    mask = shared.mask[rows]
     with _headless(model):
         if model.encoder_decoder:
-            encoded = None if shared.encoded is None else BaseModelOutput(last_hidden_state=shared.encoded[rows])
-            return model.network(
-                input_ids=None if shared.prompt is None else shared.prompt[rows],
-                encoder_outputs=encoded,
-                attention_mask=mask.long(),
-                decoder_input_ids=tokens,
-                use_cache=False,
-            ).logits
-        length = actions.shape[1]
-        grown = torch.cat([mask, mask.new_ones(len(rows), length - 1)], dim=1)
-        extra: dict[str, Any] = {"use_cache": False}
-        if shared.cache is not None:
-            kept = [
-                (keys[rows], values[rows]) for keys, values in shared.cache if keys is not None and values is not None
-            ]
-            extra = {CACHE: DynamicCache(kept, config=model.network.config), "use_cache": True}
-        positions = _positions(grown)[:, -tokens.shape[1] :]
-        hidden = model.network(input_ids=tokens, attention_mask=grown.long(), position_ids=positions, **extra).logits
-        return hidden[:, -length:]
+            return _decoded(model, shared, rows, actions)
+        if shared.cache is None:
+            return _read_together(model, shared, rows, actions)
+        return _continued(model, shared, rows, actions)
 
 
 def logits(model: LanguageModel, hidden: Tensor) -> Tensor:
     """The head: `hidden[..., H]` to `logits[..., V]` in float32, padding rows of the vocabulary left out."""
-    return model.network.get_output_embeddings()(hidden)[..., : model.vocabulary].float()
+    if model.reading == "whole":
+        return hidden[..., : model.vocabulary].float()
+    network: Any = model.network
+    raw: Tensor = network.get_output_embeddings()(hidden)
+    bias = getattr(network, BIAS, None)
+    if bias is not None:
+        raw = raw + bias[0]
+    raw = raw[..., : model.vocabulary]
+    cap = getattr(_decoder_config(model), CAP, None)
+    return (raw if cap is None else cap * torch.tanh(raw / cap)).float()
+
+
+def _decoded(model: LanguageModel, shared: Context, rows: Tensor, actions: Tensor) -> Tensor:
+    """By the decoder of an encoder-decoder model."""
+    assert shared.first is not None
+    encoded = None if shared.encoded is None else BaseModelOutput(last_hidden_state=shared.encoded[rows])
+    hidden: Tensor = model.network(
+        input_ids=None if shared.prompt is None else shared.prompt[rows],
+        encoder_outputs=encoded,
+        attention_mask=shared.mask[rows].long(),
+        decoder_input_ids=torch.cat([shared.first[rows], actions[:, :-1]], dim=1),
+        use_cache=False,
+    ).logits
+    return hidden
+
+
+def _continued(model: LanguageModel, shared: Context, rows: Tensor, actions: Tensor) -> Tensor:
+    """By a decoder that has read the prompts but for their last tokens."""
+    assert shared.first is not None
+    assert shared.cache is not None
+    length = actions.shape[1]
+    mask = shared.mask[rows]
+    grown = torch.cat([mask, mask.new_ones(len(rows), length - 1)], dim=1)
+    hidden: Tensor = model.network(
+        input_ids=torch.cat([shared.first[rows], actions[:, :-1]], dim=1),
+        attention_mask=grown.long(),
+        position_ids=_positions(grown)[:, -length:],
+        use_cache=True,
+        **{CACHE: _rows_of(shared.cache, rows)},
+    ).logits
+    return hidden
+
+
+def _read_together(model: LanguageModel, shared: Context, rows: Tensor, actions: Tensor) -> Tensor:
+    """By a decoder that reads prompt, actions and then padding, which no position before it can see."""
+    assert shared.prompt is not None
+    lengths = shared.mask.sum(1)[rows, None]
+    length = actions.shape[1]
+    width = int(lengths.max()) + length - 1
+    place = torch.arange(width, device=actions.device) - lengths
+    prompts = F.pad(shared.prompt[rows], (0, length))[:, :width]
+    tokens = torch.where(place < 0, prompts, actions.gather(1, place.clamp(0, length - 1)))
+    hidden: Tensor = model.network(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False).logits
+    predicting = lengths - 1 + torch.arange(length, device=actions.device)
+    return hidden[torch.arange(len(rows), device=actions.device)[:, None], predicting]
+
+
+def _rows_of(cache: DynamicCache, rows: Tensor) -> DynamicCache:
+    """What a cache holds of these rows, with whatever its layers know beside keys and values."""
+    chosen = copy.copy(cache)
+    chosen.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in chosen.layers:
+        for name, value in vars(layer).items():
+            if isinstance(value, dict):  # states by number, each put in its place anew
+                setattr(layer, name, dict(value))
+    chosen.reorder_cache(rows)  # type: ignore[arg-type]  # the stubs know old names of tensors
+    return chosen
 
 
 def _positions(mask: Tensor) -> Tensor:
     return (mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
+def _decoder_config(model: LanguageModel) -> PretrainedConfig:
+    """The configuration of what writes: in a composite model, one of several."""
+    config: PretrainedConfig = model.network.config
+    parts = (getattr(config, name, None) for name in ("decoder", "text_config"))
+    return next((part for part in parts if isinstance(part, PretrainedConfig)), config)
 
 
 @contextmanager
@@ -170,12 +255,27 @@ def _headless(model: LanguageModel) -> Iterator[None]:
     """Lets the forward pass end before the vocabulary head, so that no [R, T, V] tensor ever exists.
 
     Swapping the head for the identity works for every architecture and keeps what a model does just before it
-    (T5 scales the state when embeddings are tied).
+    (T5 scales the state when embeddings are tied), and factors after it. A cap or a bias after it is left out.
     """
-    network = model.network
+    if model.reading == "whole":
+        yield
+        return
+    network: Any = model.network
     head = network.get_output_embeddings()
+    owner: Any = getattr(network, "get_base_model", lambda: network)()  # without adapters
+    bias = getattr(owner, BIAS, None)
+    config = _decoder_config(model)
+    cap = getattr(config, CAP, None)
     network.set_output_embeddings(nn.Identity())
+    if bias is not None:
+        setattr(owner, BIAS, bias.new_zeros(()))
+    if cap is not None:
+        setattr(config, CAP, None)
     try:
         yield
     finally:
         network.set_output_embeddings(head)
+        if bias is not None:
+            setattr(owner, BIAS, bias)
+        if cap is not None:
+            setattr(config, CAP, cap)

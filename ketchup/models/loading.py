@@ -15,6 +15,7 @@ from ketchup.models.builtin import resolve
 from ketchup.models.folder import check_contents, code_refused, fingerprint
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.memory import check_room
+from ketchup.models.probe import with_reading
 
 NO_CODE = {"trust_remote_code": False}
 """Left open, transformers asks on the terminal, and runs what a folder brings along on "y"."""
@@ -26,8 +27,8 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     """A model by built-in name, folder or hub id, in evaluation mode.
 
     Weights are read from safetensors only, and no code of the folder is run. Raises `ModelError` for an unknown name,
-    missing files, a model without eos token, an encoder-decoder model without decoder start token, and a head that
-    caps its logits after the matrix product (the chunked pass would leave the cap out).
+    missing files, a model without eos token, an encoder-decoder model without decoder start token, and a network whose
+    own logits of a text are not what any pass computes.
     """
     place = str(resolve(name))
     check_sums(Path(place), unread="trainer.pt")
@@ -48,14 +49,12 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
             f"Cannot load the model {name!r} ({reason}); give a built-in name, a folder made by save_pretrained, or a "
             "hub id that is cached or reachable."
         ) from error
-    if getattr(config, "final_logit_softcapping", None):
-        raise ModelError(f"{name!r} caps its final logits, which is not supported; use a model without such a cap.")
     vocabulary = min(max(tokenizer.get_vocab().values()) + 1, network.get_output_embeddings().weight.shape[0])
     eos_ids = _eos_ids(name, config, getattr(network, "generation_config", None), tokenizer, vocabulary)
     pad = tokenizer.pad_token_id
     if pad is None or pad >= network.get_input_embeddings().weight.shape[0]:  # added without a row, and any id may pad
         pad = eos_ids[0]
-    return LanguageModel(
+    model = LanguageModel(
         name=name,
         network=network,
         tokenizer=tokenizer,
@@ -66,6 +65,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         fingerprint=fingerprint(place),
         max_tokens=_max_tokens(config),
     )
+    return with_reading(model)
 
 
 def read_network(kind: Any, place: str | Path, dtype: torch.dtype) -> Any:

@@ -22,6 +22,8 @@ HEAD_BYTES = 16 * 2**20
 """Most bytes that one model's float32 logits of a chunk of positions may take."""
 PASS_TOKENS = 4096
 """Most padded tokens in one forward pass of a network's body."""
+WHOLE_BYTES = 256 * 2**20
+"""Most bytes that the float32 logits of a pass may take where a network applies its own head, if it has many rows."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _score(
     # In step, all passes must be of one kind: prompts are read with each row.
     contexts = [context(model, prompts, shared=samples > 1 and in_step is None) for model in models]
     results = torch.zeros(count, *tokens.shape)
-    chunks = list(row_chunks(mask, contexts[0].first.shape[1]))
+    chunks = list(row_chunks(mask, max(shared.ahead for shared in contexts), _pass_tokens(models)))
     idle = in_step(len(chunks)) - len(chunks) if in_step else 0
     for rows in chunks:
         width = int(mask[rows].nonzero()[:, 1].max()) + 1
@@ -131,18 +133,24 @@ def _score(
     return results
 
 
-def row_chunks(mask: Tensor, prefix: int = 0) -> Iterator[Tensor]:
-    """Indices of rows, longest first, in chunks of at most `PASS_TOKENS` padded tokens; empty rows are left out.
+def row_chunks(mask: Tensor, prefix: int = 0, most: int | None = None) -> Iterator[Tensor]:
+    """Indices of rows, longest first, in chunks of at most `most` padded tokens; empty rows are left out.
 
-    `prefix` tokens are read before each row's own.
+    `prefix` tokens are read before each row's own; without `most`, a chunk holds `PASS_TOKENS`.
     """
+    most = PASS_TOKENS if most is None else most
     ends = torch.where(mask, torch.arange(1, mask.shape[1] + 1), 0).amax(dim=1)
     order = ends.argsort(descending=True, stable=True)
     order = order[ends[order] > 0]
     while len(order):
-        rows = max(1, PASS_TOKENS // (prefix + int(ends[order[0]])))
+        rows = max(1, most // (prefix + int(ends[order[0]])))
         yield order[:rows]
         order = order[rows:]
+
+
+def _pass_tokens(models: tuple[LanguageModel, ...]) -> int:
+    whole = [WHOLE_BYTES // (4 * model.vocabulary) for model in models if model.reading == "whole"]
+    return min([PASS_TOKENS, *whole])
 
 
 def _states(model: LanguageModel, shared: Context, inputs: Tensor, actions: Tensor, kept: Tensor) -> Tensor:

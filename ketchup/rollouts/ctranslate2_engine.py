@@ -10,7 +10,6 @@ import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,7 +19,8 @@ import torch
 from ctranslate2.converters import transformers as converters
 
 from ketchup.errors import ModelError
-from ketchup.models.language_model import LanguageModel, context, hidden_states
+from ketchup.models.language_model import LanguageModel
+from ketchup.models.probe import Text, plain_logits, reason_of, relative_error, trial_texts
 from ketchup.rollouts.types import Decoding, Mends
 
 Runner: TypeAlias = Any
@@ -29,7 +29,22 @@ Runner: TypeAlias = Any
 BATCH_ROWS = 128
 """Rows decoded at once; more bring no speed on a CPU."""
 PROBE_TOLERANCE = 1e-3
-"""Largest difference in nats between CTranslate2's and torch's log-probabilities of the probe."""
+"""Largest relative error of CTranslate2's logits in the probe; rounding alone makes some 1e-6."""
+PROBE_TOKENS = 8
+"""Actions of each row of the probe."""
+OLDER_FIELDS = {
+    "bart": {"normalize_before": False},
+    "pegasus": {"normalize_before": True, "normalize_embedding": False},
+}
+"""What configurations once said and converters still ask for."""
+
+
+class CTranslate2Error(ModelError):
+    """CTranslate2 would not draw from the model's distribution; `reason` is the sentence without its fix."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; use --engine transformers.")
+        self.reason = reason
 
 
 def supports(model: LanguageModel) -> bool:
@@ -39,7 +54,7 @@ def supports(model: LanguageModel) -> bool:
 
 
 class CTranslate2Engine:
-    """Samples with CTranslate2 on the CPU."""
+    """Samples with CTranslate2 on the CPU; raises `CTranslate2Error` for a model that it cannot convert or misreads."""
 
     name = "ctranslate2"
     mends: Mends = "few"
@@ -47,8 +62,16 @@ class CTranslate2Engine:
     def __init__(self, model: LanguageModel) -> None:
         self._strings = _token_strings(model)
         self._ids = {token: index for index, token in enumerate(self._strings)}
-        self.update(model)
-        self._probe()
+        try:
+            self.update(model)
+            gap = self._gap()
+        except Exception as error:  # of any kind: converters read settings that an architecture no longer has
+            raise CTranslate2Error(f"CTranslate2 cannot convert {model.name!r} ({reason_of(error)})") from error
+        if not gap < PROBE_TOLERANCE:
+            raise CTranslate2Error(
+                f"CTranslate2 computes other probabilities than torch for {model.name!r} (off by {gap:.2g} of their "
+                "spread)"
+            )
 
     def update(self, model: LanguageModel) -> None:
         """Converts the model's current weights, in memory."""
@@ -65,16 +88,21 @@ class CTranslate2Engine:
     ) -> list[list[int]]:
         """See `Engine.sample`. Prompts go in by falling length, so that each batch is nearly free of padding."""
         given = prefixes or [[] for _ in prompts]
-        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]) - len(given[index]))
         runner = self._runner(seed)
-        size = max(1, BATCH_ROWS // samples)
         results: list[list[list[int]]] = [[] for _ in prompts]
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
+        for chosen in self._batches([len(a) + len(b) for a, b in zip(prompts, given, strict=True)], samples):
             rows = self._batch(runner, [prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
             for index, written in zip(chosen, rows, strict=True):
                 results[index] = [list(row) for row in written for _ in range(samples // len(written))]
         return [row for rows in results for row in rows]
+
+    def _batches(self, lengths: Sequence[int], samples: int) -> Iterator[list[int]]:
+        """Indices of inputs, longest first. Beside a text of one token, CTranslate2 returns what others had read."""
+        order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+        size = max(1, BATCH_ROWS // samples)
+        for single in (False, True):
+            group = [index for index in order if (lengths[index] == 1) == single]
+            yield from (group[start : start + size] for start in range(0, len(group), size))
 
     def _runner(self, seed: int) -> Runner:
         """A fresh runner: only a new worker thread takes the seed, and reading the weights costs less than a draw."""
@@ -92,8 +120,14 @@ class CTranslate2Engine:
         samples: int,
         decoding: Decoding,
     ) -> list[list[list[int]]]:
+        settings = self._settings(samples, decoding)
+        if self.model.encoder_decoder:
+            return self._translate(runner, prompts, prefixes, decoding.max_new_tokens, settings)
+        return self._generate(runner, prompts, prefixes, decoding.max_new_tokens, settings)
+
+    def _settings(self, samples: int, decoding: Decoding) -> dict[str, Any]:
         top_k = decoding.top_k if decoding.top_k < self.model.vocabulary else 0
-        settings = {
+        return {
             "beam_size": 1,
             "num_hypotheses": 1 if decoding.greedy else samples,
             "sampling_topk": 1 if decoding.greedy else top_k,
@@ -102,9 +136,6 @@ class CTranslate2Engine:
             "return_end_token": True,
             "suppress_sequences": self._suppressed,
         }
-        if self.model.encoder_decoder:
-            return self._translate(runner, prompts, prefixes, decoding.max_new_tokens, settings)
-        return self._generate(runner, prompts, prefixes, decoding.max_new_tokens, settings)
 
     def _translate(
         self,
@@ -155,29 +186,37 @@ class CTranslate2Engine:
     def _words(self, ids: Sequence[int]) -> list[str]:
         return [self._strings[index] for index in ids]
 
-    def _probe(self) -> None:
-        """Compares log-probabilities of a few tokens with torch's; a converter that misreads a config is found here."""
-        model, runner = self.model, self._runner(0)
-        special = (*model.eos_ids, model.pad_id, model.start_id)
-        tokens = cycle(index for index in range(min(model.vocabulary, 64)) if index not in special)
-        prompt, answer = list(islice(tokens, 8)), list(islice(tokens, 16))
-        if model.encoder_decoder:
-            scored = runner.score_batch([self._words(prompt)], [self._words(answer)])[0].log_probs
-            theirs = scored[: len(answer)]
-        else:
-            theirs = runner.score_batch([self._words(prompt + answer)])[0].log_probs[-len(answer) :]
-        actions = torch.tensor([answer])
-        with torch.inference_mode():
-            hidden = hidden_states(model, context(model, [prompt]), torch.tensor([0]), actions)
-            # CTranslate2 normalises over all rows of the head, padding included.
-            whole = model.network.get_output_embeddings()(hidden).log_softmax(-1)
-            ours = whole.gather(-1, actions[..., None])[0, :, 0].numpy()
-        gap = float(np.abs(np.asarray(theirs) - ours).max())
-        if not gap < PROBE_TOLERANCE:
-            raise ModelError(
-                f"CTranslate2 computes other probabilities than torch for {model.name!r} (off by {gap:.3g} nats); "
-                "use --engine transformers."
+    def _gap(self) -> float:
+        """The worst relative error of the logits that rows are drawn from; a converter that misreads shows here.
+
+        Rows are drawn as they always are, from long prompts and from short ones.
+        """
+        distance = getattr(self.model.network.config, "relative_attention_max_distance", None)  # T5's
+        long, middle, single = (text.prompt for text in trial_texts(self.model, distance or 24))
+        runner = self._runner(0)
+        gaps = []
+        for prompts in ([long, middle], [middle[:5], middle[:2]], [single]):
+            for text, drawn_from in self._drawn(runner, prompts):
+                plain = plain_logits(self.model, text)
+                kept = drawn_from > np.finfo(np.float32).min  # CTranslate2 excludes tokens here and there
+                gaps.append(relative_error(torch.from_numpy(np.where(kept, drawn_from, plain)), plain))
+        return max(gaps)
+
+    def _drawn(self, runner: Runner, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[Text, Any]]:
+        """Two rows of each prompt, with the logits `[T, V]` that their tokens were drawn from."""
+        settings = {**self._settings(2, Decoding(PROBE_TOKENS)), "return_logits_vocab": True}
+        words = [self._words(prompt) for prompt in prompts]
+        if self.model.encoder_decoder:
+            results = runner.translate_batch(
+                words, max_input_length=0, max_decoding_length=PROBE_TOKENS, min_decoding_length=0, **settings
             )
+        else:
+            results = runner.generate_batch(words, include_prompt_in_result=False, max_length=PROBE_TOKENS, **settings)
+        for prompt, result in zip(prompts, results, strict=True):
+            written = result.hypotheses if self.model.encoder_decoder else result.sequences
+            for row, drawn_from in zip(written, result.logits, strict=True):
+                found = np.stack([np.asarray(step) for step in drawn_from[-len(row) :]])[:, : self.model.vocabulary]
+                yield Text(list(prompt), [self._ids[word] for word in row]), found
 
 
 def _token_strings(model: LanguageModel) -> list[str]:
@@ -192,8 +231,9 @@ def _files(model: LanguageModel, strings: list[str]) -> dict[str, bytes]:
     loader.get_vocabulary = lambda *_: strings  # its own names for padding rows differ by architecture
     with torch.no_grad(), _quick_collections(), tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
         spec = loader(_shadow(model), model.tokenizer)
-        if spec.config.bos_token is None:  # Qwen has none, CTranslate2 wants a string and never uses it here
-            spec.config.bos_token = model.tokenizer.eos_token
+        for name in ("bos_token", "unk_token"):  # some have none; CTranslate2 wants strings, and never uses them here
+            if getattr(spec.config, name) is None:
+                setattr(spec.config, name, model.tokenizer.eos_token)
         spec.validate()
         spec.optimize()
         spec.save(folder)
@@ -215,9 +255,15 @@ def _shadow(model: LanguageModel) -> Any:
     network = model.network
     weights: dict[int, Any] = {id(tensor): tensor for tensor in [*network.parameters(), *network.buffers()]}
     shadow = copy.deepcopy(network, weights)
-    rope = getattr(network.config, "rope_parameters", None) or {}
+    config = shadow.config
+    rope = getattr(config, "rope_parameters", None) or {}
     if "rope_theta" in rope:
-        shadow.config.rope_theta = rope["rope_theta"]
+        config.rope_theta = rope["rope_theta"]
+    for name, value in OLDER_FIELDS.get(config.model_type, {}).items():
+        setattr(config, name, value)
+    # Converters take a tied T5 for one that scales its decoder's output. All are tied by their configuration now, and
+    # mT5 never scales.
+    config.tie_word_embeddings = getattr(config, "scale_decoder_outputs", config.model_type != "mt5")
     return shadow
 
 

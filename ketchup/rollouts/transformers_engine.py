@@ -1,11 +1,14 @@
 """The reference engine: transformers' own `generate`, for any model and device."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import GenerationConfig
 
+from ketchup.errors import ModelError
 from ketchup.models.language_model import LanguageModel, pad, until_eos
+from ketchup.models.probe import TOLERANCE, Text, plain_logits, reason_of, relative_error, trial_texts
 from ketchup.rollouts.generation_config import without_generation_config
 from ketchup.rollouts.types import Decoding, Mends
 
@@ -14,13 +17,18 @@ BATCH_TOKENS = 32_768
 
 
 class TransformersEngine:
-    """Samples with `generate`; slower than CTranslate2 on a CPU, exact everywhere."""
+    """Samples with `generate`; slower than CTranslate2 on a CPU, exact everywhere.
+
+    Some networks take padding before a prompt for text, others go on otherwise from a cache than without one. Both are
+    tried when a model is first handed over, and done without where need be; raises `ModelError` where that is no help.
+    """
 
     name = "transformers"
     mends: Mends = "never"
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
+        self._padded, self._cached = self._manner()
 
     def update(self, model: LanguageModel) -> None:
         """Takes over the model; `generate` reads its live weights."""
@@ -39,8 +47,11 @@ class TransformersEngine:
         results: list[list[list[int]]] = [[] for _ in prompts]
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            for length in sorted({len(prefix) for prefix in given}):
-                group = [index for index, prefix in enumerate(given) if len(prefix) == length]
+            alike = [
+                (len(prefix), 0 if self._padded else len(prompt)) for prompt, prefix in zip(prompts, given, strict=True)
+            ]
+            for kind in sorted(set(alike)):
+                group = [index for index in range(len(prompts)) if alike[index] == kind]
                 size = max(
                     1, BATCH_TOKENS // (samples * (max(len(prompts[i]) for i in group) + decoding.max_new_tokens))
                 )
@@ -51,32 +62,73 @@ class TransformersEngine:
                         results[index] = rows[place * samples : (place + 1) * samples]
         return [row for rows in results for row in rows]
 
-    @torch.inference_mode()
+    def _manner(self) -> tuple[bool, bool]:
+        """Whether rows may be padded, and go on from a cache."""
+        texts = trial_texts(self.model)
+        found = ""
+        for padded, cached in ((True, True), (False, True), (False, False)):
+            self._cached = cached
+            batches = [texts] if padded else [[text] for text in texts]
+            try:
+                gap = max(self._gap(batch) for batch in batches)
+            except Exception as error:  # of any kind, as networks fail in their own ways
+                found = reason_of(error)
+                continue
+            if gap < TOLERANCE.get(self.model.network.dtype, 0.0):
+                return padded, cached
+            found = f"off by {gap:.2g} of their spread"
+        raise ModelError(
+            f"transformers samples {self.model.name!r} from other probabilities than its forward pass gives ({found}); "
+            "use another model."
+        )
+
+    def _gap(self, texts: Sequence[Text]) -> float:
+        """The worst relative error of the logits that greedy rows of these prompts are drawn from."""
+        prompts = [text.prompt for text in texts]
+        length = len(texts[0].answer)
+        config = self._config(Decoding(length, temperature=0), 1, length)
+        config.eos_token_id = None  # all positions count
+        config.output_logits = True
+        output, skip = self._output(prompts, [[]] * len(prompts), config)
+        drawn_from = torch.stack(output.logits, dim=1)[..., : self.model.vocabulary].float()
+        rows = output.sequences[:, skip:].tolist()
+        return max(
+            relative_error(found, plain_logits(self.model, Text(prompt, row)))
+            for prompt, row, found in zip(prompts, rows, drawn_from, strict=True)
+        )
+
     def _generate(
         self, prompts: list[Sequence[int]], prefixes: list[Sequence[int]], samples: int, decoding: Decoding
     ) -> list[list[int]]:
+        drawn = 1 if decoding.greedy else samples
+        config = self._config(decoding, drawn, decoding.max_new_tokens - len(prefixes[0]))
+        output, skip = self._output(prompts, prefixes, config)
+        rows = [until_eos(self.model, row) for row in output.sequences[:, skip:].tolist()]
+        return [list(row) for row in rows for _ in range(samples // drawn)]
+
+    @torch.inference_mode()
+    def _output(
+        self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Sequence[int]], config: GenerationConfig
+    ) -> tuple[Any, int]:
+        """What `generate` returns, and the number of tokens that its rows begin with."""
         model = self.model
-        device = model.device
-        fresh = decoding.max_new_tokens - len(prefixes[0])
         if model.encoder_decoder:
             ids, mask = pad(prompts, model.pad_id)
             written = torch.tensor([[model.start_id, *prefix] for prefix in prefixes])
-            extra = {"decoder_input_ids": written.to(device)}
+            extra = {"decoder_input_ids": written.to(model.device)}
             skip = written.shape[1]
         else:
             ids, mask = pad([[*a, *b] for a, b in zip(prompts, prefixes, strict=True)], model.pad_id, left=True)
             extra = {}
             skip = ids.shape[1]
-        drawn = 1 if decoding.greedy else samples
         with without_generation_config(model):
             output = model.network.generate(  # type: ignore[operator]  # a mixin that the stubs do not show
-                input_ids=ids.to(device),
-                attention_mask=mask.long().to(device),
-                generation_config=self._config(decoding, drawn, fresh),
+                input_ids=ids.to(model.device),
+                attention_mask=mask.long().to(model.device),
+                generation_config=config,
                 **extra,
             )
-        rows = [until_eos(model, row) for row in output[:, skip:].tolist()]
-        return [list(row) for row in rows for _ in range(samples // drawn)]
+        return output, skip
 
     def _config(self, decoding: Decoding, samples: int, fresh: int) -> GenerationConfig:
         """What is left out here, and has no default that shapes the distribution, does not."""
@@ -94,5 +146,7 @@ class TransformersEngine:
             eos_token_id=list(model.eos_ids),
             pad_token_id=model.pad_id,
             decoder_start_token_id=model.start_id,
+            use_cache=self._cached,
+            return_dict_in_generate=True,
             **drawn,
         )

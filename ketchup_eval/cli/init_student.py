@@ -24,7 +24,7 @@ def init_student(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; choose another --out or delete it.")
 
-    from ketchup.models.layers import choose_layers, keep_layers
+    from ketchup.models.layers import check_saved, choose_layers, keep_layers
     from ketchup.models.loading import load
 
     model = load(teacher)
@@ -33,6 +33,7 @@ def init_student(
     settings = {"teacher": teacher, "layers": layers, "decoder_layers": decoder_layers}
     with atomic_folder(out) as folder:
         student.save_pretrained(folder)
+        check_saved(student, folder)
         model.tokenizer.save_pretrained(folder)
         atomic_write_json(folder / MANIFEST, {**manifest(settings), "kept": kept})
         write_sums(folder)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from typer.testing import CliRunner
 
@@ -68,6 +69,25 @@ def test_the_teacher_is_the_demo_one_unless_named(teacher, tmp_path, monkeypatch
     monkeypatch.setattr(builtin, "DEMO_FOLDER", tmp_path)
     assert run("--layers", 1, "--out", tmp_path / "student").exit_code == 0
     assert json.loads((tmp_path / "student" / "manifest.json").read_text())["settings"]["teacher"] == "demo-teacher"
+
+
+def test_a_head_that_is_not_the_embedding_its_config_ties_is_kept(tmp_path):
+    """T5 v1.1, FLAN-T5 and mT5 are published so: `shared.weight` and `lm_head.weight` differ."""
+    teacher = tmp_path / "teacher"
+    tiny.save("t5", teacher)
+    weights = load_file(teacher / "model.safetensors")
+    weights["lm_head.weight"] = torch.randn(weights["shared.weight"].shape, generator=torch.Generator().manual_seed(1))
+    save_file(weights, teacher / "model.safetensors", metadata={"format": "pt"})
+    result = run("--teacher", teacher, "--layers", 2, "--out", tmp_path / "student")
+    assert result.exit_code == 0, result.output
+    prompt, written = torch.tensor([[2, 5, 3, 1]]), torch.tensor([[0, 4, 2]])
+    logits = [
+        AutoModelForSeq2SeqLM.from_pretrained(folder)(input_ids=prompt, decoder_input_ids=written).logits
+        for folder in (teacher, tmp_path / "student")
+    ]
+    assert torch.equal(*logits)
+    saved = load_file(tmp_path / "student" / "model.safetensors")
+    assert all(torch.equal(saved[name], weights[name]) for name in ("shared.weight", "lm_head.weight"))
 
 
 # What is refused, before a model is loaded where that is possible

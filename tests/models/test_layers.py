@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    DiffLlamaConfig,
+    DiffLlamaForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MT5Config,
+    MT5ForConditionalGeneration,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -24,7 +28,8 @@ from transformers import (
 )
 
 from ketchup.errors import ModelError, UsageError
-from ketchup.models.layers import choose_layers, evenly_spaced, keep_layers
+from ketchup.models import layers
+from ketchup.models.layers import check_saved, choose_layers, evenly_spaced, keep_layers
 
 LAYERS = 6
 SIZES = {
@@ -58,6 +63,51 @@ def gpt2():
     return GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=16, n_layer=LAYERS, n_head=2, n_positions=32, **ends))
 
 
+def bart():
+    """A bias is added to the logits after the head."""
+    sizes = {"d_model": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 32}
+    layers = {"encoder_layers": LAYERS, "decoder_layers": 5, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+    model = BartForConditionalGeneration(BartConfig(vocab_size=40, pad_token_id=0, eos_token_id=1, **sizes, **layers))
+    model.final_logits_bias.copy_(torch.randn(1, 40))
+    return model
+
+
+def with_own_head(build):
+    """As its checkpoint has another weight under the head's name, though the configuration ties the two."""
+
+    def built():
+        model = build()
+        head = model.get_output_embeddings()
+        head.weight = torch.nn.Parameter(torch.randn_like(head.weight))
+        del model.all_tied_weights_keys["lm_head.weight"]
+        return model
+
+    built.__name__ = f"{build.__name__} with a head of its own"
+    return built
+
+
+def t5_v1_1():
+    return T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=40,
+            d_model=16,
+            d_ff=24,
+            d_kv=8,
+            num_heads=2,
+            num_layers=LAYERS,
+            num_decoder_layers=5,
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False,
+            decoder_start_token_id=0,
+        )
+    )
+
+
+def mt5():
+    sizes = {"d_model": 16, "d_ff": 24, "d_kv": 8, "num_heads": 2, "num_layers": LAYERS, "num_decoder_layers": 5}
+    return MT5ForConditionalGeneration(MT5Config(vocab_size=40, decoder_start_token_id=0, **sizes))
+
+
 def t5():
     return T5ForConditionalGeneration(
         T5Config(
@@ -80,6 +130,10 @@ PLACES = {
     qwen3: ["model.layers."],
     gpt2: ["transformer.h."],
     t5: ["encoder.block.", "decoder.block."],
+    bart: ["model.encoder.layers.", "model.decoder.layers."],
+    with_own_head(t5_v1_1): ["encoder.block.", "decoder.block."],
+    with_own_head(mt5): ["encoder.block.", "decoder.block."],
+    with_own_head(llama): ["model.layers."],
 }
 every_model = pytest.mark.parametrize("build", PLACES)
 
@@ -259,11 +313,36 @@ def test_decoder_layers_are_for_encoder_decoder_models(model):
 
 
 def test_an_unknown_architecture_is_refused():
-    sizes = {"d_model": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
-    layers = {"encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
-    model = BartForConditionalGeneration(BartConfig(vocab_size=40, **sizes, **layers))
-    with pytest.raises(ModelError, match="layers of a BartForConditionalGeneration are is not known"):
+    model = LlamaForCausalLM(LlamaConfig(**SIZES))
+    model.config.num_hidden_layers = 7  # no list of modules is that long
+    with pytest.raises(ModelError, match="layers of a LlamaForCausalLM are is not known"):
         keep_layers(model, 1)
+
+
+def test_a_layer_that_computes_by_its_number_is_refused():
+    """A DiffLlama layer starts from λ = 0.8 - 0.6 exp(-0.3 number): the teacher's last is another one as number 2."""
+    model = DiffLlamaForCausalLM(DiffLlamaConfig(**{**SIZES, "num_key_value_heads": 2})).eval()
+    assert keep_layers(model, LAYERS)
+    with pytest.raises(ModelError, match=r"do something else in a student \(logits are off by"):
+        keep_layers(model, 2)
+    assert len(model.model.layers) == model.config.num_hidden_layers == LAYERS
+
+
+def test_a_student_with_other_weights_is_not_handed_out(monkeypatch):
+    model = with_own_head(t5_v1_1)().eval()
+    monkeypatch.setattr(layers, "_untie", lambda *_: None)
+    with pytest.raises(ModelError, match="do something else in a student"):
+        keep_layers(model, LAYERS, 5)
+
+
+def test_a_folder_that_holds_another_model_is_found_out(tmp_path):
+    student = keep_layers(llama().eval(), 2)
+    student.save_pretrained(tmp_path)
+    check_saved(student, tmp_path)
+    with torch.no_grad():
+        student.model.layers[1].mlp.up_proj.weight.mul_(2)
+    with pytest.raises(ModelError, match="not the same after it is saved and loaded"):
+        check_saved(student, tmp_path)
 
 
 def test_layers_bound_to_their_place_are_refused():
