@@ -68,9 +68,10 @@ def test_the_wheel_holds_both_packages_prompts_demo_models_and_the_license(wheel
 def test_the_wheel_holds_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     allowed = ("ketchup_eval/prompts/", "ketchup_eval/report/templates/", "ketchup/models/demo/", f"{DIST_INFO}/")
-    presets = {f"ketchup/training/presets/{name}.toml" for name in PRESETS}
-    assert presets <= set(names)
-    others = [name for name in names if not name.startswith(allowed) and name not in presets]
+    expected = {f"ketchup/training/presets/{name}.toml" for name in PRESETS}
+    expected |= {"ketchup/py.typed", "ketchup_eval/py.typed"}
+    assert expected <= set(names)
+    others = [name for name in names if not name.startswith(allowed) and name not in expected]
     assert [name for name in others if not (name.startswith(PACKAGE_FOLDERS) and name.endswith(".py"))] == []
     assert {Path(name).suffix for name in names if name.startswith("ketchup_eval/prompts/")} == {".txt"}
 

@@ -27,7 +27,7 @@ SPARE_TOKENS = 64
 
 def supports(model: LanguageModel) -> bool:
     """True where what a prompt's keys and values give is known to be what the network itself computes."""
-    return getattr(model, "reading", "shared") == "shared"
+    return model.reading == "shared"
 
 
 def write(

@@ -1,0 +1,163 @@
+"""Credit for people's own trainers: from logits, or two numbers a token, to the weights of a policy gradient."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ketchup.errors import UsageError
+from ketchup.estimators import Numbers
+from ketchup.estimators import baseline as baseline_named
+from ketchup.estimators import estimator as estimator_named
+from ketchup.maths.divergences import expected_value, token_statistics
+from ketchup.maths.gauges import Gauge
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """What `credit` gives: `weights[R, T]` of ∇ log π, 0 where `mask[R, T]` is False.
+
+    `returns[R, T]` are the estimates before the baseline. `signature` names estimator, baseline and gauge. All are
+    constants: no gradient flows through them. They are float32, or float64 where float64 numbers were given.
+    """
+
+    weights: Tensor
+    returns: Tensor
+    mask: Tensor
+    signature: str
+
+
+@torch.no_grad()
+def credit(
+    teacher_logits: Tensor | None = None,
+    ids: Tensor | None = None,
+    mask: Tensor | None = None,
+    *,
+    q: Tensor | None = None,
+    v: Tensor | None = None,
+    student_logits: Tensor | None = None,
+    log_probs: Tensor | None = None,
+    estimator: str = "llmr",
+    baseline: str = "none",
+    groups: Sequence[Hashable] | Tensor | None = None,
+    gauge: Gauge = "raw",
+) -> Weighted:
+    """How much each action of some rollouts is worth: the weights w_t in the loss -Σ_t w_t log π(a_t | s_t).
+
+        w = ketchup.credit(teacher_logits, ids, mask, estimator="k-step:4", baseline="leave-one-out", groups=prompt_ids)
+        loss = -(w.weights * log_probs).sum() / w.mask.sum()
+
+    `teacher_logits[R, T, V]` at position t are those that predict `ids[R, T]` at t: shift the output of a causal model
+    by one. In their place may stand `q[R, T]`, the teacher's logit of each action, and `v[R, T]`, its largest logit,
+    both without the constant of the state, that is as log-probabilities, where the gauge is `logprob` (as it always is
+    for `soft` and `reverse-kl`). `mask[R, T]` is True at the tokens that the student chose, the end-of-sequence
+    token among them; padding may be on either side, and holes (what a tool or a calculator wrote) anywhere: neither is
+    an action, and what stands there is never looked at. A rollout that was cut off ends with its last action.
+
+    `estimator` is a row of `ESTIMATORS` with its parameters, such as `llmr`, `k-step:4`, `shrink:0.25`, `reverse-kl:0`;
+    `baseline` one of `BASELINES`. Rows that look at the student's distribution need `student_logits[R, T, V]` (or, if
+    the probability of the action is enough, `log_probs[R, T]`). `groups[R]` says which rollouts are samples of one
+    input, in any order; all inputs need as many. Without it each rollout is an input of its own.
+
+    Raises `UsageError` for a row that does not exist, shapes that do not fit, groups of different size, and a number
+    that the row needs and was not given.
+    """
+    row, less = estimator_named(estimator), baseline_named(baseline)
+    if row.all_actions:
+        raise UsageError(f"{estimator} has a term over the whole vocabulary besides its weights; use another row.")
+    given = _numbers(teacher_logits, ids, q, v, student_logits, log_probs)
+    if teacher_logits is None and (row.gauge or gauge) == "logprob":
+        given["logsumexp"] = torch.zeros_like(given["q"])
+    shape = given["q"].shape
+    actions = torch.ones(shape, dtype=torch.bool, device=given["q"].device) if mask is None else mask.bool()
+    _check_shape("mask", actions, shape)
+    row, less, sees = estimator_named(estimator), baseline_named(baseline), given.keys()
+    lacking = sorted((row.needs | less.needs) - sees)
+    if lacking:
+        raise UsageError(
+            f"{estimator} with the baseline {baseline} needs {', '.join(lacking)}: give the logits of both."
+        )
+    if (row.compares_samples or less.compares_samples) and groups is None:
+        raise UsageError(
+            f"{estimator} with the baseline {baseline} compares samples of one input: say which by groups."
+        )
+    order, samples = _by_group(groups, shape[0])
+    place = torch.tensor(order, device=actions.device)
+    numbers = Numbers.of(actions[place], samples, **{name: x[place] for name, x in given.items()})
+    returns = row.returns(numbers, gauge)
+    weights = less.weights(returns, row.seen(numbers, gauge), row.objective)
+    there = torch.empty_like(place)
+    there[place] = torch.arange(len(order), device=place.device)
+    return Weighted(
+        _spread(weights[there], actions),
+        _spread(returns[there], actions),
+        actions,
+        f"{row.signature(gauge)}|baseline:{less.name}",
+    )
+
+
+def _numbers(
+    teacher_logits: Tensor | None,
+    ids: Tensor | None,
+    q: Tensor | None,
+    v: Tensor | None,
+    student_logits: Tensor | None,
+    log_probs: Tensor | None,
+) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    if teacher_logits is not None:
+        if ids is None or q is not None or v is not None:
+            raise UsageError("credit takes teacher_logits with ids, or q and v in their place.")
+        _check_shape("ids", ids, teacher_logits.shape[:-1])
+        found |= token_statistics(teacher_logits, ids.clamp(0, teacher_logits.shape[-1] - 1))._asdict()
+    elif q is None or v is None:
+        raise UsageError("credit takes teacher_logits with ids, or both q and v.")
+    else:
+        _check_shape("v", v, q.shape)
+        found |= {"q": q, "v": v}
+    if log_probs is not None:
+        _check_shape("log_probs", log_probs, found["q"].shape)
+        found["log_prob"] = log_probs
+    if student_logits is not None:
+        if teacher_logits is None or ids is None:
+            raise UsageError("credit takes student_logits beside teacher_logits and ids.")
+        _check_shape("student_logits", student_logits, teacher_logits.shape)
+        log_pi = F.log_softmax(student_logits.to(found["q"].dtype), dim=-1)
+        pi = log_pi.exp()
+        chosen = log_pi.gather(-1, ids.clamp(0, log_pi.shape[-1] - 1)[..., None])[..., 0]
+        found |= {
+            "log_prob": chosen,
+            "entropy": -torch.where(pi > 0, pi * log_pi, 0).sum(-1),
+            "collision": pi.square().sum(-1),
+            "own_value": expected_value(teacher_logits, pi),
+        }
+    return {name: values.detach() for name, values in found.items()}
+
+
+def _check_shape(name: str, values: Tensor, shape: Sequence[int]) -> None:
+    if tuple(values.shape) != tuple(shape):
+        raise UsageError(f"{name} has the shape {list(values.shape)}, and {list(shape)} is wanted.")
+
+
+def _by_group(groups: Sequence[Hashable] | Tensor | None, rows: int) -> tuple[list[int], int]:
+    """The rows in an order in which those of a group are neighbours, and how many each has."""
+    if groups is None:
+        return list(range(rows)), 1
+    names = groups.tolist() if isinstance(groups, Tensor) else list(groups)
+    if len(names) != rows:
+        raise UsageError(f"groups names the inputs of {len(names)} rollouts, and there are {rows}.")
+    members: dict[Hashable, list[int]] = {}
+    for index, name in enumerate(names):
+        members.setdefault(tuple(name) if isinstance(name, list) else name, []).append(index)
+    sizes = {len(indices) for indices in members.values()}
+    if len(sizes) > 1:
+        raise UsageError(f"groups has inputs with {min(sizes)} and with {max(sizes)} rollouts; give each as many.")
+    return [index for indices in members.values() for index in indices], sizes.pop() if sizes else 1
+
+
+def _spread(packed: Tensor, actions: Tensor) -> Tensor:
+    """Values of the actions of each row, moved to the left, put back to where these actions are."""
+    place = (actions.cumsum(dim=1) - 1).clamp(min=0)
+    return torch.where(actions, packed.gather(1, place), 0)

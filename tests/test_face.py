@@ -1,0 +1,135 @@
+"""What `import ketchup` shows: lazy, in need of torch alone, and right on rows as other trainers have them."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import ketchup
+from ketchup.errors import UsageError
+from tests import reference
+
+ROWS, WIDTH, VOCABULARY = 6, 9, 7
+
+
+@pytest.fixture
+def batch():
+    """Logits of both, ids and a mask with padding on either side, a hole, and NaN wherever nothing may be looked at."""
+    generator = torch.Generator().manual_seed(0)
+    teacher, student = (
+        torch.randn(ROWS, WIDTH, VOCABULARY, generator=generator, dtype=torch.float64) * 2 for _ in range(2)
+    )
+    ids = torch.randint(VOCABULARY, (ROWS, WIDTH), generator=generator)
+    mask = torch.ones(ROWS, WIDTH, dtype=torch.bool)
+    mask[0, 5:] = False
+    mask[1, :3] = False
+    mask[2, 4] = False
+    mask[3, [0, 1, 8]] = False
+    for values in (teacher, student):
+        values[~mask] = torch.nan
+    ids[~mask] = -100  # as trainers mark what has no loss
+    return teacher, student, ids, mask
+
+
+def numbers(logits, ids, mask, row):
+    """q and v of a row's actions as lists, the plainest way."""
+    kept = mask[row].nonzero()[:, 0].tolist()
+    return [float(logits[row, t, ids[row, t]]) for t in kept], [float(logits[row, t].max()) for t in kept]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "k", "tail"),
+    [("llmr", 1, "segment"), ("k-step:2", 2, "segment"), ("k-step:3:one-step", 3, "one-step")],
+)
+def test_credit_is_the_literal_transcription(batch, estimator, k, tail):
+    teacher, _, ids, mask = batch
+    found = ketchup.credit(teacher, ids, mask, estimator=estimator)
+    for row in range(ROWS):
+        q, v = numbers(teacher, ids, mask, row)
+        assert found.weights[row][mask[row]].tolist() == pytest.approx(reference.k_step_returns(q, v, k, tail))
+    assert not found.weights[~mask].any()
+    assert found.signature == f"{estimator.removesuffix(':one-step')}|" + (
+        f"tail:{tail}|gauge:raw|baseline:none" if k > 1 else "gauge:raw|baseline:none"
+    )
+
+
+def test_two_numbers_a_token_are_enough(batch):
+    teacher, _, ids, mask = batch
+    q = teacher.gather(-1, ids.clamp(min=0)[..., None])[..., 0]
+    from_logits = ketchup.credit(teacher, ids, mask, estimator="k-step:4")
+    from_numbers = ketchup.credit(q=q, v=teacher.amax(-1), mask=mask, estimator="k-step:4")
+    assert torch.equal(from_logits.weights, from_numbers.weights)
+
+
+def test_log_probabilities_are_enough_where_the_gauge_is_theirs(batch):
+    teacher, student, ids, mask = batch
+    log_p, log_pi = teacher.log_softmax(-1), student.log_softmax(-1)
+    chosen = ids.clamp(min=0)[..., None]
+    q, log_probs = log_p.gather(-1, chosen)[..., 0], log_pi.gather(-1, chosen)[..., 0]
+    found = ketchup.credit(q=q, v=log_p.amax(-1), log_probs=log_probs, mask=mask, estimator="reverse-kl:0")
+    torch.testing.assert_close(found.weights[mask], (q - log_probs)[mask])
+    both = ketchup.credit(teacher, ids, mask, student_logits=student, estimator="reverse-kl:0")
+    torch.testing.assert_close(found.weights, both.weights)
+
+
+def test_groups_may_come_in_any_order(batch):
+    """Leave-one-out by hand: the mean over all actions of the other sample of the input."""
+    teacher, _, ids, mask = batch
+    groups = ["b", "a", "c", "a", "c", "b"]
+    plain = ketchup.credit(teacher, ids, mask).weights
+    found = ketchup.credit(teacher, ids, mask, baseline="leave-one-out", groups=groups)
+    for row, group in enumerate(groups):
+        (other,) = [index for index, name in enumerate(groups) if name == group and index != row]
+        expected = plain[row][mask[row]] - plain[other][mask[other]].mean()
+        torch.testing.assert_close(found.weights[row][mask[row]], expected)
+    as_tensor = torch.tensor([1, 0, 2, 0, 2, 1])
+    again = ketchup.credit(teacher, ids, mask, baseline="leave-one-out", groups=as_tensor)
+    assert torch.equal(again.weights, found.weights)
+
+
+def test_no_gradient_flows_through_credit(batch):
+    teacher, student, ids, mask = batch
+    student = student.nan_to_num().requires_grad_()
+    found = ketchup.credit(
+        teacher, ids, mask, student_logits=student, estimator="expected-future", baseline="own-value"
+    )
+    assert not found.weights.requires_grad
+    assert found.weights.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"estimator": "k-stop:2"}, "k-stop"),
+        ({"baseline": "meen"}, "meen"),
+        ({"baseline": "leave-one-out"}, "groups"),
+        ({"baseline": "leave-one-out", "groups": [0, 0, 0, 1, 1, 2]}, "1 and with 3"),
+        ({"baseline": "leave-one-out", "groups": [0, 1]}, "2 rollouts"),
+        ({"estimator": "reverse-kl:0"}, "log_prob"),
+        ({"estimator": "all-action:1"}, "whole vocabulary"),
+        ({"q": torch.zeros(ROWS, WIDTH)}, "in their place"),
+        ({"mask": torch.ones(2, 2, dtype=torch.bool)}, r"\[2, 2\]"),
+        ({"ids": torch.zeros(1, 1, dtype=torch.long)}, r"\[1, 1\]"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(batch, given, said):
+    teacher, _, ids, mask = batch
+    with pytest.raises(UsageError, match=said):
+        ketchup.credit(**{"teacher_logits": teacher, "ids": ids, "mask": mask, **given})
+
+
+def test_public_names_are_there_and_others_are_not():
+    for name in ketchup.__all__:
+        assert getattr(ketchup, name) is not None
+        assert name in dir(ketchup)
+    with pytest.raises(AttributeError, match="credit"):
+        ketchup.nonsense  # noqa: B018
+
+
+def test_credit_needs_torch_alone():
+    """In a new process: neither transformers nor anything else that is slow to import comes along."""
+    heavy = ("transformers", "accelerate", "datasets", "scipy", "pandas", "ctranslate2", "ketchup_eval")
+    code = f"import ketchup, sys; ketchup.credit; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
