@@ -9,9 +9,9 @@ from ketchup.errors import RunError, UsageError
 from ketchup.files import append_jsonl
 from ketchup.runs import Run, check_same_settings
 from ketchup_eval.cli import app
+from ketchup_eval.evaluation.settings import system_named
 from ketchup_eval.items import Rows
 from ketchup_eval.judge.plan import task_and_rows
-from ketchup_eval.metrics.settings import system_named
 from ketchup_eval.predictions import predictions_file
 
 BAD = ["", " ", ".", "..", "/", "/tmp/x", "a/b", "../a", "a/", "a\n", "\x1b[31ma", "a\u202eb", "a\udcff", "x" * 201]

@@ -46,9 +46,9 @@ def compare(
     """Compare the outputs of runs on the same items; evaluate them first."""
     from ketchup.errors import UsageError
     from ketchup.files import atomic_write_json
-    from ketchup_eval.metrics.compare import as_json as json_content
-    from ketchup_eval.metrics.compare import compare as compared
-    from ketchup_eval.metrics.settings import EvaluationSettings
+    from ketchup_eval.comparison.compare import as_json as json_content
+    from ketchup_eval.comparison.compare import compare as compared
+    from ketchup_eval.evaluation.settings import EvaluationSettings
 
     together = len(a) > 1 if seeds is None else seeds
     if len(a) > 1 and not together:

@@ -11,9 +11,9 @@ from ketchup.rollouts.names import EngineName
 from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
-    from ketchup_eval.metrics.correlate import Correlation
-    from ketchup_eval.metrics.evaluate import Evaluation
-    from ketchup_eval.metrics.settings import EvaluationSettings, System
+    from ketchup_eval.comparison.correlate import Correlation
+    from ketchup_eval.evaluation.evaluate import Evaluation
+    from ketchup_eval.evaluation.settings import EvaluationSettings, System
 
 WIDTH = 150
 """Columns of a table that is not printed on a terminal."""
@@ -70,7 +70,7 @@ def evaluate(
     """Score greedy outputs with error bars; run the same command again to continue after a stop."""
     from ketchup.errors import UsageError
     from ketchup.runs import Run
-    from ketchup_eval.metrics.settings import EvaluationSettings, system_named
+    from ketchup_eval.evaluation.settings import EvaluationSettings, system_named
 
     if (predictions is None) == (not runs):
         raise UsageError("Name one or more runs to evaluate, or a file with --predictions.")
@@ -95,7 +95,7 @@ def evaluate(
         workers=workers,
     )
     if predictions:
-        from ketchup_eval.metrics.evaluate import evaluate_file
+        from ketchup_eval.evaluation.evaluate import evaluate_file
 
         run = Run.new(predictions.stem if name is None else name, runs_dir).folder
         _show([_written(evaluate_file(predictions, run, settings))], correlate, as_json, as_latex)
@@ -112,7 +112,7 @@ def _evaluate_models(
     dry_run: bool,
     show: tuple[bool, bool, bool],
 ) -> None:
-    from ketchup_eval.metrics.evaluate import describe, evaluate_system
+    from ketchup_eval.evaluation.evaluate import describe, evaluate_system
 
     if dry_run:
         for system in systems:
@@ -134,15 +134,15 @@ def _evaluate_models(
 
 def _written(evaluation: "Evaluation") -> "Evaluation":
     """Each system's scores are on disk before the next is evaluated."""
-    from ketchup_eval.metrics.evaluate import write_scores
+    from ketchup_eval.evaluation.evaluate import write_scores
 
     write_scores(evaluation)
     return evaluation
 
 
 def _show(evaluations: "list[Evaluation]", correlate: bool, as_json: bool, as_latex: bool) -> None:
-    from ketchup_eval.metrics.correlate import changes, correlations
-    from ketchup_eval.metrics.scores import as_json as json_content
+    from ketchup_eval.comparison.correlate import changes, correlations
+    from ketchup_eval.evaluation.scores import as_json as json_content
     from ketchup_eval.report.correlation_table import change_table, correlation_table
     from ketchup_eval.report.scatter_figure import write_scatter_figure
     from ketchup_eval.report.scores_table import latex, scores_notes, scores_table

@@ -1,6 +1,6 @@
 """Comparisons of systems, as a table in the terminal."""
 
-from ketchup_eval.metrics.compare import Comparison, Study
+from ketchup_eval.comparison.compare import Comparison, Study
 from ketchup_eval.report.scores_table import interval, number
 from ketchup_eval.report.tables import Table
 

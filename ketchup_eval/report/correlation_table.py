@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ketchup_eval.metrics.correlate import Change, Correlation
+from ketchup_eval.comparison.correlate import Change, Correlation
 from ketchup_eval.report.scores_table import interval, number
 from ketchup_eval.report.tables import Table
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ketchup.files import atomic_path
 from ketchup.texts import plot_text
-from ketchup_eval.metrics.correlate import Correlation
+from ketchup_eval.comparison.correlate import Correlation
 from ketchup_eval.report.scores_table import interval, number
 
 COLUMNS = 3

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from ketchup.texts import latex_text, one_line
-from ketchup_eval.metrics.evaluate import Evaluation
-from ketchup_eval.metrics.scores import Score
+from ketchup_eval.evaluation.evaluate import Evaluation
+from ketchup_eval.evaluation.scores import Score
 from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.bootstrap import Estimate
 

@@ -13,8 +13,8 @@ import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
+from ketchup_eval.evaluation.segments import segment_statistics
 from ketchup_eval.metrics import METRICS
-from ketchup_eval.metrics.segments import segment_statistics
 from ketchup_eval.stats.bootstrap import Bootstrap
 from ketchup_eval.stats.corpus import centred_p_value, randomisation_p_value, resampled_sums
 

@@ -10,13 +10,13 @@ from ketchup.files import remove_leftovers, run_lock, write_jsonl
 from ketchup.hashes import content_hash
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
+from ketchup_eval.evaluation.outputs import Outputs, outputs_of
+from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Score, as_json, describing_series, scores
+from ketchup_eval.evaluation.segments import FOLDER as SEGMENTS
+from ketchup_eval.evaluation.segments import keep_statistics, segment_statistics
+from ketchup_eval.evaluation.settings import EvaluationSettings, System
 from ketchup_eval.items import load_items
 from ketchup_eval.metrics import metrics_for, unread
-from ketchup_eval.metrics.outputs import Outputs, outputs_of
-from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Score, as_json, describing_series, scores
-from ketchup_eval.metrics.segments import FOLDER as SEGMENTS
-from ketchup_eval.metrics.segments import keep_statistics, segment_statistics
-from ketchup_eval.metrics.settings import EvaluationSettings, System
 from ketchup_eval.predictions import FOLDER, Prediction, read_outputs, read_predictions
 from ketchup_eval.scores_file import write_split
 from ketchup_eval.stats.bootstrap import Array
@@ -44,7 +44,7 @@ def evaluate_system(system: System, settings: EvaluationSettings) -> Evaluation 
     task, examples = _rows(settings)
     metrics_for(task, settings.metrics, settings.bleu_tokenize)  # a wrong name must not wait for the decoding
     from ketchup.processes import Processes  # noqa: PLC0415  (torch)
-    from ketchup_eval.metrics.decode import decode  # noqa: PLC0415
+    from ketchup_eval.evaluation.decode import decode  # noqa: PLC0415
 
     processes = Processes()
     remove_leftovers(system.run)

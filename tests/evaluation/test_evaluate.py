@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from ketchup.files import read_jsonl, read_kept_json, write_jsonl, write_kept_json
 from ketchup_eval import scores_file
 from ketchup_eval.cli import app
-from ketchup_eval.metrics import METRICS, segments
-from ketchup_eval.metrics.segments import segment_statistics
+from ketchup_eval.evaluation import segments
+from ketchup_eval.evaluation.segments import segment_statistics
+from ketchup_eval.metrics import METRICS
 from ketchup_eval.predictions import read_predictions
 from ketchup_eval.scores_file import read_scores
 from tests import tiny

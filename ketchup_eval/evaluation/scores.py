@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ketchup_eval.evaluation.outputs import Outputs
 from ketchup_eval.metrics.base import Metric, Nature, Scale
-from ketchup_eval.metrics.outputs import Outputs
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.corpus import percentile_estimate, resampled_sums
 from ketchup_eval.stats.intervals import means

@@ -19,7 +19,7 @@ from ketchup.rollouts.lines import LineStore
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import MANIFEST, run_of_all
 from ketchup.tasks.base import Example, Task
-from ketchup_eval.metrics.settings import EvaluationSettings, System
+from ketchup_eval.evaluation.settings import EvaluationSettings, System
 from ketchup_eval.predictions import FOLDER, Prediction
 
 BLOCK = 64

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ketchup.errors import DataError
+from ketchup_eval.evaluation.evaluate import Evaluation
 from ketchup_eval.metrics import METRICS
-from ketchup_eval.metrics.evaluate import Evaluation
 from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.correlation import spearman
 

@@ -9,15 +9,15 @@ import numpy as np
 
 from ketchup.errors import DataError, UsageError
 from ketchup.tasks import task as task_named
+from ketchup_eval.evaluation.evaluate import DEFAULT_TASK
+from ketchup_eval.evaluation.outputs import Outputs, outputs_of
+from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Series, describing_series
+from ketchup_eval.evaluation.segments import FOLDER as SEGMENTS
+from ketchup_eval.evaluation.segments import segment_statistics
+from ketchup_eval.evaluation.settings import EvaluationSettings
 from ketchup_eval.items import load_items
 from ketchup_eval.metrics import metrics_for, unread, with_bleu_tokenizer
 from ketchup_eval.metrics.base import Metric, Scale
-from ketchup_eval.metrics.evaluate import DEFAULT_TASK
-from ketchup_eval.metrics.outputs import Outputs, outputs_of
-from ketchup_eval.metrics.scores import UNKNOWN_TEACHER, Series, describing_series
-from ketchup_eval.metrics.segments import FOLDER as SEGMENTS
-from ketchup_eval.metrics.segments import segment_statistics
-from ketchup_eval.metrics.settings import EvaluationSettings
 from ketchup_eval.predictions import FOLDER, predictions_file, read_outputs
 from ketchup_eval.scores_file import recorded as recorded_of
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate

@@ -1,0 +1,1 @@
+"""Systems side by side: paired tests, and whether return and quality go together."""

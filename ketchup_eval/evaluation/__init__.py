@@ -1,0 +1,1 @@
+"""Outputs of a system, decoded or given, their scores and statistics per segment."""
