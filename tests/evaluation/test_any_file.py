@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 from sacrebleu.metrics import BLEU
-from typer.testing import CliRunner
 
-from ketchup_eval.cli import app
 from ketchup_eval.predictions import read_predictions
+from tests.evaluation.given import ketchup, plain, write
 
 SOURCES = ["Resumption of the session", "It is a fine day in Strasbourg", "This is the third answer of the test"]
 REFERENCES = [
@@ -22,10 +21,6 @@ OUTPUTS = {
 }
 BLEU_OF = {name: BLEU().corpus_score(texts, [REFERENCES]).score for name, texts in OUTPUTS.items()}
 """By sacrebleu itself: 77.91 and 85.32."""
-
-
-def plain(texts):
-    return "".join(text + "\n" for text in texts)
 
 
 def json_lines(field, texts, ids="europarl-test-{}"):
@@ -49,14 +44,6 @@ def folder(tmp_path, monkeypatch):
         write(f"{name}.txt", plain(texts))
         write(f"{name}.jsonl", json_lines("prediction", texts))
     return tmp_path
-
-
-def write(name, text):
-    Path(name).write_bytes(text.encode())
-
-
-def ketchup(*words):
-    return CliRunner().invoke(app, list(map(str, words)))
 
 
 def evaluate(file, *rows, name=None):

@@ -12,7 +12,7 @@ from ketchup.errors import UsageError
 from ketchup.tasks import task
 from ketchup_eval.metrics import METRICS, bleu, metrics_for, unread
 from ketchup_eval.metrics.scripts import BEYOND_ASCII, share_of_words, unicode_words
-from tests.evaluation.test_any_file import ketchup, plain, write
+from tests.evaluation.given import ketchup, plain, write
 
 TEXTS = {
     "Chinese": "这是一个测试句子。",
