@@ -9,7 +9,7 @@ from torch import Tensor
 from ketchup.estimators.numbers import Numbers
 from ketchup.maths.baselines import Total
 from ketchup.maths.gauges import Gauge
-from ketchup.maths.returns import later_sums
+from ketchup.maths.returns import Tail, later_sums
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Objective:
 class Estimator:
     """One row: an estimate of the return of each action, w_t in E[Σ_t w_t ∇ log π(a_t | s_t)].
 
-    `name` is how the row is written with its parameters; `marks` are said beside it wherever a number is shown.
+    `name` is how the row is written with its parameters, but for the tail of a K-step return: that is said beside it.
     `unbiased` says whether its expected gradient is that of its `objective`. `needs` names the numbers it looks at.
     """
 
@@ -52,7 +52,8 @@ class Estimator:
     """
     clipped: Callable[[Numbers, float], Tensor] | None = None
     """The same return with every reward held within ± a limit, for a row that is a sum of rewards."""
-    marks: tuple[str, ...] = ()
+    k: int | None = None
+    tail: Tail | None = None
     gauge: Gauge | None = None
     """The only one that the row is defined in; `None`: any."""
     compares_samples: bool = False
@@ -77,7 +78,8 @@ class Estimator:
 
     def signature(self, gauge: Gauge) -> str:
         """The row with all that its numbers depend on: `k-step:4|tail:one-step|gauge:raw`."""
-        return "|".join((self.name, *self.marks, f"gauge:{self.gauge or gauge}"))
+        tail = f"|tail:{self.tail}" if self.tail else ""
+        return f"{self.name}{tail}|gauge:{self.gauge or gauge}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ketchup.maths.returns import Tail, clipped_step_returns, k_step_returns
 def build(k: int, tail: Tail = "segment") -> Estimator:
     """`k` actions make a step; `tail` says what becomes of the last few."""
     if k < 1:
-        raise UsageError(f"--k or k-step:K is a number of actions and at least 1, not {k}.")
+        raise UsageError(f"The K of k-step must be at least 1, not {k}.")
     return Estimator(
         f"k-step:{k}",
         lambda numbers: k_step_returns(numbers.q, numbers.v, numbers.mask, k, tail),
@@ -24,7 +24,8 @@ def build(k: int, tail: Tail = "segment") -> Estimator:
         needs=EXPECTED_RETURN.needs,
         coefficients=partial(_coefficients, k, tail),
         clipped=partial(clipped_returns, k=k, tail=tail),
-        marks=(f"tail:{tail}",),
+        k=k,
+        tail=tail,
     )
 
 

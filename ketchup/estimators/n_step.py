@@ -15,7 +15,7 @@ from ketchup.maths.returns import later_sums
 def build(n: int) -> Estimator:
     """`n` advantages count, the action's own among them."""
     if n < 1:
-        raise UsageError(f"The n of n-step is a number of actions and at least 1, not {n}.")
+        raise UsageError(f"The n of n-step must be at least 1, not {n}.")
     return Estimator(
         f"n-step:{n}",
         lambda numbers: numbers.q + _next(numbers.advantages, n - 1),

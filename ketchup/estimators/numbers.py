@@ -54,7 +54,7 @@ class Numbers:
         """With the constant of each state's logits chosen, as `ketchup.maths.gauges.in_gauge` does for q and v."""
         if gauge == "raw":
             return self
-        self.check({"mean" if gauge == "centered" else "logsumexp"}, f"the gauge {gauge}")
+        self.check(gauge_needs(gauge), f"the gauge {gauge}")
         constant = gauge_constant(self.mean, self.logsumexp, gauge)
         shifted = {name: getattr(self, name) for name in GAUGED}
         return replace(self, **{name: x - constant for name, x in shifted.items() if x is not None})
@@ -86,3 +86,8 @@ def known(values: Tensor | None) -> Tensor:
     """Numbers that a row has said it needs, and that `Numbers.check` has found."""
     assert values is not None
     return values
+
+
+def gauge_needs(gauge: Gauge) -> frozenset[str]:
+    """The number that a gauge takes its constant from, if any."""
+    return {"raw": frozenset[str](), "centered": frozenset({"mean"}), "logprob": frozenset({"logsumexp"})}[gauge]

@@ -21,6 +21,10 @@ DEMO_STUDENTS = ["demo-student-1", "demo-student-2", "demo-student-3"]
 
 def variance(
     k: Annotated[list[int], typer.Option("--k", "-k", metavar="K...", help="segment lengths")] = [1, 2, 4, 8, 16],  # noqa: B006
+    estimator: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROW...", help="further ones, as shrink:0.25 or soft: see docs/estimators.md"),
+    ] = None,
     task: Annotated[str, typer.Option(help="demo, gsm8k, xsum or europarl")] = "demo",
     teacher: Annotated[str | None, typer.Option(help="built-in name, folder or hub id; default: demo-teacher")] = None,
     student: Annotated[
@@ -60,7 +64,7 @@ def variance(
     as_json: Annotated[bool, typer.Option("--json", help="print variance.json instead of tables")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and stop")] = False,
 ) -> None:
-    """Measure bias and variance of K-step returns; run the same command again to continue, or with other K."""
+    """Measure bias and variance of return estimators; run the same command again to continue, or with other K."""
     from ketchup.errors import UsageError
     from ketchup.runs import Run
 
@@ -70,7 +74,7 @@ def variance(
     use_threads(threads)
     from ketchup.rollouts.types import Decoding
     from ketchup.tasks import task as task_named
-    from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
+    from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
     from ketchup_eval.variance.study import describe, run_variance
 
     longest = task_named(task).max_new_tokens if max_new_tokens is None else max_new_tokens
@@ -87,8 +91,7 @@ def variance(
         seed=seed,
     )
     analysis = AnalysisSettings(
-        ks=tuple(sorted(set(k))),
-        tails=("segment", "one-step") if tail == "both" else (tail,),
+        estimators=estimators_of(k, ("segment", "one-step") if tail == "both" else (tail,), estimator or ()),
         gauge=gauge,
         limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
     )

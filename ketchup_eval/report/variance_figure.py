@@ -53,9 +53,8 @@ def write_variance_figure(result: VarianceResult, run: Path) -> list[Path]:
 def _draw(
     panel: Any, student: StudentResult, tail: str, quantity: str, colour: Any, aside: float, *, several_tails: bool
 ) -> None:
-    rows = [row for row in student.estimates if row.tail == tail]
-    numbers = [getattr(row, quantity) for row in rows]
-    known = [(row.k, number) for row, number in zip(rows, numbers, strict=True) if number.value is not None]
+    numbers = [(row.k, getattr(row, quantity)) for row in student.estimates if row.k is not None and row.tail == tail]
+    known = [(k, number) for k, number in numbers if number.value is not None]
     below = [number.value - number.low if number.low is not None else 0.0 for _, number in known]
     above = [number.high - number.value if number.high is not None else 0.0 for _, number in known]
     line, marker = STYLES[tail]

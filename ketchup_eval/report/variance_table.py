@@ -10,8 +10,13 @@ from ketchup_eval.variance.study import StudentResult, VarianceResult
 
 
 def variance_tables(result: VarianceResult) -> list[Table]:
-    """One table per student and tail: a row per K, each number with its 95% interval."""
-    return [_table(result, student, tail) for student in result.students for tail in result.analysis.tails]
+    """Per student one table for each tail, a row per K, and one for other estimators; with 95% intervals."""
+    tables = []
+    for student in result.students:
+        tables += [_table(result, student, tail) for tail in result.analysis.tails]
+        if any(row.k is None for row in student.estimates):
+            tables.append(_others(student))
+    return tables
 
 
 def variance_notes(result: VarianceResult) -> str:
@@ -66,6 +71,27 @@ def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
                 _number(row.independent_ratio.value),
                 _interval(row.mse),
                 _percent(row.same_as_llmr.value),
+            )
+    return table
+
+
+def _others(student: StudentResult) -> Table:
+    """Rows that are no K-step returns."""
+    table = Table(title=f"{short_name(student.name)}, other estimators")
+    table.add_column("estimator", no_wrap=True)
+    table.add_column("objective", no_wrap=True)
+    for column in ("variance", "bias", "variance / K=1", "theory", "MSE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in student.estimates:
+        if row.k is None:
+            table.add_row(
+                row.estimator.partition("|")[0],
+                row.objective,
+                _interval(row.variance),
+                _interval(row.bias),
+                _interval(row.variance_ratio),
+                _number(row.theory_ratio.value),
+                _interval(row.mse),
             )
     return table
 

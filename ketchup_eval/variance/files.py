@@ -33,15 +33,15 @@ def as_json(result: VarianceResult) -> dict[str, Any]:
             "method": "Hall's over inputs, within Wilson's for shares",
         },
         "seconds": result.seconds,
-        "students": [{**asdict(student), "enough_inputs": student.enough_inputs} for student in result.students],
+        "students": [_student(student) for student in result.students],
     }
 
 
 def as_csv(result: VarianceResult) -> str:
-    """One line per student, tail, K and quantity: `student,kl,tail,k,quantity,value,low,high,n`."""
+    """One line per student, estimator and quantity; `tail` and `k` are empty where the row is no K-step return."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["student", "kl", "tail", "k", "quantity", "value", "low", "high", "n"])
+    writer.writerow(["student", "kl", "estimator", "tail", "k", "quantity", "value", "low", "high", "n"])
     for student in result.students:
         for row in _rows(student):
             writer.writerow(map(csv_cell, [student.name, student.kl.value, *row]))
@@ -54,9 +54,18 @@ def write_files(result: VarianceResult, run: Path) -> None:
     atomic_write_text(run / "variance.csv", as_csv(result))
 
 
+def _student(student: StudentResult) -> dict[str, Any]:
+    """K-step rows say their K and tail, the others only their signature."""
+    estimates = [
+        {name: value for name, value in asdict(row).items() if name not in ("k", "tail") or row.k is not None}
+        for row in student.estimates
+    ]
+    return {**asdict(student), "estimates": estimates, "enough_inputs": student.enough_inputs}
+
+
 def _rows(student: StudentResult) -> list[list[object]]:
     return [
-        [estimate.tail, estimate.k, name, number.value, number.low, number.high, number.n]
+        [estimate.estimator, estimate.tail, estimate.k, name, number.value, number.low, number.high, number.n]
         for estimate in student.estimates
         for name, number in vars(estimate).items()
         if isinstance(number, Estimate)

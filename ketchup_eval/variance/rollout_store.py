@@ -9,7 +9,7 @@ SHA-256 of all its bytes, its own place counted as zeros; parts written before t
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ketchup.errors import RunError, first_line
+from ketchup.estimators import NUMBERS, Numbers
 from ketchup.files import atomic_path, read_bytes
 from ketchup.models.scoring import StudentValues, TeacherValues
 from ketchup.rollouts.fill import Block
@@ -31,7 +33,9 @@ SEAL = b"ketchup-sha256"
 """The name of the hash among a part's metadata, and again before its value: a part that lost one is still known."""
 BLANK = b"0" * 64
 REMEDY = "delete this file and run the same command again"
-VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy")
+VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy", "collision", "own_value")
+LATER = ("collision", "own_value")
+"""Those of them that parts of earlier versions lack."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,16 @@ class ScoredBlock:
     ended: NDArray[np.bool_]
     mask: NDArray[np.bool_]
     values: dict[str, NDArray[np.float64]]
+
+    @property
+    def numbers(self) -> Numbers:
+        """What estimators look at, R = I x N; float64."""
+        known = {name: values.reshape(-1, values.shape[2]) for name, values in self.values.items() if name in NUMBERS}
+        return Numbers(
+            torch.from_numpy(self.mask.reshape(-1, self.mask.shape[2])),
+            self.mask.shape[1],
+            **{name: torch.from_numpy(values) for name, values in known.items()},
+        )
 
 
 class PartStore:
@@ -67,10 +81,10 @@ class PartStore:
         """Keeps a block as a part."""
         write_part(self.path(index), self.blocks[index], rollouts, *values)
 
-    def read(self) -> Iterator[ScoredBlock]:
-        """All blocks, one at a time."""
+    def read(self, wanted: Mapping[str, str]) -> Iterator[ScoredBlock]:
+        """All blocks, one at a time, with the `wanted` values, each of which names who needs it."""
         for index, block in enumerate(self.blocks):
-            yield read_part(self.path(index), [example.id for example in block])
+            yield read_part(self.path(index), [example.id for example in block], wanted)
 
 
 def part_path(folder: Path, index: int) -> Path:
@@ -103,9 +117,22 @@ def part_inputs(path: Path) -> set[str]:
     return set(_table(path, ["input"]).column("input").to_pylist()) if path.exists() else set()
 
 
-def read_part(path: Path, ids: Sequence[str]) -> ScoredBlock:
-    """The named inputs of a part, as arrays padded with 0 to its longest row; `RunError` if it is damaged."""
-    table = _table(path, ["id", "ended", *VALUES])
+def read_part(path: Path, ids: Sequence[str], wanted: Mapping[str, str] | None = None) -> ScoredBlock:
+    """The named inputs of a part, as arrays padded with 0 to its longest row.
+
+    Values are q and those `wanted`, each of which names who needs it; or all that there are. Raises `RunError` if the
+    part is damaged, or of an earlier version that did not keep one that is wanted.
+    """
+    asked = [name for name in VALUES if wanted is None or name == "q" or name in wanted]
+    always = [name for name in asked if name not in LATER]
+    table = _table(path, ["id", "ended", *always], [name for name in asked if name in LATER])
+    names = [name for name in asked if name in table.schema.names]
+    for name in asked:
+        if wanted and name not in names:
+            who = wanted[name]
+            raise RunError(
+                f"{path} was written before {name} was kept, which {who} needs; {REMEDY}, or leave {who} out."
+            )
     rows: dict[str, list[int]] = {name: [] for name in ids}
     for index, name in enumerate(table.column("id").to_pylist()):
         rows.setdefault(name, []).append(index)
@@ -117,7 +144,7 @@ def read_part(path: Path, ids: Sequence[str]) -> ScoredBlock:
     lengths = pc.list_value_length(table.column("q")).to_numpy()
     mask = np.arange(max(1, lengths.max())) < lengths[:, None]
     values = {}
-    for name in VALUES:
+    for name in names:
         if not np.array_equal(pc.list_value_length(table.column(name)).to_numpy(), lengths):
             raise _damaged(path, f"{name} lacks values of some actions")
         padded = np.zeros(mask.shape)
@@ -129,12 +156,15 @@ def read_part(path: Path, ids: Sequence[str]) -> ScoredBlock:
     return ScoredBlock(tuple(ids), ended, mask.reshape(*shape, -1), values)
 
 
-def _table(path: Path, columns: list[str]) -> pa.Table:
+def _table(path: Path, columns: list[str], optional: Sequence[str] = ()) -> pa.Table:
+    """The columns, and those `optional` that there are."""
     content = read_bytes(path, REMEDY)
     if SEAL in content and content != _sealed(content):
         raise _damaged(path, "it has changed since it was written")
     try:
-        table = pq.read_table(pa.BufferReader(content), columns=columns, page_checksum_verification=True)
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        columns = columns + [name for name in optional if name in file.schema_arrow.names]
+        table = file.read(columns)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _damaged(path, first_line(error)) from error
     if table.schema.names != columns or [field.type for field in table.schema] != [_kind(name) for name in columns]:

@@ -1,9 +1,11 @@
 """What a variance study is asked to do, in two parts: what decides the rollouts, and what is computed from them."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ketchup.errors import UsageError
+from ketchup.estimators import Estimator, estimator, k_step
 from ketchup.maths.gauges import Gauge
 from ketchup.maths.returns import Tail
 from ketchup.models.prompts import PromptStyle
@@ -38,14 +40,29 @@ class RolloutSettings:
 class AnalysisSettings:
     """What is computed from the rollouts. Other values cost no sampling."""
 
-    ks: tuple[int, ...]
-    tails: tuple[Tail, ...]
+    estimators: tuple[Estimator, ...]
     gauge: Gauge
     limit: int | None
 
     def __post_init__(self) -> None:
-        for k in self.ks:
-            if k < 1:
-                raise UsageError(f"--k must be at least 1, not {k}.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit must be at least 1, not {self.limit}.")
+
+    @property
+    def ks(self) -> list[int]:
+        """The K of the K-step returns."""
+        return sorted({row.k for row in self.estimators if row.k is not None})
+
+    @property
+    def tails(self) -> list[Tail]:
+        """Their tails."""
+        return list(dict.fromkeys(row.tail for row in self.estimators if row.tail is not None))
+
+
+def estimators_of(ks: Sequence[int], tails: Iterable[Tail], texts: Iterable[str]) -> tuple[Estimator, ...]:
+    """K-step returns of each tail and K, and the rows that `texts` name, each once."""
+    for k in ks:
+        if k < 1:
+            raise UsageError(f"--k must be at least 1, not {k}.")
+    rows = [k_step.build(k, tail) for tail in tails for k in sorted(ks)] + [estimator(text) for text in texts]
+    return tuple({row.signature("raw"): row for row in rows}.values())

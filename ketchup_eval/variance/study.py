@@ -1,14 +1,13 @@
 """A variance study from its settings: rollouts of each student, then every K, tail and gauge from the same q and v."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from ketchup.maths.gauges import in_gauge
+from ketchup.estimators.numbers import gauge_needs
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.prompts import default_style, prompt_ids
@@ -17,7 +16,7 @@ from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.fill import Writer, blocks_of, fill
-from ketchup.rollouts.types import Rollouts
+from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import run_of_all
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
@@ -25,14 +24,9 @@ from ketchup.tasks.rows import load_examples
 from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.intervals import ENOUGH, Concentration, concentration, means, ratios
 from ketchup_eval.stats.proportions import shares
-from ketchup_eval.variance.estimates import (
-    InputStatistics,
-    KEstimate,
-    concatenate,
-    per_input_statistics,
-    summarise,
-)
+from ketchup_eval.variance.estimates import ReturnEstimate, summarise
 from ketchup_eval.variance.lengths import length_variances
+from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
 from ketchup_eval.variance.rollout_store import PartStore, ScoredBlock
 from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
 
@@ -42,7 +36,7 @@ ROWS_PER_PART = 256
 
 @dataclass(frozen=True)
 class StudentResult:
-    """One student: how far it is from the teacher, and what each K does to its return.
+    """One student: how far it is from the teacher, and what each estimator does to its return.
 
     `kl` is KL(teacher‖student) per action in nats, over the full vocabulary, on the student's own rollouts;
     `mean_return` is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos
@@ -58,7 +52,7 @@ class StudentResult:
     ended: Estimate
     length_share: Estimate
     concentration: Concentration | None
-    estimates: list[KEstimate]
+    estimates: list[ReturnEstimate]
 
     @property
     def enough_inputs(self) -> bool:
@@ -106,11 +100,11 @@ def run_variance(
         total = len(examples) * len(students)
         with progress("rollouts", total=total, unit="inputs", done=total - left) as bar:
             for writer, store in zip(writers, stores, strict=True):
-                fill(writer, partial(_scored, teacher, writer.model), store, processes, bar, phases)
+                fill(writer, partial(_scored, rollouts.decoding, teacher, writer.model), store, processes, bar, phases)
         if processes.main:
             with phases.phase("estimates"):
                 results = [
-                    _student_result(name, store.read(), analysis)
+                    _student_result(name, store, rollouts, analysis)
                     for name, store in zip(rollouts.students, stores, strict=True)
                 ]
             results.sort(key=lambda result: -(result.kl.value or 0))
@@ -178,29 +172,30 @@ def _writer(
 
 
 def _scored(
-    teacher: LanguageModel, student: LanguageModel, prompts: Sequence[list[int]], rollouts: Rollouts
+    decoding: Decoding, teacher: LanguageModel, student: LanguageModel, prompts: Sequence[list[int]], rollouts: Rollouts
 ) -> tuple[TeacherValues, StudentValues]:
-    return score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask)
+    drawn = (decoding.temperature, decoding.top_k)
+    return score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask, None, *drawn)
 
 
 def _missing_inputs(store: PartStore) -> int:
     return sum(len(store.blocks[index]) for index in store.missing())
 
 
-def _student_result(name: str, parts: Iterable[ScoredBlock], analysis: AnalysisSettings) -> StudentResult:
+def _student_result(
+    name: str, store: PartStore, rollouts: RolloutSettings, analysis: AnalysisSettings
+) -> StudentResult:
     returns, lengths, ended, kl = [], [], [], []
-    statistics: dict[str, list[InputStatistics]] = {tail: [] for tail in analysis.tails}
-    for part in parts:
-        values = {name: torch.from_numpy(array) for name, array in part.values.items()}
-        q, v = in_gauge(values["q"], values["v"], values["mean"], values["logsumexp"], analysis.gauge)
-        for tail in analysis.tails:
-            statistics[tail].append(per_input_statistics(q, v, part.mask, analysis.ks, tail))
+    per_input = PerInput(analysis.estimators, analysis.gauge)
+    statistics: list[InputStatistics] = []
+    for part in store.read(_wanted(rollouts, analysis)):
+        statistics.append(per_input(part.numbers))
         returns.append(_returns(part))
         lengths.append(part.mask.sum(2).astype(np.float64))
         ended.append(part.ended)
         kl.append(part.values["kl"].sum((1, 2)))
     whole, actions = np.concatenate(returns), np.concatenate(lengths)
-    over_inputs = {tail: concatenate(statistics[tail]) for tail in analysis.tails}
+    over_inputs = concatenate(statistics)
     mean_return, mean_length = means(np.stack([whole.mean(1), actions.mean(1)], axis=1))
     (kl_per_action,) = ratios(np.concatenate(kl)[:, None], actions.sum(1)[:, None])
     (share_ended,) = shares(
@@ -215,9 +210,20 @@ def _student_result(name: str, parts: Iterable[ScoredBlock], analysis: AnalysisS
         mean_length,
         share_ended,
         length_share,
-        concentration(over_inputs[analysis.tails[0]].variance[:, 0]),
-        [e for tail in analysis.tails for e in summarise(over_inputs[tail]) if e.k in analysis.ks],
+        concentration(over_inputs.variance[:, 0]),
+        summarise(over_inputs, analysis.gauge)[1:],
     )
+
+
+def _wanted(rollouts: RolloutSettings, analysis: AnalysisSettings) -> dict[str, str]:
+    """The stored values that are read, and who needs each."""
+    wanted = dict.fromkeys(("q", "v", "kl"), "the table")
+    for row in analysis.estimators:
+        wanted |= dict.fromkeys(row.needs | gauge_needs(row.gauge or analysis.gauge), row.name)
+    if "log_prob" in wanted and (rollouts.decoding.temperature not in (0, 1) or rollouts.decoding.top_k):
+        # Parts from before Ē was kept have log π of the student as it is, not of the distribution that was sampled.
+        wanted.setdefault("own_value", wanted["log_prob"])
+    return wanted
 
 
 def _returns(part: ScoredBlock) -> Array:

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from ketchup_eval.stats.intervals import ratios
-from ketchup_eval.variance.estimates import concatenate, per_input_statistics
+from ketchup_eval.variance.per_input import PerInput, concatenate
 from ketchup_eval.variance.rollout_store import read_part
+from ketchup_eval.variance.settings import estimators_of
 
 KS = (1, 4, 16)
 RESAMPLES = 1000
@@ -28,17 +29,18 @@ SPREADS = (0.7, 1.2, 1.6)
 def population(folder):
     """Quantities of one student: numerators and denominators per input, the latter 1 for means."""
     blocks, kl, actions = [], [], []
+    per_input = PerInput(estimators_of(KS, ["segment"], []), "raw")
     for path in sorted(folder.glob("part-*.parquet")):
         part = read_part(path, pq.read_table(path, columns=["id"]).column("id").unique().to_pylist())
-        blocks.append(per_input_statistics(part.values["q"], part.values["v"], part.mask, KS, "segment"))
+        blocks.append(per_input(part.numbers))
         kl.append(part.values["kl"].sum((1, 2)))
         actions.append(part.mask.sum((1, 2)))
     found, one = concatenate(blocks), np.ones(sum(map(len, kl)))
-    variance = dict(zip(found.ks, found.variance.T, strict=True))
+    variance = {row.k: column for row, column in zip(found.estimators, found.variance.T, strict=True)}
     quantities = {f"variance, K = {k}": (variance[k], one) for k in KS}
     quantities |= {f"ratio, K = {k}": (variance[k], variance[1]) for k in KS[1:]}
-    quantities["bias, K = 4"] = (found.bias[:, 1], one)
-    quantities["MSE, K = 4"] = (found.mse[:, 1], one)
+    quantities["bias, K = 4"] = (found.bias[:, 2], one)
+    quantities["MSE, K = 4"] = (found.mse[:, 2], one)
     quantities["KL"] = (np.concatenate(kl), np.concatenate(actions).astype(float))
     return quantities
 

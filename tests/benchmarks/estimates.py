@@ -14,9 +14,11 @@ from statistics import median
 
 import torch
 
+from ketchup.estimators import Numbers
 from ketchup.rollouts.types import Decoding
-from ketchup_eval.variance.estimates import per_input_statistics, summarise
-from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
+from ketchup_eval.variance.estimates import summarise
+from ketchup_eval.variance.per_input import PerInput
+from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
 from ketchup_eval.variance.study import run_variance
 
 MANY, ONE = (1, 2, 4, 8, 16), (4,)
@@ -30,7 +32,8 @@ def estimates_seconds(ks):
     q = v - torch.rand_like(v)
     mask = torch.arange(LENGTH) < torch.randint(2, LENGTH, (INPUTS, SAMPLES, 1))
     start = time.monotonic()
-    summarise(per_input_statistics(q, v, mask, ks, "segment"))
+    numbers = Numbers(mask.flatten(0, 1), SAMPLES, q=q.flatten(0, 1).double(), v=v.flatten(0, 1).double())
+    summarise(PerInput(estimators_of(ks, ["segment"], []), "raw")(numbers), "raw")
     return time.monotonic() - start
 
 
@@ -47,7 +50,7 @@ def study_seconds(ks, limit):
         engine="auto",
         seed=0,
     )
-    analysis = AnalysisSettings(ks=ks, tails=("segment",), gauge="raw", limit=limit)
+    analysis = AnalysisSettings(estimators_of(ks, ["segment"], []), gauge="raw", limit=limit)
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         run_variance(rollouts, analysis, Path(folder) / "run", lambda _: None)

@@ -42,7 +42,7 @@ def test_a_text_names_a_row_with_its_parameters(text, signature):
         ("llmr:1", "'llmr:1' has 1 parameters; it is written llmr"),
         ("k-step", "'k-step' has 0 parameters; it is written k-step:K"),
         ("k-step:4:one-step:1", "has 3 parameters"),
-        ("k-step:0", "k-step:K is a number of actions and at least 1, not 0"),
+        ("k-step:0", "The K of k-step must be at least 1, not 0"),
         ("k-step:2.5", "K is a whole number, not '2.5'"),
         ("k-step:", "K is a whole number, not ''"),
         ("shrink:1.5", "The c of shrink must be from 0 to 1, not 1.5"),
@@ -53,7 +53,7 @@ def test_a_text_names_a_row_with_its_parameters(text, signature):
         ("all-action:9", "The c of all-action must be from 0 to 1, not 9.0"),
         ("reverse-kl", "'reverse-kl' has 0 parameters; it is written reverse-kl:GAMMA"),
         ("reverse-kl:inf", "The γ of reverse-kl must be from 0 to 1, not inf"),
-        ("n-step:0", "The n of n-step is a number of actions and at least 1, not 0"),
+        ("n-step:0", "The n of n-step must be at least 1, not 0"),
         ("placebo:sugar", "kind is constant or shuffled, not 'sugar'"),
         ("k-step:4:both", "tail is segment or one-step, not 'both'"),
     ],
@@ -77,7 +77,8 @@ def test_a_baseline_has_the_name_of_its_row(name):
 def test_an_estimator_has_the_name_of_its_row(text):
     made = estimator(text)
     assert made.name.split(":")[0] == text.split(":")[0]
-    assert estimator(":".join([made.name, *(mark.removeprefix("tail:") for mark in made.marks)])).name == made.name
+    again = estimator(f"{made.name}:{made.tail}" if made.tail else made.name)
+    assert again.signature("raw") == made.signature("raw")
 
 
 def test_every_row_has_examples():

@@ -154,7 +154,7 @@ def test_every_method_says_what_it_needs_and_records_its_options(name):
         ("llmr", {"baseline": "leave-one-out"}, "The baseline leave-one-out compares the rollouts .*-input 2 or more"),
         ("reinforce", {"estimator": "placebo:shuffled"}, "placebo:shuffled compares the rollouts .*-input 2 or more"),
         ("reinforce", {"estimator": "soft", "clip": "step"}, "llmr and k-step sum up; soft has none, so use --clip"),
-        ("ketchup", {"k": 0}, "--k .* at least 1, not 0"),
+        ("ketchup", {"k": 0}, "--k must be at least 1, not 0"),
         ("llmr", {"clip_range": 0.0}, "--clip-range must be above 0"),
         ("llmr", {"samples_per_input": 0}, "--samples-per-input must be at least 1"),
         ("llmr", {"samples_per_input": 2, "temperature": 0.0}, "--temperature 0 draws the same rollout"),

@@ -5,14 +5,32 @@ import numpy as np
 import pytest
 import torch
 
+from ketchup.estimators import Numbers
 from ketchup_eval.stats.bootstrap import Estimate
-from ketchup_eval.variance.estimates import InputStatistics, concatenate, per_input_statistics, summarise
+from ketchup_eval.variance import estimates
+from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
+from ketchup_eval.variance.settings import estimators_of
 from tests import reference
 from tests.maths.strategies import TAILS
 from tests.tabular import random_world
 
-KS = [1, 2, 3, 4]
-NAMES = [field.name for field in fields(InputStatistics) if field.name not in ("ks", "tail")]
+KS = [2, 3, 4]
+NAMES = [field.name for field in fields(InputStatistics) if field.name != "estimators"]
+
+
+def numbers_of(q, v, mask, **others):
+    """[I, N, T] as estimators take them."""
+    flat = {name: values.flatten(0, 1).double() for name, values in {"q": q, "v": v, **others}.items()}
+    return Numbers(mask.flatten(0, 1), mask.shape[1], **flat)
+
+
+def per_input_statistics(q, v, mask, ks, tail):
+    """LLMR's, then those of each K."""
+    return PerInput(estimators_of(ks, [tail], []), "raw")(numbers_of(q, v, mask))
+
+
+def summarise(statistics):
+    return estimates.summarise(statistics, "raw")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +102,7 @@ def literal(rollouts, k, tail):
 def test_every_statistic_is_its_definition(ragged, tail):
     found = per_input_statistics(*ragged, KS, tail)
     for i in [0, 1, 2, 3, 5]:
-        for column, k in enumerate(KS):
+        for column, k in enumerate([1, *KS]):
             expected = literal(rollouts_of(ragged, i), k, tail)
             assert {name: getattr(found, name)[i, column] for name in NAMES} == pytest.approx(expected, abs=1e-9)
 
@@ -94,7 +112,7 @@ def test_variance_splits_exactly_into_terms_and_their_covariances(ragged, tail):
     found = per_input_statistics(*ragged, KS, tail)
     for i in [0, 1, 2, 3, 5]:
         rollouts = rollouts_of(ragged, i)
-        for column, k in enumerate(KS):
+        for column, k in enumerate([1, *KS]):
             terms = [terms_of_first_return(q, v, k, tail, 11) for q, v in rollouts]
             first = [reference.k_step_returns(q, v, k, tail)[0] for q, v in rollouts]
             assert [sum(row) for row in terms] == pytest.approx(first)
@@ -116,30 +134,22 @@ def test_an_input_with_one_rollout_is_absent_from_everything(ragged):
 @pytest.mark.parametrize("tail", TAILS)
 def test_blocks_join_to_the_whole(ragged, tail):
     whole = per_input_statistics(*ragged, KS, tail)
-    blocks = [per_input_statistics(*(x[rows] for x in ragged), KS, tail) for rows in (slice(0, 1), slice(1, 6))]
-    joined = concatenate(blocks)
-    assert (joined.ks, joined.tail) == (whole.ks, whole.tail)
+    reduce = PerInput(estimators_of(KS, [tail], []), "raw")
+    joined = concatenate([reduce(numbers_of(*(x[rows] for x in ragged))) for rows in (slice(0, 1), slice(1, 6))])
     for name in NAMES:
         np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), rtol=1e-12)
 
 
-def test_numpy_arrays_serve_as_well(ragged):
-    found = per_input_statistics(*(x.numpy() for x in ragged), [3], "segment")
-    np.testing.assert_array_equal(found.variance, per_input_statistics(*ragged, [3], "segment").variance)
-
-
-def test_single_precision_values_are_reduced_in_double():
-    # Ĝ_0 = q_0 + q_1 - v_1 with q_1 - v_1 = 1 + 2^-30, which single precision would round to 1.
-    q = torch.tensor([[[1.0, 1.0], [0.0, 1.0]]])
-    v = torch.tensor([[[1.0, -(2.0**-30)], [0.0, 1.0]]])
-    found = per_input_statistics(q, v, torch.ones_like(q, dtype=torch.bool), [1], "segment")
-    assert found.variance.dtype == np.float64
-    assert found.variance.item() == (2 + 2.0**-30) ** 2 / 2
-
-
-def test_k_of_one_comes_first_and_once(ragged):
-    assert per_input_statistics(*ragged, [4, 2, 4], "segment").ks == (1, 4, 2)
-    assert per_input_statistics(*ragged, [2, 1], "segment").ks == (1, 2)
+def test_llmr_comes_first_and_each_row_once(ragged):
+    rows = estimators_of([4, 2, 4, 1], ["segment"], ["k-step:2", "llmr", "k-step:2:one-step"])
+    assert [row.signature("raw").removesuffix("|gauge:raw") for row in rows] == [
+        "k-step:1|tail:segment", "k-step:2|tail:segment", "k-step:4|tail:segment", "llmr", "k-step:2|tail:one-step",
+    ]  # fmt: skip
+    found = PerInput(rows, "raw")(numbers_of(*ragged))
+    assert [row.name for row in found.estimators[:2]] == ["llmr", "k-step:1"]
+    for name in NAMES:
+        column = getattr(found, name)
+        np.testing.assert_array_equal(column[:, 0], column[:, 1])
 
 
 def test_a_constant_per_state_moves_only_the_averages_over_t(ragged):
@@ -165,8 +175,8 @@ def test_same_as_llmr_by_hand(tail, shares):
     # all that have fewer than K actions after them: 2 and 2 of them for K = 2, 3 and 3 for K = 3, all for K = 5.
     mask = torch.arange(5) < torch.tensor([[[5], [3]]])
     q = torch.zeros(1, 2, 5)
-    estimates = summarise(per_input_statistics(q, q, mask, [1, 2, 3, 5], tail))
-    assert [estimate.same_as_llmr.value for estimate in estimates] == [share / 8 for share in shares]
+    found = summarise(per_input_statistics(q, q, mask, [2, 3, 5], tail))
+    assert [estimate.same_as_llmr.value for estimate in found] == [share / 8 for share in shares]
 
 
 @pytest.mark.parametrize("tail", TAILS)
@@ -199,7 +209,7 @@ def test_independent_terms_follow_theorem_1():
 @pytest.mark.parametrize("tail", TAILS)
 def test_k_of_one_is_its_own_reference(ragged, tail):
     one, *others = summarise(per_input_statistics(*ragged, KS, tail))
-    assert one.k == 1
+    assert (one.estimator, one.k) == ("llmr|gauge:raw", None)
     assert {one.variance_ratio, one.independent_ratio, one.theory_ratio, one.same_as_llmr} == {
         Estimate(1, None, None, 5)
     }
@@ -218,10 +228,9 @@ def test_estimates_agree_with_a_world_known_exactly(tail):
     world = random_world(seed=1)
     drawn = world.sample(inputs * samples, torch.Generator().manual_seed(1))
     q, v, mask = (x.view(inputs, samples, -1) for x in (drawn.q, drawn.v, drawn.mask))
-    estimates = summarise(per_input_statistics(q, v, mask, KS, tail))
     one = exact(world, 1, tail)
-    for estimate in estimates:
-        truth = exact(world, estimate.k, tail)
+    for estimate in summarise(per_input_statistics(q, v, mask, KS, tail)):
+        truth = exact(world, estimate.k or 1, tail)
         truth |= {f"{name}_ratio": truth[name] / one[name] for name in ("variance", "independent")}
         truth |= {"theory_ratio": truth.pop("terms") / one["terms"], "same_as_llmr": truth.pop("same") / one["same"]}
         for name, value in truth.items():
@@ -274,14 +283,6 @@ def test_one_sample_has_no_variance():
         per_input_statistics(x, x, x == 0, KS, "segment")
 
 
-def test_shapes_that_do_not_fit_are_named():
-    x = torch.zeros(3, 2, 4)
-    with pytest.raises(ValueError, match=r"\[3, 2, 4\], \[3, 2, 4\], \[3, 2\]"):
-        per_input_statistics(x, x, x[:, :, 0] == 0, KS, "segment")
-    with pytest.raises(ValueError, match=r"not \[2, 4\], \[2, 4\], \[2, 4\]"):
-        per_input_statistics(x[0], x[0], x[0] == 0, KS, "segment")
-
-
 @pytest.mark.parametrize("bad", [math.nan, -math.inf])
 def test_a_value_that_is_not_finite_is_refused(bad):
     x = torch.zeros(3, 2, 4)
@@ -295,5 +296,5 @@ def test_blocks_of_unlike_measurements_do_not_join(ragged):
     whole = per_input_statistics(*ragged, KS, "segment")
     with pytest.raises(ValueError, match="one-step"):
         concatenate([whole, per_input_statistics(*ragged, KS, "one-step")])
-    with pytest.raises(ValueError, match=r"\(1, 8\)"):
+    with pytest.raises(ValueError, match=r"of llmr.*k-step:4.* and of llmr.*k-step:8.* do not join"):
         concatenate([whole, per_input_statistics(*ragged, [8], "segment")])

@@ -13,10 +13,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from ketchup.estimators import ESTIMATORS, Estimator, Row
+from ketchup.estimators.objectives import EXPECTED_RETURN
 from ketchup.models.loading import load
 from ketchup_eval.cli import app
 from tests import reference, tiny
 from tests.commands import Kill, ketchup, write_data
+from tests.estimators import literal
 
 INPUTS = 20
 SAMPLES = 32
@@ -129,6 +132,9 @@ def test_json_is_all_of_stdout_and_follows_the_schema(study, inputs):
         assert 1 <= student["mean_length"]["value"] <= 9
         kinds = [(entry["tail"], entry["k"]) for entry in student["estimates"]]
         assert kinds == [(tail, k) for tail in ("segment", "one-step") for k in (1, 2, 4)]
+        assert [entry["estimator"] for entry in student["estimates"]] == [
+            f"k-step:{k}|tail:{tail}|gauge:raw" for tail, k in kinds
+        ]
         for entry in student["estimates"]:
             for name in NUMBERS:
                 assert {"value", "low", "high"} <= set(entry[name])
@@ -183,11 +189,121 @@ def test_numbers_agree_with_the_literal_transcription(study, rollouts, student, 
     assert found[k]["bias"]["value"] > 0.01
 
 
+ROWS = (
+    "shrink:0.5", "discount:0.5", "n-step:2", "expected-future", "all-action:1", "soft", "reverse-kl:0", "reverse-kl:1",
+    "placebo:constant", "placebo:shuffled",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def further(study, inputs, tmp_path_factory):
+    """The same study with other estimators, from the same rollouts."""
+    folder = tmp_path_factory.mktemp("further")
+    shutil.copytree(study[0] / "runs", folder / "runs")
+    done = invoke(folder, inputs, "--estimator", *ROWS)
+    assert done.exit_code == 0, done.stderr
+    return folder, done
+
+
+@pytest.mark.parametrize("text", ROWS)
+def test_further_estimators_are_measured_from_the_same_rollouts(study, further, rollouts, text):
+    """Variance and bias of Ĝ_0 against the word-for-word formulas."""
+    assert parts_of(further[0]).keys() == parts_of(study[0]).keys()
+    (rows,) = [rows for name, rows in rollouts.items() if name.endswith("far")]
+    variances, biases = [], []
+    for group in by_input(rows).values():
+        found = [values[0] for values in literal.batch_returns(text, [group])[0]]
+        objective = {"soft": "soft", "reverse-kl:0": "reverse-kl:0", "reverse-kl:1": "reverse-kl:1"}.get(text, "llmr")
+        target = [values[0] for values in literal.batch_returns(objective, [group])[0]]
+        if text == "all-action:1":  # which has all but the first term
+            target = [x - row["q"][0] for x, row in zip(target, group, strict=True)]
+        variances.append(reference.unbiased_variance(found))
+        biases.append(statistics.fmean(found) - statistics.fmean(target))
+    (entry,) = [
+        entry
+        for student in result_of(further[0])["students"]
+        for entry in student["estimates"]
+        if student["name"].endswith("far") and entry["estimator"].startswith(f"{text}|")
+    ]
+    assert "k" not in entry
+    assert "tail" not in entry
+    assert entry["variance"]["value"] == pytest.approx(statistics.fmean(variances), rel=1e-9, abs=1e-12)
+    assert entry["estimator"].endswith("|gauge:logprob" if text.startswith(("soft", "reverse")) else "|gauge:raw")
+    if text.startswith("placebo"):
+        assert entry["bias"]["value"] is None
+    else:
+        assert entry["bias"]["value"] == pytest.approx(statistics.fmean(biases), rel=1e-9, abs=1e-9)
+    assert text in further[1].stdout
+
+
+def test_a_row_of_a_newcomer_is_measured_at_once(finished, inputs, no_sampling, monkeypatch):
+    made = Estimator("own-step", lambda n: n.q, EXPECTED_RETURN, unbiased=False, needs=frozenset({"q"}))
+    monkeypatch.setitem(ESTIMATORS, "own-step", Row(lambda: made, "q_t", "this file", ("own-step",)))
+    done = invoke(finished, inputs, "--estimator", "own-step", "k-step:99")
+    assert done.exit_code == 0, done.stderr
+    mine, same = result_of(finished)["students"][0]["estimates"][-2:]
+    assert (mine["estimator"], same["estimator"]) == ("own-step|gauge:raw", "k-step:99|tail:segment|gauge:raw")
+    for name in ("variance", "bias", "mse", "variance_ratio"):
+        assert mine[name]["value"] == pytest.approx(same[name]["value"])
+    assert mine["theory_ratio"]["value"] is None
+
+
+def test_rollouts_of_an_earlier_version_are_measured_and_say_what_they_lack(finished, study, inputs, no_sampling):
+    for path in (finished / "runs/variance-gsm8k/rollouts").glob("*/part-*.parquet"):
+        old = pq.read_table(path).drop_columns(["own_value", "collision"]).replace_schema_metadata(None)
+        pq.write_table(old, path)
+    assert invoke(finished, inputs).exit_code == 0
+    assert result_of(finished) == result_of(study[0])
+    done = invoke(finished, inputs, "--estimator", "soft", "expected-future")
+    assert done.exit_code == 1
+    said = "part-00000.parquet was written before own_value was kept, which expected-future needs; delete "
+    assert said in done.stderr
+    assert result_of(finished) == result_of(study[0])
+
+
+def test_probabilities_are_those_of_the_distribution_that_was_sampled(tmp_path, inputs):
+    """log π, Σ π² and Ē at a temperature and within the top k; parts that had them otherwise are not read for these."""
+    words = ["--limit", 2, "--temperature", 0.5, "--top-k", 3, "--estimator", "reverse-kl:1"]
+    assert invoke(tmp_path, inputs, *words).exit_code == 0
+    teacher, student = load(str(inputs / "teacher")), load(str(inputs / "far"))
+    path = tmp_path / "runs/variance-gsm8k/rollouts/2-far/part-00000.parquet"
+    lines = (inputs / "data/test.jsonl").read_text().splitlines()
+    for row in pq.read_table(path).to_pylist()[::17]:
+        prompt = ["abcd".index(letter) + 2 for letter in json.loads(lines[int(row["id"][-1])])["question"]]
+        for place, token in enumerate(row["tokens"]):
+            logits = tiny.next_logits(student, prompt, row["tokens"][:place]) / 0.5
+            kept = torch.full_like(logits, -torch.inf).scatter(0, logits.topk(3).indices, 0.0)
+            log_pi = (logits + kept).log_softmax(-1)
+            q = tiny.next_logits(teacher, prompt, row["tokens"][:place])
+            assert row["log_prob"][place] == pytest.approx(log_pi[token].item(), abs=1e-4)
+            assert row["collision"][place] == pytest.approx(log_pi.exp().square().sum().item(), abs=1e-4)
+            assert row["own_value"][place] == pytest.approx((log_pi.exp() * q).sum().item(), abs=1e-4)
+    for part in path.parents[1].glob("*/*.parquet"):
+        pq.write_table(pq.read_table(part).drop_columns(["own_value"]).replace_schema_metadata(None), part)
+    done = invoke(tmp_path, inputs, *words)
+    assert "was written before own_value was kept, which reverse-kl:1 needs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--estimator", "shrnk:2"], "There is no estimator 'shrnk'"),
+        (["--estimator", "shrink:2"], "The c of shrink must be from 0 to 1, not 2.0"),
+        (["--estimator", "soft", "k-step:0"], "The K of k-step must be at least 1, not 0"),
+    ],
+)
+def test_a_row_that_is_none_is_refused_before_any_work(tmp_path, inputs, words, said):
+    done = invoke(tmp_path, inputs, *words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_k_1_is_the_same_with_both_tails(study):
     content = result_of(study[0])
     for student in ("near", "far"):
         segment, one_step = (estimates(content, student, tail)[1] for tail in ("segment", "one-step"))
-        assert {**segment, "tail": ""} == {**one_step, "tail": ""}
+        assert {**segment, "tail": "", "estimator": ""} == {**one_step, "tail": "", "estimator": ""}
         assert segment["bias"]["value"] == 0
         assert segment["variance_ratio"]["value"] == 1
         assert segment["same_as_llmr"]["value"] == 1
