@@ -34,9 +34,10 @@ class ServerError(KetchupError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, cut to the first line; its kind where it says nothing."""
+    """What an error of a library says, cut to the first line that says something; its kind where none does."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:160]
+    said = " ".join(map(str.strip, lines[:2])) if lines[0].endswith(":") else lines[0]
+    return said.removesuffix(".")[:160]
 
 
 def check_share(what: str, value: float, *, ends: bool = True) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import ketchup
 from ketchup.errors import RunError, UsageError
 from ketchup.files import atomic_write_text, read_kept_json, run_lock, write_kept_json
+from ketchup.kinds import TEXT, WHOLE, Kinds, misfit
 from ketchup.redaction import redacted_command
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ SECONDS_TO_SEE_A_FILE = 30.0
 MANIFEST = "manifest.json"
 RECORDED_PACKAGES = ("torch", "transformers", "ctranslate2", "vllm")
 """Those whose version may change a number; one that is not installed is left out."""
+OF_SETTINGS: Kinds = {
+    **dict.fromkeys(("task", "teacher", "data", "references", "prompt_style"), TEXT),
+    "max_new_tokens": WHOLE,
+}
+"""Kinds of the settings that other commands take over, where a run has them."""
 REMEDY = "put a copy of it back, delete the folder or use another --name"
 
 
@@ -180,8 +186,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise RunError(f"{folder} is no run, as it has no {MANIFEST}; check the name.")
     recorded = read_kept_json(path, REMEDY)
-    if not (isinstance(recorded.get("settings"), dict) and isinstance(recorded.get("resumed"), list)):
-        raise RunError(f"{path} is no manifest of a run; {REMEDY}.")
+    wrong = misfit(recorded, {"settings": dict, "resumed": list})
+    wrong = wrong or misfit(recorded["settings"], OF_SETTINGS)
+    if wrong:
+        raise RunError(f"{path} is no manifest of a run, as {wrong}; {REMEDY}.")
     return recorded
 
 

@@ -6,10 +6,14 @@ from typing import Any
 
 from ketchup.errors import RunError
 from ketchup.files import read_kept_json, run_lock, write_kept_json
+from ketchup.kinds import NUMBER, Kinds, misfit
+from ketchup.runs import OF_SETTINGS
 from ketchup_eval.predictions import FOLDER
 
 SCORES = "scores.json"
 SCHEMA = 1
+OF_A_SPLIT: Kinds = {**OF_SETTINGS, "n": int, "references_fingerprint": str, "scores": dict}
+OF_A_SCORE: Kinds = {"value": NUMBER, "signature": str}
 REMEDY = "delete it and run `ketchup evaluate` again"
 
 
@@ -25,9 +29,15 @@ def read_scores(path: Path) -> dict[str, Any]:
     """What `scores.json` holds of each split; nothing where there is no such file."""
     if not path.exists():
         return {}
-    splits = read_kept_json(path, REMEDY).get("splits")
-    if not (isinstance(splits, dict) and all(map(_is_split, splits.values()))):
-        raise RunError(f"{path} is damaged, as it lacks scores of its splits; {REMEDY}.")
+    content = read_kept_json(path, REMEDY)
+    wrong = misfit(content, {"splits": dict})
+    for about in content["splits"].values() if wrong is None else ():
+        wrong = wrong or misfit(about, OF_A_SPLIT)
+        for score in about["scores"].values() if wrong is None else ():
+            wrong = wrong or misfit(score, OF_A_SCORE)
+    if wrong is not None:
+        raise RunError(f"{path} is damaged, as {wrong}; {REMEDY}.")
+    splits: dict[str, Any] = content["splits"]
     return splits
 
 
@@ -37,18 +47,3 @@ def recorded(predictions: Path, split: str) -> Mapping[str, Any] | None:
         return None
     found: Mapping[str, Any] | None = read_scores(predictions.parents[1] / SCORES).get(split)
     return found
-
-
-def _is_split(about: object) -> bool:
-    """Whether it has what others read of a split in `scores.json`."""
-    if not (isinstance(about, dict) and type(about.get("n")) is int and "references_fingerprint" in about):
-        return False
-    scores = about.get("scores")
-    return isinstance(scores, dict) and all(
-        isinstance(score, dict) and isinstance(score.get("signature"), str) and _is_number_or_none(score.get("value"))
-        for score in scores.values()
-    )
-
-
-def _is_number_or_none(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

@@ -71,6 +71,7 @@ def test_each_setting_that_differs_is_named(tmp_path):
         ('{"k": 1}', "no manifest"),
         ('{"settings": [], "resumed": []}', "no manifest"),
         ('{"settings": {}, "resumed": {}}', "no manifest"),
+        ('{"settings": {"task": 1}, "resumed": []}', "no manifest"),
     ],
 )
 def test_a_damaged_manifest_is_one_sentence(tmp_path, text, message):

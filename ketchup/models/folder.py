@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from transformers.utils import (
     SAFE_WEIGHTS_INDEX_NAME,
     SAFE_WEIGHTS_NAME,
@@ -13,7 +14,8 @@ from transformers.utils import (
     find_adapter_config_file,
 )
 
-from ketchup.errors import ModelError
+from ketchup.errors import ModelError, first_line
+from ketchup.files import parse_object
 from ketchup.hashes import SUMS, content_hash, file_hash
 
 SAFETENSORS = ".safetensors"
@@ -24,6 +26,31 @@ UNREAD = (
 )
 """Files that no loading reads: descriptions, code, weights in other formats, and what training leaves."""
 CHAT_TEMPLATES = "additional_chat_templates"
+JSON_FILES = (
+    *("config.json", "generation_config.json", "chat_template.json", "*.safetensors.index.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
+)
+REMEDY = "put a whole copy of it there, or save the model again by save_pretrained"
+
+
+def check_files(folder: Path) -> None:
+    """Raises `ModelError`, with the file, where one that loading reads is not even of its kind.
+
+    transformers leaves some of them out then, and says of others what no user understands.
+    """
+    for file in sorted(file for pattern in JSON_FILES for file in folder.glob(pattern)):
+        try:
+            parse_object(file.read_bytes())
+        except OSError as error:
+            raise ModelError(f"{file} cannot be read ({error.strerror or error}); {REMEDY}.") from error
+        except ValueError as error:
+            raise ModelError(f"{file} {error}; {REMEDY}.") from error
+    for file in sorted(folder.glob(f"*{SAFETENSORS}")):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except Exception as error:  # its own kinds derive from nothing else
+            raise ModelError(f"{file} cannot be read ({first_line(error)}); {REMEDY}.") from error
 
 
 def check_contents(name: str, place: str, config: Any) -> None:

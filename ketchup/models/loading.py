@@ -1,7 +1,8 @@
 """Loading models and checking that teacher and student speak of the same tokens."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ketchup.errors import ModelError
+from ketchup.errors import KetchupError, ModelError, first_line
 from ketchup.hashes import check_sums
 from ketchup.models.builtin import resolve
-from ketchup.models.folder import check_contents, code_refused, fingerprint
+from ketchup.models.folder import check_contents, check_files, code_refused, fingerprint
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.memory import check_room
 from ketchup.models.probe import with_reading
@@ -32,23 +33,19 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     """
     place = str(resolve(name))
     check_sums(Path(place), unread="trainer.pt")
+    check_files(Path(place))
     transformers_logging.disable_progress_bar()
-    try:
+    with _reading(name, "its config.json"):
         config = AutoConfig.from_pretrained(place, **NO_CODE)
+    with _reading(name, "its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(place, **NO_CODE)
+    with _reading(name, "the network of its config.json"):
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         check_contents(name, place, config)
         _check_room(name, kind, config, dtype, torch.device(device))
+    with _reading(name, "its weights"):
         network = read_network(kind, place, dtype).eval()
         network.to(device)
-    except (OSError, ValueError, KeyError) as error:
-        if "trust_remote_code" in str(error):
-            raise code_refused(name) from error
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"Cannot load the model {name!r} ({reason}); give a built-in name, a folder made by save_pretrained, or a "
-            "hub id that is cached or reachable."
-        ) from error
     vocabulary = min(max(tokenizer.get_vocab().values()) + 1, network.get_output_embeddings().weight.shape[0])
     eos_ids = _eos_ids(name, config, getattr(network, "generation_config", None), tokenizer, vocabulary)
     pad = tokenizer.pad_token_id
@@ -68,6 +65,22 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     return with_reading(model)
 
 
+@contextmanager
+def _reading(name: str, part: str) -> Iterator[None]:
+    """Whatever is wrong with a part of a model becomes one sentence."""
+    try:
+        yield
+    except KetchupError:
+        raise
+    except Exception as error:  # transformers, tokenizers and safetensors raise too many kinds to list
+        if "trust_remote_code" in str(error):
+            raise code_refused(name) from error
+        raise ModelError(
+            f"Cannot load the model {name!r}, as {part} cannot be read ({first_line(error)}); give a built-in name, a "
+            "whole folder made by save_pretrained, or a hub id that is cached or reachable."
+        ) from error
+
+
 def read_network(kind: Any, place: str | Path, dtype: torch.dtype) -> Any:
     """A network of the class `kind` with the weights of a folder or hub id; `ModelError` if some are not there.
 
@@ -78,10 +91,20 @@ def read_network(kind: Any, place: str | Path, dtype: torch.dtype) -> Any:
     transformers_logging.set_verbosity_error()
     try:
         network, report = kind.from_pretrained(
-            place, dtype=dtype, use_safetensors=True, output_loading_info=True, **NO_CODE
+            place,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # those are refused below, by name
+            **NO_CODE,
         )
     finally:
         transformers_logging.set_verbosity(verbosity)
+    for weight, here, wanted in sorted(report["mismatched_keys"]):
+        raise ModelError(
+            f"The weights in {str(place)!r} have {weight} as {list(here)} and its config.json wants {list(wanted)}; "
+            "mend config.json, or save the model again by save_pretrained."
+        )
     if report["missing_keys"]:
         raise ModelError(
             f"The weights in {str(place)!r} lack {_some(report['missing_keys'])}; put a whole copy of them there, or "
@@ -142,9 +165,11 @@ def _start_id(name: str, config: object) -> int | None:
     if not getattr(config, "is_encoder_decoder", False):
         return None
     start = getattr(config, "decoder_start_token_id", None)
-    if start is None:
-        raise ModelError(f"{name!r} has no decoder_start_token_id; set it in config.json (T5 uses the pad id).")
-    return int(start)
+    if type(start) is not int:
+        raise ModelError(
+            f"{name!r} has {start!r} as decoder_start_token_id; set an id in config.json (T5's is the pad)."
+        )
+    return start
 
 
 def check_same_vocabulary(teacher: LanguageModel, student: LanguageModel) -> None:

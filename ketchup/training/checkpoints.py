@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from ketchup.errors import RunError, first_line
+from ketchup.errors import KetchupError, RunError, first_line
 from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.hashes import check_sums, write_sums
 from ketchup.methods.base import Method
+from ketchup.models.folder import check_files
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import read_network
 from ketchup.training.shards import ShardedModel, load_parts
@@ -69,6 +70,7 @@ def last_state(run: Path) -> tuple[Path, TrainerState] | None:
 def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: Optimizer) -> TrainerState:
     """Puts a checkpoint's weights and moments back in place; returns its state."""
     network = model.replica.network if isinstance(model, ShardedModel) else model.network
+    check_files(folder)
     try:
         weights = state.weights or read_network(type(network), folder, network.dtype).state_dict()
         if isinstance(model, ShardedModel):
@@ -76,6 +78,8 @@ def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: 
             return state
         network.load_state_dict(weights, strict=not has_adapters(model))
         optimizer.load_state_dict(state.optimizer)
+    except KetchupError:
+        raise
     except Exception as error:  # safetensors, transformers and torch raise too many kinds to list
         raise RunError(
             f"{folder} is no checkpoint of this run ({first_line(error)}); put a copy of it back or use another --name."

@@ -7,8 +7,11 @@ from typing import Any
 
 from ketchup.errors import RunError
 from ketchup.files import read_jsonl, write_jsonl
+from ketchup.kinds import misfit
 
 METRICS = "metrics.jsonl"
+VALIDATION = "validation_"
+"""What the names of validation quantities begin with."""
 
 _log = logging.getLogger(__name__)
 
@@ -16,13 +19,14 @@ _log = logging.getLogger(__name__)
 def read_metrics(run: Path, last: int | None = None) -> list[dict[str, Any]]:
     """The rows up to step `last`, by default all; a warning names the steps whose rows are lost.
 
-    Raises `RunError` with the line for a row that is damaged or has no step.
+    Raises `RunError` with the line for a row that is damaged or of other kinds.
     """
     path = run / METRICS
     rows, torn = read_jsonl(path)
     for number, row in enumerate(rows, start=1):
-        if type(row.get("step")) is not int:
-            raise RunError(f'{path} line {number} has no whole number as "step"; remove that line and run again.')
+        validated = dict.fromkeys((name for name in row if name.startswith(VALIDATION)), float)
+        if wrong := misfit(row, {"step": int, **validated}):
+            raise RunError(f"{path} line {number} is no row of a step, as {wrong}; remove that line and run again.")
     if torn:
         _log.warning("%s: a torn last line is dropped.", path)
     if last is None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ketchup.errors import RunError
 from ketchup.files import atomic_write_json
 from ketchup.hashes import content_hash
 from ketchup.methods.base import Trajectory
@@ -69,7 +70,23 @@ def teacher_outputs(
         processes.first(lambda: store.gather(examples))
         known = store.known()
     rows = {example.id: known[example.input_hash] for example in examples}
-    return {name: Trajectory(prompts[name], row["tokens"], row["chosen"]) for name, row in rows.items()}
+    return {name: _trajectory(prompts[name], row, teacher.vocabulary, store.file) for name, row in rows.items()}
+
+
+def _trajectory(prompt: list[int], row: Mapping[str, Any], vocabulary: int, file: Path) -> Trajectory:
+    tokens, chosen = row.get("tokens"), row.get("chosen")
+    if not (
+        isinstance(tokens, list)
+        and isinstance(chosen, list)
+        and len(tokens) == len(chosen)
+        and all(type(token) is int and 0 <= token < vocabulary for token in tokens)
+        and all(isinstance(choice, bool) for choice in chosen)
+    ):
+        raise RunError(
+            f'{file} has no output for the input {row["input"]}, but other "tokens" or "chosen"; remove that line and '
+            "run again."
+        )
+    return Trajectory(prompt, tokens, chosen)
 
 
 def _rows(block: Block, rollouts: Rollouts, _values: None) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Statistics of all segments, on one core or several, and kept beside the predictions that they are of."""
 
+import hashlib
 import io
 import multiprocessing
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -51,21 +51,26 @@ def keep_statistics(
 ) -> None:
     """Writes each metric's statistics for `segment_statistics` to find; they are NumPy's `.npz` files."""
     for metric in metrics:
-        content = io.BytesIO()
-        np.savez_compressed(content, key=_key(metric, texts, references), statistics=statistics[metric.name])
+        content, found = io.BytesIO(), statistics[metric.name]
+        np.savez_compressed(content, key=_key(metric, texts, references), sum=_sum(found), statistics=found)
         atomic_write_bytes(folder / f"{metric.name}.npz", content.getvalue())
 
 
 def _kept(folder: Path, metric: Metric, texts: Sequence[str], references: Sequence[str]) -> Array | None:
     """A file's statistics; `None` if there is none, or it is of something else or damaged: they can be had again."""
+    file = folder / f"{metric.name}.npz"
     try:
-        with np.load(folder / f"{metric.name}.npz", allow_pickle=False) as content:
-            if str(content["key"]) == _key(metric, texts, references):
-                statistics: Array = content["statistics"]
-                return statistics
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as content:
+            statistics: Array = content["statistics"]
+            known = str(content["key"]) == _key(metric, texts, references) and str(content["sum"]) == _sum(statistics)
+            return statistics if known else None
+    except Exception:  # numpy and zipfile raise too many kinds to list
         return None
-    return None
+
+
+def _sum(statistics: Array) -> str:
+    """Their hash: the checksums of zip files are not looked at by every reading."""
+    return hashlib.sha256(np.ascontiguousarray(statistics).tobytes()).hexdigest()
 
 
 def _key(metric: Metric, texts: Sequence[str], references: Sequence[str]) -> str:

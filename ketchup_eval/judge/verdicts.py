@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 from ketchup.errors import RunError
 from ketchup.files import append_jsonl, read_jsonl
+from ketchup.kinds import NUMBER, TEXT, Kinds, misfit
 from ketchup_eval.judge.replies import Id, preferred_id
 
 VERDICTS = "verdicts.jsonl"
@@ -21,6 +23,12 @@ State = Literal["parsed", "unparsed", "cut", "empty", "too_long"]
 """`cut`: the limit on tokens ended the reply before its choice; `too_long`: the prompt did not fit into the model."""
 CUT = "length"
 """What servers call the limit on tokens as a reason to finish."""
+OF_A_ROW: Kinds = {
+    **dict.fromkeys(("key", "reply"), str),
+    **dict.fromkeys(("finish_reason", "server_model"), TEXT),
+    "too_long": (bool, NoneType),
+    "probability_of_a": NUMBER,
+}
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +99,6 @@ class VerdictStore:
 
 def _verdict(row: Mapping[str, Any], place: str) -> Verdict:
     fields = {name: row[name] for name in Verdict.__dataclass_fields__ if name in row}
-    if not (isinstance(fields.get("key"), str) and isinstance(fields.get("reply"), str)):
-        raise RunError(f'{place} is no verdict, as it lacks "key" or "reply"; remove that line and run again.')
+    if wrong := misfit(fields, OF_A_ROW):
+        raise RunError(f"{place} is no verdict, as {wrong}; remove that line and run again.")
     return Verdict(**fields)

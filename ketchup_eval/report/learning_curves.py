@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
+from ketchup.kinds import misfit
 from ketchup.runs import read_manifest
 from ketchup.training.metrics import read_metrics
 from ketchup_eval.scores_file import SCORES, read_scores
@@ -45,7 +46,7 @@ def learning_curves(runs: Sequence[Path]) -> list[Curve]:
     Raises `RunError` for a run without metrics, runs that validate or were scored on different things, and one seed
     given twice.
     """
-    settings = {run: read_manifest(run)["settings"] for run in runs}
+    settings = {run: _settings(run) for run in runs}
     _check_alike(settings)
     scores = _test_scores(runs)
     groups: dict[str, list[Path]] = {}
@@ -116,6 +117,13 @@ def _test_scores(runs: Sequence[Path]) -> dict[Path, dict[str, float]]:
                 "evaluate them alike, or report them one by one."
             )
     return found
+
+
+def _settings(run: Path) -> Mapping[str, Any]:
+    settings: Mapping[str, Any] = read_manifest(run)["settings"]
+    if wrong := misfit(settings, {"method": str, "seed": int, "options": dict}):
+        raise RunError(f"{run} is no training run, as {wrong} in its manifest; name runs of `ketchup train`.")
+    return settings
 
 
 def _validations(run: Path) -> dict[int, dict[str, float]]:

@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -14,7 +15,7 @@ from ketchup.files import read_jsonl, read_kept_json, write_jsonl, write_kept_js
 from ketchup_eval import scores_file
 from ketchup_eval.cli import app
 from ketchup_eval.evaluation import segments
-from ketchup_eval.evaluation.segments import segment_statistics
+from ketchup_eval.evaluation.segments import keep_statistics, segment_statistics
 from ketchup_eval.metrics import METRICS
 from ketchup_eval.predictions import read_predictions
 from ketchup_eval.scores_file import read_scores
@@ -266,13 +267,30 @@ def test_statistics_that_an_evaluation_kept_are_not_computed_again(evaluated, mo
 
     names, before = computed_by_a_comparison()
     assert names == []
-    (evaluated / "runs/good/segments/test/bleu.npz").write_bytes(b"PK damaged")
+    (evaluated / "runs/good/segments/test/bleu.npz").write_bytes(b"")
     (evaluated / "runs/bad/segments/test/ter.npz").unlink()
     assert computed_by_a_comparison() == (["bleu", "ter"], before)
     path = evaluated / "runs/good/predictions/test.jsonl"
     rows, _ = read_jsonl(path)
     write_jsonl(path, [{**row, "prediction": row["prediction"].replace("hond 1 ", "kat 1 ")} for row in rows])
     assert computed_by_a_comparison()[0] == ["bleu", "chrf", "ter", "ter"]
+
+
+def test_a_flipped_bit_in_kept_statistics_changes_nothing(tmp_path):
+    """They are computed again: 32 bits of checksum in a zip file are not looked at by every reading."""
+    metric, texts, references = METRICS["bleu"], ["de hond loopt", "een kat"], ["de hond rent", "een kat"]
+    right = segment_statistics([metric], texts, references)
+    keep_statistics(right, [metric], texts, references, tmp_path)
+    file = tmp_path / "bleu.npz"
+    content = file.read_bytes()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(segments, "_computed", lambda *_: pytest.fail("they are kept"))
+        assert np.array_equal(segment_statistics([metric], texts, references, 1, tmp_path)["bleu"], right["bleu"])
+    for place in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        assert np.array_equal(segment_statistics([metric], texts, references, 1, tmp_path)["bleu"], right["bleu"])
 
 
 def test_a_run_and_itself_under_another_name_are_equal(evaluated):
@@ -311,7 +329,8 @@ def test_seeds_of_a_method_are_taken_together(evaluated):
 def test_two_evaluations_at_once_keep_the_scores_of_both_splits(evaluated, monkeypatch):
     """Each reads the file, adds its split and writes: the second must not read before the first has written."""
     run = evaluated / "runs/good"
-    about = {"n": 1, "references_fingerprint": "r", "scores": {"bleu": {"value": 1.0, "signature": "s"}}}
+    scores = {"bleu": {"value": 1.0, "signature": "s"}}
+    about = {"task": "gsm8k", "n": 1, "references_fingerprint": "r", "scores": scores}
     both_read = threading.Barrier(2)
 
     def slow_read(place):
@@ -330,14 +349,28 @@ def test_two_evaluations_at_once_keep_the_scores_of_both_splits(evaluated, monke
 
 
 @pytest.mark.parametrize(
-    "splits",
-    ["[]", '{"test": []}', '{"test": {"n": 1}}', '{"test": {"n": 1, "references_fingerprint": "", "scores": []}}'],
+    ("change", "named"),
+    [
+        ({"splits": None}, '"splits" is null'),
+        ({"splits": {"test": []}}, "it is []"),
+        ({"n": True}, '"n" is true'),
+        ({"scores": []}, '"scores" is []'),
+        ({"references": 3}, '"references" is 3'),
+        ({"scores": {"bleu": {"value": "1", "signature": ""}}}, '"value" is "1"'),
+        ({"scores": {"bleu": {"value": 1}}}, '"signature" is null'),
+    ],
 )
-def test_scores_of_another_shape_are_named(evaluated, splits):
-    (evaluated / "runs/bad/scores.json").write_text(f'{{"schema": 1, "splits": {splits}}}')
+def test_scores_of_another_shape_are_named(evaluated, change, named):
+    path = evaluated / "runs/bad/scores.json"
+    content = read_kept_json(path, "")
+    if "splits" in change:
+        content |= change
+    else:
+        content["splits"]["test"] |= change
+    path.write_text(json.dumps(content))
     done = invoke(evaluated, "compare", "--a", "good", "--b", "bad")
     assert done.exit_code == 1
-    assert "bad/scores.json is damaged, as it lacks scores of its splits; delete it and run" in done.stderr
+    assert f"bad/scores.json is damaged, as {named}; delete it and run" in done.stderr
 
 
 def test_unlike_things_are_refused_unless_allowed(evaluated):

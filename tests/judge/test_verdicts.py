@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ketchup.errors import RunError
+from ketchup.files import write_jsonl
 from ketchup_eval.judge.verdicts import Verdict, VerdictStore
 
 
@@ -72,3 +73,13 @@ def test_every_field_survives(tmp_path):
     assert VerdictStore(tmp_path).verdicts["x"] == verdict
     row = json.loads((tmp_path / "verdicts.jsonl").read_text())
     assert (row["item"], row["preferred"]) == ("1", "A")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"reply": None}, {"finish_reason": []}, {"too_long": "no"}, {"probability_of_a": "0.5"}, {"key": 1}]
+)
+def test_a_row_of_other_kinds_is_named(tmp_path, wrong):
+    row = {"key": "k", "reply": "r", "finish_reason": None, "probability_of_a": 0.5}
+    write_jsonl(tmp_path / "verdicts.jsonl", [row, {**row, **wrong}])
+    with pytest.raises(RunError, match=rf'line 2 is no verdict, as "{next(iter(wrong))}" is .*; remove that line'):
+        VerdictStore(tmp_path)

@@ -126,12 +126,30 @@ def test_lost_rows_are_reported(tmp_path, caplog):
     assert f"{path}: the rows of step 3, 7-8, 30-32 are lost" in caplog.text
 
 
-@pytest.mark.parametrize("row", ["{}", '{"step": "3"}', '{"step": true}', '{"step": 1.5}'])
-def test_a_row_without_a_step_is_named(tmp_path, row):
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ("{}", '"step" is null'),
+        ('{"step": "3"}', '"step" is "3"'),
+        ('{"step": true}', '"step" is true'),
+        ('{"step": 1.5}', '"step" is 1.5'),
+        ('{"step": 30, "validation_kl": "low"}', '"validation_kl" is "low"'),
+    ],
+)
+def test_a_row_that_is_none_of_a_step_is_named(tmp_path, row, named):
     path = run(tmp_path, "a") / "metrics.jsonl"
     path.write_text(path.read_text() + row + "\n")
-    with pytest.raises(RunError, match=rf'{path} line 31 has no whole number as "step"'):
+    with pytest.raises(RunError, match=rf"{path} line 31 is no row of a step, as {named}; remove that line"):
         learning_curves([path.parent])
+
+
+@pytest.mark.parametrize("wrong", [{"method": None}, {"seed": "0"}, {"options": []}])
+def test_a_run_that_is_none_of_training_is_named(tmp_path, wrong):
+    check_same_settings(tmp_path, {"method": "llmr", "seed": 0, "options": {}, **wrong})
+    with pytest.raises(
+        RunError, match=rf'is no training run, as "{next(iter(wrong))}" is .* name runs of `ketchup train`'
+    ):
+        learning_curves([tmp_path])
 
 
 def test_it_needs_no_torch(tmp_path):

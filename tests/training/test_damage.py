@@ -98,7 +98,7 @@ def test_weights_without_hashes_that_do_not_fit(tmp_path, inputs, run):
     last = (run.folder / "last").resolve()
     (last / "SHA256SUMS").unlink()
     (last / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
-    assert_refused(train(tmp_path, inputs), f"{last.name} is no checkpoint of this run", "put a copy of it back")
+    assert_refused(train(tmp_path, inputs), f"{last.name}' lack decoder", "put a whole copy of them there")
 
 
 def test_a_run_whose_links_were_lost_goes_on(tmp_path, inputs, run, trained):
