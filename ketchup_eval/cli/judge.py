@@ -13,7 +13,7 @@ from ketchup.redaction import redacted_command
 from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
-    from ketchup_eval.judge.client import Patience
+    from ketchup.remote.calls import Patience
     from ketchup_eval.judge.plan import Plan
     from ketchup_eval.judge.results import JudgeResult
     from ketchup_eval.judge.verdicts import VerdictStore
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 EXIT_INCOMPLETE = 3
 WIDTH = 180
 """Columns of a table that is not printed on a terminal."""
+SHOWN = 5
+"""Items and reasons that a message names."""
 OF_JUDGE, OF_RUN = "Judge", "Run"
 
 
@@ -99,12 +101,12 @@ def judge(
         if value < 1:
             raise UsageError(f"--{option} must be at least 1, not {value}.")
     from ketchup.files import run_lock
+    from ketchup.remote.calls import Patience
+    from ketchup.remote.endpoint import Endpoint
     from ketchup.runs import Run
     from ketchup.tasks import task as task_named
     from ketchup_eval.items import Rows
-    from ketchup_eval.judge.client import Patience
     from ketchup_eval.judge.criteria import criteria as criteria_of
-    from ketchup_eval.judge.endpoint import Endpoint
     from ketchup_eval.judge.plan import describe, make_plan, task_and_rows
     from ketchup_eval.judge.results import judge_result
     from ketchup_eval.judge.settings import JudgeSettings, Sampling
@@ -148,6 +150,7 @@ def judge(
         result = judge_result(plan, store)
         _write(result, store, run, html=html)
     _show(result, run, as_json=as_json, latex=latex)
+    _name([f"The server refused {row.votes:,} calls about item {row.item}: {row.words}" for row in result.refusals])
     if not result.complete:
         say(
             f"{100 * result.missing_share:.1f}% of the votes are missing, more than 1%; run the same command again for "
@@ -174,8 +177,22 @@ def _ask(
     asked = ask_missing(
         plan, store, base_url, concurrency=concurrency, patience=patience, retry_unparsed=retry_unparsed, key=key
     )
-    for reason, count in asked.failed.items():
-        say(f"{count:,} calls failed: {reason}", err=True)
+    failed = asked.failed.items()
+    _name([f"{len(items):,} calls failed ({_some(items)}): {reason}" for reason, items in failed])
+
+
+def _name(lines: list[str]) -> None:
+    """The first lines, and how many others there are."""
+    for line in lines[:SHOWN]:
+        say(line, err=True)
+    if len(lines) > SHOWN:
+        say(f"... and {len(lines) - SHOWN:,} more such lines", err=True)
+
+
+def _some(items: list[str]) -> str:
+    items = list(dict.fromkeys(items))
+    others = f" and {len(items) - SHOWN:,} others" if len(items) > SHOWN else ""
+    return f"item {', '.join(items[:SHOWN])}{others}"
 
 
 def _words(options: str) -> list[str]:

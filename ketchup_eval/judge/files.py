@@ -35,6 +35,7 @@ def as_json(result: JudgeResult) -> dict[str, Any]:
         "comparisons": [asdict(row) for row in result.comparisons],
         "differences": [asdict(row) for row in result.differences],
         "repeat_flips": asdict(result.repeat_flips),
+        "refusals": [asdict(row) for row in result.refusals],
         "run": manifest(asdict(settings)),
     }
 

@@ -10,9 +10,10 @@ from typing import Any
 import openai
 
 from ketchup.errors import ServerError
-from ketchup.redaction import redacted
-from ketchup_eval.judge.client import CallError, Judge, Patience
-from ketchup_eval.judge.endpoint import Endpoint
+from ketchup.remote.calls import Patience
+from ketchup.remote.endpoint import Endpoint
+from ketchup.remote.failures import CallError, failure_of
+from ketchup_eval.judge.client import Judge
 from ketchup_eval.judge.settings import Sampling
 from ketchup_eval.judge.verdicts import Verdict
 
@@ -86,7 +87,7 @@ async def _in_turn(judge: Judge) -> AsyncIterator[Check]:
     try:
         listing = await _listing(judge)
     except openai.APIConnectionError as error:
-        yield Check("server", False, _gone(endpoint, error))
+        yield Check("server", False, _gone(endpoint, failure_of(error).reason))
         return
     yield Check("server", True, f"{endpoint.shown} answers.")
     # Not every server lists its models, or all of them; whether one judges is seen by asking it.
@@ -109,7 +110,7 @@ async def _listing(judge: Judge) -> _Listing:
     try:
         raw = await judge.client.models.with_raw_response.list()
     except openai.APIStatusError as error:
-        return _Listing({}, f"The server does not list its models ({_reason(error)})")
+        return _Listing({}, f"The server does not list its models ({failure_of(error).reason})")
     text = raw.content.decode(errors="replace")
     try:
         content = json.loads(text)
@@ -128,9 +129,7 @@ async def _verdict(judge: Judge, sampling: Sampling) -> tuple[Verdict | None, st
         try:
             return await other.ask(ITEM, "doctor", sampling.seed), ""
         except CallError as error:
-            return None, f"A call failed ({error}); look into the server's log."
-        except ServerError as error:
-            return None, str(error)
+            return None, judge.remedy(error.failure) or f"A call failed ({error}); look into the server's log."
 
 
 def _model(name: str, listing: _Listing, *, answers: bool) -> Check:
@@ -181,40 +180,23 @@ async def _once(base_url: str, sampling: Sampling, key: str | None) -> Check:
 
 
 async def _constrained(judge: Judge) -> Check:
+    parameters = {"max_tokens": 16, "temperature": 0, "structured_outputs": {"choice": list(WORDS)}}
     try:
-        raw = await judge.client.chat.completions.with_raw_response.create(
-            model=judge.sampling.model,
-            messages=[{"role": "user", "content": "Say hello."}],
-            max_tokens=16,
-            temperature=0,
-            extra_body={"structured_outputs": {"choice": list(WORDS)}},
-        )
-    except openai.APIConnectionError as error:
-        return Check("constrained", False, _gone(judge.endpoint, error), needed=False)
-    except openai.APIError as error:
-        sentence = f"structured_outputs is refused ({_reason(error)}); leave --constrained out."
-        return Check("constrained", False, sentence, needed=False)
-    if _content(raw.content) in WORDS:
+        reply = (await judge.complete("Say hello.", parameters)).content.text
+    except CallError as error:
+        return Check("constrained", False, _without_constraint(judge, error), needed=False)
+    if reply.strip() in WORDS:
         return Check("constrained", True, "structured_outputs is honoured.", needed=False)
     sentence = "The server ignores structured_outputs; leave --constrained out, or use vLLM."
     return Check("constrained", False, sentence, needed=False)
 
 
-def _content(body: bytes) -> str | None:
-    """The text of a chat completion; `None` for whatever else a server may send."""
-    try:
-        content = json.loads(body)["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError):
-        return None
-    return content.strip() if isinstance(content, str) else None
+def _without_constraint(judge: Judge, error: CallError) -> str:
+    if error.failure.unreachable:
+        return _gone(judge.endpoint, str(error))
+    refused = f"structured_outputs is refused ({error}); leave --constrained out."
+    return judge.remedy(error.failure) or refused
 
 
-def _gone(endpoint: Endpoint, error: openai.APIConnectionError) -> str:
-    reason = f"cannot be reached{endpoint.through} ({_reason(error)})"
-    return f"{endpoint.shown} {reason}; start it or name another --base-url."
-
-
-def _reason(error: openai.APIError) -> str:
-    """What went wrong, in the words of the server or of what lies under the connection."""
-    cause = f": {error.__cause__}" if isinstance(error, openai.APIConnectionError) and error.__cause__ else ""
-    return redacted(" ".join(str(error).split()).rstrip(".") + cause)[:300]
+def _gone(endpoint: Endpoint, reason: str) -> str:
+    return f"{endpoint.shown} cannot be reached{endpoint.through} ({reason}); start it or name another --base-url."

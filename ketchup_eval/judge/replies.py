@@ -6,26 +6,50 @@ they quote both IDs; only the form of the last `Preferred:` line is read with to
 
 import math
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Id = Literal["A", "B"]
 
+# Marks around letters: brackets, quotes, Markdown, LaTeX, characters without width.
+_MARK = r"""[*_`"'“”‘’„«»\[\](){}<>$【】「」『』《》〈〉\u200b-\u200f\u2060\ufeff]|\\[a-z]+(?=[\s{(\\])|\\[()\[\]]"""
+# Tags such as </answer> or <|begin_of_box|>, but none that may be an ID in angle brackets.
+_TAG = r"</[^<>\n]{1,40}>|<b>(?=[^<>\n]{1,40}</b>)|<(?![^<>\n]{0,40}\b[ab]\b)[^<>\n]{1,40}>"
+_MARKS = rf"(?:\s|{_TAG}|{_MARK})*+"
 # Judges write Prefered, Preffered and Perferred, and put the label in bold, in a list or behind a sentence.
 _LABEL = re.compile(
-    r"""(?: ^ [\s>*_\#•`"'\[(-]* | [.!?]["'”*_]* [^\S\n]+ [*_]* )
+    rf"""(?: ^ (?:[^\S\n] | {_MARK} | [•\#-])*+ | [.!?]["'”*_]* [^\S\n]+ [*_]* | [。！？]["'”*_]* )
         (?:my\s)? p(?:re|er)f+er+e?d (?:[^\S\n] (?:summary|translation|text|option))? (?:[^\S\n] id)?
         [^\S\n*_`"']* [*_`"']* \s? [:：] [*_`]*""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-_DECORATION = r"""[\s*_`"'“”‘’\[\](){}<>]*"""
 _VALUE = re.compile(
-    rf"""{_DECORATION} (?:the\s)? (?:summary|translation|text|candidate|option|version|id)? (?:\sid)? :?
-         {_DECORATION} (?P<id>[ab]) {_DECORATION} (?:$ | [.,;:!–—-] (?P<rest>.*) | (?<=[(]) (?P<aside>.*))""",
+    rf"""{_MARKS} (?:the\s)? (?:summary|translation|text|candidate|option|version|id)? (?:\sid)? :?
+         {_MARKS} (?P<id>[ab])
+         {_MARKS} (?:$ | [.,;:!–—。、・-] (?P<rest>.*) | (?<=[(]) (?P<aside>.*))""",
     re.IGNORECASE | re.VERBOSE,
 )
-_THOUGHTS_START, _THOUGHTS_END = "<think>", "</think>"
+_THINK = r"[\w:]*(?:think|thought|reason|reflect|scratchpad|monologue|rationale)\w*|analysis"
+# <think>, <|begin_of_thought|>, <seed:think>, [THINK], ◁think▷, <|channel|>analysis; without special tokens: analysisWe
+_THOUGHTS_START = re.compile(
+    rf"""<[|]?(?!end_)(?:{_THINK})[|]?> | (?-i:\[THINK(?:ING)?\]) | ◁think▷ | <unused94>
+        | <[|]?channel[|]?>\s*(?:analysis|commentary|thought) | (?-i:\Aanalysis(?=[A-Z]))""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_THOUGHTS_END = re.compile(
+    rf"""</(?:{_THINK})> | <[|](?:/|end_)(?:{_THINK})[|]> | (?-i:\[/THINK(?:ING)?\]) | ◁/think▷ | <unused95>
+        | <[|]?channel[|]?>\s*final(?:\s*<[|]message[|]>)? | <channel[|]> | (?-i:assistantfinal)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# What models write behind their turn, where a server does not take it away.
+_TURN_END = re.compile(
+    r"""<[|｜](?: eo[tms](?:_id)? | im_end | im_start | end | end[_▁]?of[_▁]?(?:text|turn|sentence|solution)(?:_token)?
+        | end_response | return | user | observation | start_header_id )[|｜]>
+        | </s> | <eos> | <end_of_turn> | <start_of_turn> | <turn[|]> | \[/?INST\]""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -39,14 +63,14 @@ def preferred_id(reply: str, *, cut: bool = False) -> Id | None:
     """The ID that a reply prefers, or `None` if it is unparsed.
 
     Only the last `Preferred:` line counts, outside a reasoning model's thoughts. A line that names both IDs, neither
-    or something else is unparsed, whatever an earlier one says. `cut` tells that the reply ended at the limit on
-    its length: then a choice on its last line is unparsed too, since more might have followed.
+    or something else is unparsed, whatever an earlier one says. `cut` tells that the limit on tokens ended the reply:
+    then no line counts, be it of unmarked thoughts or not, unless the model's own end of turn follows it.
     """
     choice = _choice(reply, cut)
     return choice.id if choice else None
 
 
-def preference_for_a(reply: str, tokens: Sequence[str], likely: Sequence[dict[str, float]]) -> float | None:
+def preference_for_a(reply: str, tokens: Sequence[str], likely: Sequence[Mapping[str, float]]) -> float | None:
     """How probable the ID "A" was where the reply names its choice, against "B" alone; `None` where that is unknown.
 
     `tokens` are the reply's own and `likely` the log-probabilities, in nats, of the likeliest tokens at each place. A
@@ -66,21 +90,44 @@ def preference_for_a(reply: str, tokens: Sequence[str], likely: Sequence[dict[st
 
 
 def _choice(reply: str, cut: bool) -> _Choice | None:
-    start = reply.rfind(_THOUGHTS_END)
-    if start < 0 and _THOUGHTS_START in reply:
+    text = _without_thoughts(reply)
+    if text is None:
         return None
-    labels = list(_LABEL.finditer(reply, max(start, 0)))
-    if not labels:
+    first = _LABEL.search(text)
+    turn_end = _TURN_END.search(text, first.end()) if first else None
+    if first is None or (cut and turn_end is None):
         return None
-    begin, end = _value(reply, labels[-1].end())
-    match = _VALUE.fullmatch(reply[begin:end].rstrip())
-    if match is None or (cut and end == len(reply)):
+    text = text[: turn_end.start()] if turn_end else text
+    *_, label = _LABEL.finditer(text)
+    begin, end = _value(text, label.end())
+    match = _VALUE.fullmatch(_half_width(text[begin:end].rstrip()))
+    if match is None:
         return None
     chosen: Id = "A" if match["id"] in "aA" else "B"
     other = "B" if chosen == "A" else "A"
-    if re.search(rf"\b{other}\b", match["rest"] or match["aside"] or ""):
+    if re.search(rf"\b{other}\b", match["rest"] or match["aside"] or "", re.ASCII):
         return None
     return _Choice(chosen, begin + match.start("id"))
+
+
+def _without_thoughts(reply: str) -> str | None:
+    """The reply with line ends in the place of thoughts, or `None` where these do not end.
+
+    Chat templates may open the thoughts themselves: then an end without a start closes all that goes before.
+    """
+    parts, place = [], 0
+    for end in _THOUGHTS_END.finditer(reply):
+        start = _THOUGHTS_START.search(reply, place, end.start())
+        begin = start.start() if start else place
+        parts += [reply[place:begin], "\n" * (end.end() - begin)]
+        place = end.end()
+    return None if _THOUGHTS_START.search(reply, place) else "".join([*parts, reply[place:]])
+
+
+def _half_width(text: str) -> str:
+    """The text with full-width letters and punctuation as in ASCII, each character in its place."""
+    forms = [unicodedata.normalize("NFKC", character) for character in text]
+    return "".join(form if len(form) == 1 else character for form, character in zip(forms, text, strict=True))
 
 
 def _value(reply: str, begin: int) -> tuple[int, int]:
@@ -93,4 +140,4 @@ def _value(reply: str, begin: int) -> tuple[int, int]:
 
 def _bare(token: str) -> str:
     """A token without space and brackets, in capitals."""
-    return token.strip(" \n\t[]()*\"'`<>").upper()
+    return _half_width(token).strip(" \n\t[](){}$*\"'`<>▁Ġ").upper()

@@ -1,19 +1,18 @@
 """From verdicts to results: votes of each system and criterion, their effects, and differences between systems."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
-import ketchup
 from ketchup_eval.judge.effects import Effects, effects, item_votes, of_contrasts
 from ketchup_eval.judge.human import Agreement, agreement
 from ketchup_eval.judge.plan import Call, Plan
 from ketchup_eval.judge.protocol import VARIANTS
-from ketchup_eval.judge.verdicts import VerdictStore
+from ketchup_eval.judge.signature import signature
+from ketchup_eval.judge.verdicts import Verdict, VerdictStore
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.multiplicity import holm
 from ketchup_eval.stats.permutation import sign_flip_p_values
@@ -27,7 +26,8 @@ MOST_MISSING = 0.01
 class Counts:
     """Of one comparison: `items` judged, pairs skipped as `identical`, and its `votes` by what became of them.
 
-    `missing` have no reply yet; `unparsed`, `cut`, `empty` and `too_long` are replies without a choice.
+    `missing` have no reply yet; `unparsed`, `cut` and `empty` are replies without a choice, `too_long` and `refused`
+    prompts that the server did not take.
     """
 
     items: int
@@ -38,6 +38,7 @@ class Counts:
     cut: int
     empty: int
     too_long: int
+    refused: int
     missing: int
 
 
@@ -71,6 +72,16 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """An item whose prompts the server did not take: how many, and the state and words of the first."""
+
+    item: str
+    votes: int
+    state: str
+    words: str
+
+
+@dataclass(frozen=True)
 class JudgeResult:
     """All comparisons by one judge. `repeat_flips`: share of repeated questions whose two choices differ."""
 
@@ -79,6 +90,7 @@ class JudgeResult:
     differences: list[Difference]
     repeat_flips: Estimate
     server_models: dict[str, int]
+    refusals: list[Refusal]
 
     @property
     def missing_share(self) -> float:
@@ -118,7 +130,7 @@ def judge_result(plan: Plan, store: VerdictStore) -> JudgeResult:
                 a=system,
                 b=plan.settings.b,
                 criterion=criterion,
-                signature=_signature(plan, criterion, len(votes.items)),
+                signature=signature(plan, criterion, len(votes.items), _stored(calls, store)),
                 counts=_counts(plan, system, calls, len(votes.items), store),
                 effects=effects(votes.votes, votes.lengths, votes.soft, bootstrap),
                 p_holm=None,
@@ -127,9 +139,30 @@ def judge_result(plan: Plan, store: VerdictStore) -> JudgeResult:
             comparisons.append(comparison)
     adjusted = holm([row.effects.p_value for row in comparisons])
     comparisons = [replace(row, p_holm=p) for row, p in zip(comparisons, adjusted, strict=True)]
-    called = {call.key for call in (*plan.calls, *plan.repeats)}
-    models = Counter(str(store.verdicts[key].server_model) for key in called if key in store.verdicts)
-    return JudgeResult(plan, comparisons, _differences(plan, all_votes), _repeat_flips(plan, store), dict(models))
+    called = {call.key: call for call in (*plan.calls, *plan.repeats)}.values()
+    replies = [verdict for verdict in _stored(called, store) if not verdict.is_refusal]
+    return JudgeResult(
+        plan,
+        comparisons,
+        _differences(plan, all_votes),
+        _repeat_flips(plan, store),
+        dict(Counter(str(verdict.server_model) for verdict in replies)),
+        _refusals(plan.calls, store),
+    )
+
+
+def _stored(calls: Iterable[Call], store: VerdictStore) -> list[Verdict]:
+    return [store.verdicts[call.key] for call in calls if call.key in store.verdicts]
+
+
+def _refusals(calls: Sequence[Call], store: VerdictStore) -> list[Refusal]:
+    """In the order of the items."""
+    found: dict[str, list[Verdict]] = {}
+    for call in calls:
+        verdict = store.verdicts.get(call.key)
+        if verdict and verdict.is_refusal:
+            found.setdefault(call.question.pair.item, []).append(verdict)
+    return [Refusal(item, len(rows), rows[0].state, rows[0].reply) for item, rows in found.items()]
 
 
 def _votes(calls: Sequence[Call], store: VerdictStore) -> _Votes:
@@ -155,7 +188,7 @@ def _counts(plan: Plan, system: str, calls: Sequence[Call], items: int, store: V
         items=items,
         identical=sum(pair.identical for pair in plan.pairs if pair.system == system),
         votes=len(calls),
-        **{state: states[state] for state in ("parsed", "unparsed", "cut", "empty", "too_long", "missing")},
+        **{state: states[state] for state in ("parsed", "unparsed", "cut", "empty", "too_long", "refused", "missing")},
     )
 
 
@@ -193,21 +226,3 @@ def _repeat_flips(plan: Plan, store: VerdictStore) -> Estimate:
     sums = np.array([[sum(values), len(values)] for values in flips.values()], float).reshape(-1, 2)
     (share,) = shares(sums[:, :1], sums[:, 1:])
     return share
-
-
-def _signature(plan: Plan, criterion: str, items: int) -> str:
-    """What must be equal before two numbers may be compared."""
-    sampling = plan.settings.sampling
-    parts = {
-        "judge": Path(sampling.model).name if Path(sampling.model).exists() else sampling.model,
-        "criterion": criterion,
-        "prompt": plan.prompt_hash(criterion),
-        "variants": len(VARIANTS),
-        "temp": f"{sampling.temperature:g}",
-        "max_tokens": sampling.max_tokens,
-        "constrained": "yes" if sampling.constrained else "no",
-        "n": items,
-        "seed": sampling.seed,
-        "version": ketchup.__version__,
-    }
-    return "|".join(f"{name}:{value}" for name, value in parts.items())

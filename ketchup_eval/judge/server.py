@@ -18,8 +18,8 @@ from pathlib import Path
 from ketchup.errors import ServerError
 from ketchup.progress import clock
 from ketchup.redaction import redacted
+from ketchup.remote.endpoint import KEY_VARIABLE, environment_key
 from ketchup.texts import one_line
-from ketchup_eval.judge.endpoint import KEY_VARIABLE, environment_key
 
 MODULE = "vllm.entrypoints.openai.api_server"
 LONGEST_START = 1800.0

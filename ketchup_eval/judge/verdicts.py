@@ -16,18 +16,19 @@ from typing import Any, Literal
 from ketchup.errors import RunError
 from ketchup.files import append_jsonl, read_jsonl
 from ketchup.kinds import NUMBER, TEXT, Kinds, misfit
+from ketchup_eval.judge.completions import is_cut, is_failure
 from ketchup_eval.judge.replies import Id, preferred_id
 
 VERDICTS = "verdicts.jsonl"
-State = Literal["parsed", "unparsed", "cut", "empty", "too_long"]
-"""`cut`: the limit on tokens ended the reply before its choice; `too_long`: the prompt did not fit into the model."""
-CUT = "length"
-"""What servers call the limit on tokens as a reason to finish."""
+State = Literal["parsed", "unparsed", "cut", "empty", "too_long", "refused"]
+"""`cut`: the limit on tokens ended the reply before it was at its end; `too_long`: the prompt did not fit into the
+model; `refused`: the server did not take it for another reason."""
 OF_A_ROW: Kinds = {
     **dict.fromkeys(("key", "reply"), str),
     **dict.fromkeys(("finish_reason", "server_model"), TEXT),
-    "too_long": (bool, NoneType),
+    **dict.fromkeys(("too_long", "refused"), (bool, NoneType)),
     "probability_of_a": NUMBER,
+    "adapted": (dict, NoneType),
 }
 
 _log = logging.getLogger(__name__)
@@ -35,11 +36,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Verdict:
-    """A reply, or the refusal of a prompt that is too long, and how it came about.
+    """A reply, or the server's refusal of a prompt in its words, and how it came about.
 
     `usage` are the server's counts of tokens, `seconds` the time of the attempt that succeeded, `server_model` what the
     server calls its model. `probability_of_a` is that of the ID "A" where the reply names its choice, if
-    log-probabilities were asked for.
+    log-probabilities were asked for. `adapted` are the parameters that the server does not take, each with the name
+    under which it was sent instead, or `None` if it was left out.
     """
 
     key: str
@@ -51,20 +53,29 @@ class Verdict:
     attempts: int = 1
     server_model: str | None = None
     probability_of_a: float | None = None
+    refused: bool = False
+    adapted: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the server took the prompt not at all."""
+        return self.too_long or self.refused
 
     @cached_property
     def preferred(self) -> Id | None:
         """The ID that the reply prefers; `None` if it is unparsed."""
-        return None if self.too_long else preferred_id(self.reply, cut=self.finish_reason == CUT)
+        if self.is_refusal:
+            return None
+        return preferred_id(self.reply, cut=is_cut(self.finish_reason))
 
     @property
     def state(self) -> State:
         """Whether the reply has a choice, or why it has none."""
-        if self.too_long:
-            return "too_long"
+        if self.is_refusal:
+            return "too_long" if self.too_long else "refused"
         if self.preferred is not None:
             return "parsed"
-        if self.finish_reason == CUT:
+        if is_cut(self.finish_reason):
             return "cut"
         return "unparsed" if self.reply.strip() else "empty"
 
@@ -90,7 +101,9 @@ class VerdictStore:
         self._take(verdict)
 
     def _take(self, verdict: Verdict) -> None:
-        """The last parsed reply of a key wins, else the last of all."""
+        """The last parsed reply of a key wins, else the last of all. One that a fault ended is none."""
+        if is_failure(verdict.finish_reason):
+            return
         self.replies[verdict.key] = self.replies.get(verdict.key, 0) + 1
         earlier = self.verdicts.get(verdict.key)
         if earlier is None or earlier.preferred is None or verdict.preferred is not None:
@@ -98,7 +111,7 @@ class VerdictStore:
 
 
 def _verdict(row: Mapping[str, Any], place: str) -> Verdict:
-    fields = {name: row[name] for name in Verdict.__dataclass_fields__ if name in row}
+    fields = {name: row[name] for name in Verdict.__dataclass_fields__ if row.get(name) is not None}
     if wrong := misfit(fields, OF_A_ROW):
         raise RunError(f"{place} is no verdict, as {wrong}; remove that line and run again.")
     return Verdict(**fields)

@@ -22,7 +22,7 @@ def judge_notes(result: JudgeResult) -> str:
     rows = result.comparisons
     states = {
         name: sum(getattr(row.counts, name) for row in rows)
-        for name in ("unparsed", "cut", "empty", "too_long", "missing")
+        for name in ("unparsed", "cut", "empty", "too_long", "refused", "missing")
     }
     lost = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in states.items() if count)
     flips = result.repeat_flips

@@ -32,7 +32,7 @@ def test_a_server_that_has_everything():
         (lambda prompt, attempt, body: refusal(500, "engine crashed"), "engine crashed"),
         (lambda prompt, attempt, body: refusal(401, "bad key"), "OPENAI_API_KEY"),
         (lambda prompt, attempt, body: Answer(raw=b"<html>Sign in</html>"), "A call failed"),
-        (lambda prompt, attempt, body: Answer(raw=b'{"error": {"message": "no credit"}}'), "A call failed"),
+        (lambda prompt, attempt, body: Answer(raw=b'{"error": {"message": "no credit"}}'), "credit is used up"),
     ],
 )
 def test_a_server_that_cannot_judge(answer, named):
@@ -56,7 +56,7 @@ def without_constraints(prompt, attempt, body):
     ("answer", "failed", "named"),
     [
         (without_logprobs, "logprobs", "logprobs not supported"),
-        (without_constraints, "constrained", "refused (Error code: 400 - no such field)"),
+        (without_constraints, "constrained", "refused (400: no such field)"),
         (lambda *_: Answer("Why: so.\nPreferred: A"), "constrained", "ignores structured_outputs"),
     ],
 )
@@ -79,9 +79,9 @@ MODELS = {"data": [{"id": MODEL}]}
     [
         (
             refusal(404, "no such path"),
-            "ok   model: The server does not list its models (Error code: 404 - no",
+            "ok   model: The server does not list its models (404: no",
         ),
-        (refusal(403, "missing scope"), "ok   model: The server does not list its models (Error code: 403"),
+        (refusal(403, "missing scope"), "ok   model: The server does not list its models (403"),
         (
             Answer(raw=b"<html>Sign in</html>"),
             "FAIL model: The server's list of models cannot be read ('<html>Sign",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ketchup_eval.judge.client import Patience
+from ketchup.remote.calls import Patience
 
 
 @pytest.fixture

@@ -14,7 +14,10 @@ MODEL = "mock-judge"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server does with one call. `cut_bytes` sends only the first part of the body and closes."""
+    """What the server does with one call: a completion, an `error`, or any `raw` body.
+
+    `choice` are more fields of its choice. `cut_bytes` sends only the first part of the body and closes.
+    """
 
     reply: str | None = "Why: because.\nPreferred: A"
     finish_reason: str = "stop"
@@ -25,6 +28,8 @@ class Answer:
     cut_bytes: int | None = None
     raw: bytes | None = None
     hang_up: bool = False
+    choice: dict = field(default_factory=dict)
+    tokens: int = 9
 
 
 def refusal(status, message, **headers):
@@ -139,7 +144,7 @@ class MockServer:
             return False
         if answer.raw is None:
             self.served[prompt] += 1
-        return await self._send(writer, 200, content, answer.headers)
+        return await self._send(writer, answer.status, content, answer.headers)
 
     async def _send(self, writer, status, content, headers):
         lines = [f"HTTP/1.1 {status} X", "Content-Type: application/json", f"Content-Length: {len(content)}"]
@@ -158,7 +163,8 @@ def completion(answer, body):
         tokens = [{"token": answer.reply[:-2], "logprob": 0.0, "bytes": None, "top_logprobs": []}]
         tokens += [{"token": f" {letter}", "logprob": -0.5, "bytes": None, "top_logprobs": likely}]
         choice["logprobs"] = {"content": tokens}
-    usage = {"prompt_tokens": 100, "completion_tokens": 9, "total_tokens": 109}
+    choice |= answer.choice
+    usage = {"prompt_tokens": 100, "completion_tokens": answer.tokens, "total_tokens": 100 + answer.tokens}
     whole = {"id": "x", "object": "chat.completion", "created": 0, "model": MODEL, "choices": [choice], "usage": usage}
     return json.dumps(whole).encode()
 

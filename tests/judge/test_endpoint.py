@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ketchup.errors import ServerError
-from ketchup_eval.judge.endpoint import Endpoint, environment_key, is_local
+from ketchup.remote.endpoint import Endpoint, environment_key, is_local
 from tests.judge.given import invoke, words, write_inputs
 from tests.judge.mock_server import MockServer, refusal
 
@@ -74,7 +74,7 @@ def test_addresses_in_no_proxy_need_no_socks(monkeypatch):
     for url in ("http://example.org/v1", "https://a.example.org/v1", "http://host:8000/v1"):
         endpoint = Endpoint(url)
         assert endpoint.proxy is None
-        assert endpoint.client(None).base_url == f"{url}/"
+        assert endpoint.client().base_url == f"{url}/"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from ketchup.files import run_lock
-from ketchup_eval.judge import client
+from ketchup.remote import crowd
 from tests.judge.given import invoke, prefers, result, verdict_rows, words, write_inputs
 from tests.judge.mock_server import Answer, MockServer, refusal, storm
 
@@ -113,7 +113,7 @@ def test_a_first_item_without_any_choice_stops_the_run(tmp_path):
         ({"model": "other"}, None, ["has no model 'other'", "--model"]),
         ({}, refusal(401, "bad key"), ["refuses the key", "OPENAI_API_KEY"]),
         ({}, refusal(400, "top_logprobs must be at most 5"), ["top_logprobs must be at most 5"]),
-        ({}, refusal(500, "crash"), ["first item failed", "crash"]),
+        ({}, refusal(500, "crash"), ["All calls about the first 5 items failed", "crash"]),
     ],
 )
 def test_what_no_call_can_escape_ends_the_run_at_once(tmp_path, options, answer, named):
@@ -136,7 +136,7 @@ def test_a_server_that_is_gone(tmp_path):
 
 def test_an_interrupt_keeps_what_is_in_flight_and_names_the_command(tmp_path, monkeypatch):
     write_inputs(tmp_path, items=30)
-    monkeypatch.setattr(client, "GRACE", 20.0)
+    monkeypatch.setattr(crowd, "GRACE", 20.0)
     monkeypatch.setattr("sys.argv", ["ketchup", "judge", "--a", "one"])
 
     def answer(prompt, attempt, body):

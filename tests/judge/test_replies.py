@@ -119,7 +119,7 @@ def test_the_last_line_decides_whatever_goes_before(before, chosen):
 def test_a_choice_on_a_torn_last_line_is_unparsed():
     assert preferred_id("Preferred: A", cut=True) is None
     assert preferred_id("Preferred: A\nPreferred: B", cut=True) is None
-    assert preferred_id("Preferred: A\nThe reason", cut=True) == "A"
+    assert preferred_id("Preferred: A\nThe reason", cut=True) is None
 
 
 def soft(choice, alternatives, before="Why: A or B.\nPreferred:"):

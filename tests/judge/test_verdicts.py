@@ -15,7 +15,10 @@ from ketchup_eval.judge.verdicts import Verdict, VerdictStore
     ("reply", "finish", "too_long", "state"),
     [
         ("Preferred: A", "stop", False, "parsed"),
-        ("Preferred: A\n", "length", False, "parsed"),
+        ("Preferred: A\n", "length", False, "cut"),
+        ("Preferred: A\nBut wait", "length", False, "cut"),
+        ("Preferred: A", "max_tokens", False, "cut"),
+        ("Preferred: A<|eot_id|>\nWhat", "length", False, "parsed"),
         ("Preferred: A", "length", False, "cut"),
         ("So", "length", False, "cut"),
         ("", "length", False, "cut"),
@@ -28,6 +31,19 @@ def test_a_reply_is_in_one_state(reply, finish, too_long, state):
     verdict = Verdict("k", reply, finish, too_long)
     assert verdict.state == state
     assert (verdict.preferred is not None) == (state == "parsed")
+
+
+def test_a_refusal_is_no_reply_whatever_its_words():
+    verdict = Verdict("k", "Preferred: A", refused=True)
+    assert verdict.state == "refused"
+    assert verdict.preferred is None
+
+
+@pytest.mark.parametrize("finish", ["error", "content_filter", "content_filter: SAFETY", "FinishReason.RECITATION"])
+def test_a_stored_reply_that_a_fault_ended_is_none(tmp_path, finish):
+    """Earlier versions stored such replies."""
+    VerdictStore(tmp_path).add(Verdict("x", "Preferred: A", finish), {})
+    assert VerdictStore(tmp_path).verdicts == {}
 
 
 @given(st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from(["A", "B", "both"]))))
@@ -68,7 +84,9 @@ def test_a_line_that_is_no_verdict_is_named(tmp_path, line):
 
 
 def test_every_field_survives(tmp_path):
-    verdict = Verdict("x", "Preferred: A", "stop", False, {"prompt": 3, "cached": None}, 0.25, 2, "judge", 0.75)
+    verdict = Verdict(
+        "x", "Preferred: A", "stop", False, {"prompt": 3, "cached": None}, 0.25, 2, "judge", 0.75, False, {"seed": None}
+    )
     VerdictStore(tmp_path).add(verdict, {"item": "1", "criterion": "overall"})
     assert VerdictStore(tmp_path).verdicts["x"] == verdict
     row = json.loads((tmp_path / "verdicts.jsonl").read_text())

@@ -1,4 +1,4 @@
-"""How a judge's server is reached: with which key, and through which proxy of the environment, if any."""
+"""How a server is reached: with which key, and through which proxy of the environment, if any."""
 
 import ipaddress
 import os
@@ -49,11 +49,21 @@ class Endpoint:
         """` through the proxy ...` for a message, or nothing."""
         return f" through the proxy {redacted(self.proxy)}, as the environment says" if self.proxy else ""
 
-    def client(self, timeout: openai.Timeout) -> openai.AsyncOpenAI:
-        """A client that tries each call once; a `ServerError` for a key or a proxy that cannot be used."""
-        key = self.key or environment_key() or NO_KEY
+    def client(self, timeout: float | None = None) -> openai.AsyncOpenAI:
+        """A client that tries each call once, each phase of it for `timeout` seconds.
+
+        Every call has a connection of its own. On one that is kept, what a server or proxy sends beyond a reply - a
+        second copy, say - is taken for the reply to the next request. Raises a `ServerError` for a key or a proxy that
+        cannot be used.
+        """
+        phases = openai.Timeout(timeout)
         return openai.AsyncOpenAI(
-            base_url=self.base_url, api_key=key, max_retries=0, timeout=timeout, http_client=self._http(timeout)
+            base_url=self.base_url,
+            api_key=self.key or environment_key() or NO_KEY,
+            max_retries=0,
+            timeout=phases,
+            default_headers={"Connection": "close"},
+            http_client=self._http(phases),
         )
 
     def _http(self, timeout: openai.Timeout) -> openai.DefaultAsyncHttpxClient:
