@@ -38,9 +38,3 @@ def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     said = " ".join(map(str.strip, lines[:2])) if lines[0].endswith(":") else lines[0]
     return said.removesuffix(".")[:160]
-
-
-def check_share(what: str, value: float, *, ends: bool = True) -> None:
-    """Raises `UsageError` unless 0 ≤ value ≤ 1, or 0 < value < 1 without the ends."""
-    if not (0 <= value <= 1 if ends else 0 < value < 1):
-        raise UsageError(f"{what} must be {'from 0 to 1' if ends else 'between 0 and 1'}, not {value}.")

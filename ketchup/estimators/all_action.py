@@ -6,7 +6,7 @@ the state are needed again; w_t is what is left, c Σ_{i>t} A_i (Petit et al., 2
 
 import torch
 
-from ketchup.errors import check_share
+from ketchup import checks
 from ketchup.estimators.base import Estimator, text_of
 from ketchup.estimators.objectives import EXPECTED_RETURN
 from ketchup.maths.returns import later_sums
@@ -14,7 +14,7 @@ from ketchup.maths.returns import later_sums
 
 def build(c: float = 1.0) -> Estimator:
     """`c` is the weight of the future, from 0 to 1."""
-    check_share("The c of all-action", c)
+    checks.share("The c of all-action", c)
     return Estimator(
         f"all-action:{text_of(c)}",
         lambda n: c * later_sums(n.advantages),

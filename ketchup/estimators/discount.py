@@ -7,14 +7,14 @@ step is r_t + v_{t+1} - v_t = A_t.
 import torch
 from torch import Tensor
 
-from ketchup.errors import check_share
+from ketchup import checks
 from ketchup.estimators.base import Estimator, text_of
 from ketchup.estimators.objectives import EXPECTED_RETURN
 
 
 def build(gamma: float) -> Estimator:
     """`gamma` is the weight of the next step in units of this one's, from 0 to 1."""
-    check_share("The γ of discount", gamma)
+    checks.share("The γ of discount", gamma)
     return Estimator(
         f"discount:{text_of(gamma)}",
         lambda n: n.q + discounted(n.advantages, gamma),

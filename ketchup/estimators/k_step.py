@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ketchup.errors import UsageError
+from ketchup import checks
 from ketchup.estimators.base import Estimator
 from ketchup.estimators.numbers import Numbers
 from ketchup.estimators.objectives import EXPECTED_RETURN
@@ -14,8 +14,7 @@ from ketchup.maths.returns import Tail, clipped_step_returns, k_step_returns
 
 def build(k: int, tail: Tail = "segment") -> Estimator:
     """`k` actions make a step; `tail` says what becomes of the last few."""
-    if k < 1:
-        raise UsageError(f"The K of k-step must be at least 1, not {k}.")
+    checks.whole("The K of k-step", k, most=checks.LONGEST)
     return Estimator(
         f"k-step:{k}",
         lambda numbers: k_step_returns(numbers.q, numbers.v, numbers.mask, k, tail),

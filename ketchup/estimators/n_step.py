@@ -6,7 +6,7 @@ What is called an n-step return elsewhere. The paper's K-step return differs: it
 import torch
 from torch import Tensor
 
-from ketchup.errors import UsageError
+from ketchup import checks
 from ketchup.estimators.base import Estimator
 from ketchup.estimators.objectives import EXPECTED_RETURN
 from ketchup.maths.returns import later_sums
@@ -14,8 +14,7 @@ from ketchup.maths.returns import later_sums
 
 def build(n: int) -> Estimator:
     """`n` advantages count, the action's own among them."""
-    if n < 1:
-        raise UsageError(f"The n of n-step must be at least 1, not {n}.")
+    checks.whole("The n of n-step", n, most=checks.LONGEST)
     return Estimator(
         f"n-step:{n}",
         lambda numbers: numbers.q + _next(numbers.advantages, n - 1),

@@ -7,7 +7,7 @@ the sequence's (MiniLLM: Gu et al., 2024). What is between has a bias for either
 import torch
 from torch import Tensor
 
-from ketchup.errors import check_share
+from ketchup import checks
 from ketchup.estimators.base import Estimator, text_of
 from ketchup.estimators.discount import discounted, powers
 from ketchup.estimators.numbers import Numbers
@@ -16,7 +16,7 @@ from ketchup.estimators.objectives import SEQUENCE_KL, STATE_KL
 
 def build(gamma: float) -> Estimator:
     """`gamma` is the weight of the next step in units of this one's, from 0 to 1."""
-    check_share("The γ of reverse-kl", gamma)
+    checks.share("The γ of reverse-kl", gamma)
     return Estimator(
         f"reverse-kl:{text_of(gamma)}",
         lambda n: _returns(n, gamma),

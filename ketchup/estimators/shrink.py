@@ -6,7 +6,7 @@ less variance, as every advantage enters.
 
 import torch
 
-from ketchup.errors import check_share
+from ketchup import checks
 from ketchup.estimators.base import Estimator, text_of
 from ketchup.estimators.objectives import EXPECTED_RETURN
 from ketchup.maths.returns import later_sums
@@ -14,7 +14,7 @@ from ketchup.maths.returns import later_sums
 
 def build(c: float) -> Estimator:
     """`c` is the weight of the future, from 0 to 1."""
-    check_share("The c of shrink", c)
+    checks.share("The c of shrink", c)
     return Estimator(
         f"shrink:{text_of(c)}",
         lambda n: n.q + c * later_sums(n.advantages),

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from ketchup.errors import UsageError, check_share
+from ketchup import checks
+from ketchup.errors import UsageError
 from ketchup.methods.credit import Credit
 from ketchup.models.language_model import LanguageModel
 
@@ -63,8 +64,11 @@ class Sampling:
     top_k: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples_per_input < 1:
-            raise UsageError(f"--samples-per-input must be at least 1, not {self.samples_per_input}.")
+        checks.whole("--samples-per-input", self.samples_per_input)
+        checks.temperature("--temperature", self.temperature)
+        checks.whole("--top-k", self.top_k, least=0, because=" (0: the whole vocabulary)")
+        if self.top_k == 1:
+            raise UsageError("--top-k 1 leaves every action the chance 1; draw greedily with --temperature 0 instead.")
         if self.samples_per_input > 1 and self.temperature == 0:
             raise UsageError("--temperature 0 draws the same rollout every time; leave out --samples-per-input.")
 
@@ -92,6 +96,6 @@ class Method:
 
 def two_writers(loss: LossFunction, student_share: float) -> tuple[Part, ...]:
     """The same loss on the student's tokens and the teacher's, so weighed; a writer with weight 0 is left out."""
-    check_share("--student-share", student_share)
+    checks.share("--student-share", student_share)
     parts = (Part("student", loss, student_share), Part("teacher", loss, 1 - student_share))
     return tuple(part for part in parts if part.weight > 0)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.estimators import Baseline, Estimator, Numbers
 from ketchup.estimators.baselines import none
@@ -20,6 +21,7 @@ from ketchup.models.scoring import StudentValues, TeacherValues
 
 Clip = Literal["return", "step", "none"]
 Truncation = Literal["terminal", "drop"]
+CLIP_RANGE = 100.0
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,13 @@ class Credit:
     baseline: Baseline = field(default_factory=none)
     gauge: Gauge = "raw"
     clip: Clip = "return"
-    clip_range: float = 100.0
+    clip_range: float = CLIP_RANGE
     truncation: Truncation = "terminal"
 
     def __post_init__(self) -> None:
-        if not self.clip_range > 0:
-            raise UsageError(f"--clip-range must be above 0, not {self.clip_range}.")
+        checks.finite("--clip-range", self.clip_range, above=0, because=" (--clip none clips nothing)")
+        if self.clip == "none" and self.clip_range != CLIP_RANGE:
+            raise UsageError(f"--clip none clips nothing, so leave out --clip-range {self.clip_range:g}.")
         if self.clip == "step" and self.estimator.clipped is None:
             raise UsageError(
                 f"--clip step holds the rewards that llmr and k-step sum up; {self.estimator.name} has none, so use "

@@ -6,7 +6,7 @@ which has the same expected gradient and less variance.
 
 from functools import partial
 
-from ketchup.errors import check_share
+from ketchup import checks
 from ketchup.maths.divergences import generalised_jsd
 from ketchup.methods.base import Method, Sampling, two_writers
 from ketchup.methods.divergence import DivergenceLoss
@@ -20,6 +20,6 @@ def build(
     top_k: int = 0,
 ) -> Method:
     """`beta` weighs the teacher in the mixture; `student_share` is that paper's λ, 1 for purely on-policy."""
-    check_share("--beta", beta, ends=False)
+    checks.share("--beta", beta, ends=False)
     parts = two_writers(DivergenceLoss(partial(generalised_jsd, beta=beta)), student_share)
     return Method("gkd", parts, compares=True, sampling=Sampling(samples_per_input, temperature, top_k))

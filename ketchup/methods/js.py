@@ -5,7 +5,7 @@
 
 from functools import partial
 
-from ketchup.errors import check_share
+from ketchup import checks
 from ketchup.maths.divergences import student_to_mixture, teacher_to_mixture
 from ketchup.methods.base import Method, Part, Sampling
 from ketchup.methods.divergence import DivergenceLoss
@@ -13,7 +13,7 @@ from ketchup.methods.divergence import DivergenceLoss
 
 def build(beta: float = 0.5, samples_per_input: int = 1, temperature: float = 1.0, top_k: int = 0) -> Method:
     """`beta` is the student's share of mixture and loss; f-distill has 0.85 on XSum, 0.25 in translation."""
-    check_share("--beta", beta, ends=False)
+    checks.share("--beta", beta, ends=False)
     parts = (
         Part("student", DivergenceLoss(partial(student_to_mixture, beta=beta)), beta),
         Part("teacher", DivergenceLoss(partial(teacher_to_mixture, beta=beta)), 1 - beta),

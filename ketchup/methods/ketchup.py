@@ -1,6 +1,6 @@
 """KETCHUP, the paper's method: policy gradient on K-step returns of the teacher's Bellman rewards (Algorithm 1)."""
 
-from ketchup.errors import UsageError
+from ketchup import checks
 from ketchup.estimators import baseline as baseline_named
 from ketchup.estimators import estimator
 from ketchup.maths.gauges import Gauge
@@ -23,7 +23,6 @@ def build(
     top_k: int = 0,
 ) -> Method:
     """`k` actions make a step; the other options are those of `Credit` and `Sampling`."""
-    if k < 1:
-        raise UsageError(f"--k must be at least 1, not {k}.")
+    checks.whole("--k", k, most=checks.LONGEST)
     credit = Credit(estimator(f"k-step:{k}:{tail}"), baseline_named(baseline), gauge, clip, clip_range, truncation)
     return policy_gradient("ketchup", credit, Sampling(samples_per_input, temperature, top_k))

@@ -17,6 +17,7 @@ from ketchup.models.folder import check_contents, check_files, code_refused, fin
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.memory import check_room
 from ketchup.models.probe import with_reading
+from ketchup.models.weights import not_finite
 
 NO_CODE = {"trust_remote_code": False}
 """Left open, transformers asks on the terminal, and runs what a folder brings along on "y"."""
@@ -46,6 +47,10 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     with _reading(name, "its weights"):
         network = read_network(kind, place, dtype).eval()
         network.to(device)
+    if strange := not_finite(network.named_parameters()):
+        raise ModelError(
+            f"The weights of {name!r} are not all finite as {dtype} (first {strange}); use another checkpoint or type."
+        )
     vocabulary = min(max(tokenizer.get_vocab().values()) + 1, network.get_output_embeddings().weight.shape[0])
     eos_ids = _eos_ids(name, config, getattr(network, "generation_config", None), tokenizer, vocabulary)
     pad = tokenizer.pad_token_id

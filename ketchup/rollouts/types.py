@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.models.language_model import LanguageModel
 
@@ -30,17 +31,22 @@ class Decoding:
     top_k: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise UsageError(f"--max-new-tokens must be at least 1, not {self.max_new_tokens}.")
-        if self.temperature < 0:
-            raise UsageError(f"--temperature must be 0 (greedy) or more, not {self.temperature}.")
-        if self.top_k < 0:
-            raise UsageError(f"--top-k must be 0 (whole vocabulary) or more, not {self.top_k}.")
+        checks.whole("--max-new-tokens", self.max_new_tokens, most=checks.LONGEST)
+        checks.temperature("--temperature", self.temperature)
+        checks.whole("--top-k", self.top_k, least=0, because=" (0: the whole vocabulary)")
 
     @property
     def greedy(self) -> bool:
         """True when the likeliest token is always taken, so that samples are copies."""
         return self.temperature == 0 or self.top_k == 1
+
+    def check_fits(self, model: LanguageModel) -> None:
+        """Raises `UsageError` for a top k that the model has not as many tokens for."""
+        if self.top_k > model.vocabulary:
+            raise UsageError(
+                f"--top-k must be at most the {model.vocabulary:,} tokens of {model.name!r}, or 0 for all of them, not "
+                f"{self.top_k}."
+            )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from ketchup.errors import DataError, UsageError
+from ketchup import checks
+from ketchup.errors import DataError
 from ketchup.inputs import PlacedRow, Row, field_of, json_rows, text_field
 from ketchup.tasks.base import Example, Split, Task
 
@@ -26,8 +27,7 @@ def load_examples(task: Task, split: Split, data: Path | None = None, limit: int
     Raises `DataError` naming file and line for the first row that cannot be used, and `UsageError` for a limit below 1.
     Only hub rows without a source, which nobody can mend, are left out instead; a log line counts them.
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"the limit on examples is {limit}: it must be at least 1")
+    checks.whole("--limit", limit)
     if data is not None:
         rows = json_rows(_split_file(split, data))
     elif task.generate is not None:

@@ -7,6 +7,7 @@ A folder appears whole, by a rename, and the links change after it: a kill at an
 What comes back from a folder is checked against the hashes in it.
 """
 
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ class TrainerState:
         """Takes this step for the best if it is: by validation return for a policy gradient, else by loss."""
         higher = method.credit is not None
         value = entry.get("validation_return" if higher else "validation_loss")
+        if value is not None and not math.isfinite(value):
+            return
         better = self.best_value is None or (value is not None and (value > self.best_value) == higher)
         if value is not None and value != self.best_value and better:
             self.best_step, self.best_value = self.step, value

@@ -20,6 +20,7 @@ from ketchup.files import append_jsonl
 from ketchup.hashes import content_hash
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
+from ketchup.models.weights import not_finite
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
@@ -28,7 +29,7 @@ from ketchup.training.checkpoints import TrainerState, last_state, restore, save
 from ketchup.training.experience import Inputs, Measures, Student, step_trajectories
 from ketchup.training.gradient import accumulate
 from ketchup.training.metrics import METRICS, forget_after
-from ketchup.training.settings import TrainSettings
+from ketchup.training.settings import SCHEDULERS, TrainSettings
 from ketchup.training.shards import clip_gradients, optimizer_state
 from ketchup.training.validation import validate
 from ketchup.training.whole import whole
@@ -57,9 +58,10 @@ def train(
         weight_decay=settings.weight_decay,
     )
     steps = total_steps(settings, len(inputs), processes.count)
-    schedule = get_scheduler(settings.schedule, optimizer, settings.warmup_steps, steps)
+    schedule = get_scheduler(SCHEDULERS[settings.schedule], optimizer, settings.warmup_steps, steps)
     state = _resume(run, model, optimizer, settings.milestones, processes)
     schedule.last_epoch = state.step  # the optimiser's state brought the learning rate of this step along
+    _check_narrowed(model, settings.save_dtype, run)
     phases = Phases()
     student = Student(model, task, settings.engine, phases)
 
@@ -74,6 +76,7 @@ def train(
             entry = _optimiser_step(settings, method, student, teacher, optimizer, mine, state.step, processes)
             state.step += 1
             _check_finite(entry, state.step, run)
+            _check_weights(model, state.step, run, processes)
             schedule.step()
             last = state.step == steps
             if last or state.step % settings.eval_every == 0:
@@ -142,7 +145,7 @@ def _optimiser_step(
         )
     with student.phases.phase("optimiser"):
         weights = optimizer.param_groups[0]["params"]
-        norm = clip_gradients(weights, settings.max_grad_norm)
+        norm = clip_gradients(weights, settings.max_grad_norm or math.inf)
         if loss is None:
             optimizer.zero_grad()  # without gradients, the optimiser moves nothing
         if torch.isfinite(norm):
@@ -178,6 +181,7 @@ def _save(
 ) -> None:
     state.optimizer = optimizer_state(model, optimizer)
     ordinary = whole(model)
+    _check_narrowed(ordinary, settings.save_dtype, run)
     processes.first(lambda: save(run, model, ordinary, state, settings.save_dtype, settings.milestones))
 
 
@@ -191,6 +195,26 @@ def _note(entry: dict[str, Any]) -> str:
     """What the progress line shows of a step."""
     shown = "return" if "return" in entry else "loss"
     return f"{shown} {entry[shown]:.3f}" if shown in entry else ""
+
+
+def _check_weights(model: LanguageModel, step: int, run: Path, processes: Processes) -> None:
+    """Before anything is drawn from them or saved: a step may be finite and still go too far."""
+    trained = ((name, weight) for name, weight in model.network.named_parameters() if weight.requires_grad)
+    strange = not_finite(trained)
+    if processes.total(torch.tensor(float(strange is not None))):
+        raise RunError(
+            f"The weights are no longer finite after step {step} of {run} (first {strange or 'in another process'}); "
+            "lower --learning-rate and use another --name. The last checkpoint is kept."
+        )
+
+
+def _check_narrowed(ordinary: LanguageModel, dtype: str, run: Path) -> None:
+    """The type that weights are saved in may not reach as far as they do."""
+    if strange := not_finite(ordinary.network.named_parameters(), getattr(torch, dtype)):
+        raise RunError(
+            f"--save-dtype {dtype} cannot hold the weights of {run} (first {strange}); use bfloat16 or float32 and "
+            "another --name. The last checkpoint is kept."
+        )
 
 
 def _check_finite(entry: dict[str, Any], step: int, run: Path) -> None:

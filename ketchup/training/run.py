@@ -43,6 +43,7 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
         "validation": load_examples(task, "validation", settings.data, settings.validation_limit),
     }
     processes = Processes(settings.precision, trackers, str(run), sharded=settings.shard)
+    settings.check_fits(total_steps(settings, len(examples["train"]), processes.count))
     if len(examples["validation"]) < processes.count:
         raise UsageError(
             f"{processes.count} processes cannot share {len(examples['validation'])} validation rows; raise "
@@ -53,6 +54,8 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
         student = with_adapters(student, settings.lora, settings.seed)
     _check_room(student, processes)
     teacher = _teacher(settings, student, processes) if settings.teacher else None
+    if method.sampling:
+        Decoding(task.max_new_tokens, top_k=method.sampling.top_k).check_fits(student)
     style = settings.prompt_style or default_style(student)
     asked = {split: _prompts(method, task, student, teacher, rows, style) for split, rows in examples.items()}
     recorded = {
@@ -83,6 +86,7 @@ def describe(settings: TrainSettings, run: Path) -> str:
     method, task = _method(settings), _task(settings)
     inputs = len(load_examples(task, "train", settings.data, settings.limit))
     steps = total_steps(settings, inputs)
+    settings.check_fits(steps)
     seen = steps * settings.batch_size * settings.accumulation
     options = "".join(f", {name} {value}" for name, value in method.options.items())
     return (
@@ -98,6 +102,10 @@ def _method(settings: TrainSettings) -> Method:
         raise UsageError(f"The method {method.name!r} learns from a teacher; name one with --teacher.")
     if not wants_teacher and settings.teacher is not None:
         raise UsageError(f"The method {method.name!r} learns from references and takes no --teacher.")
+    if settings.teacher_temperature and "teacher" not in method.writers:
+        raise UsageError(
+            f"The method {method.name!r} learns from no outputs of the teacher; leave out --teacher-temperature."
+        )
     return method
 
 

@@ -5,13 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.models.prompts import PromptStyle
 from ketchup.processes import Precision
 from ketchup.rollouts.names import EngineName
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+"""What transformers calls the schedules; its own "constant" knows no warm-up."""
+
+HIGHEST_RATE = 1000.0
+"""Far above any use; towards the end of float32 the optimiser fails."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +63,37 @@ class TrainSettings:
     overridden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulation", "eval_every", "save_every", "validation_limit"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}.")
-        if self.lora < 0:
-            raise UsageError(f"--lora must be a rank above 0, or 0 to train all weights, not {self.lora}.")
+        for name in ("batch_size", "accumulation", "eval_every", "save_every", "limit", "validation_limit", "steps"):
+            checks.whole(f"--{name.replace('_', '-')}", getattr(self, name))
+        for step in self.milestones:
+            checks.whole("--milestones", step)
+        checks.whole("--max-new-tokens", self.max_new_tokens, most=checks.LONGEST)
+        checks.whole("--warmup-steps", self.warmup_steps, least=0)
+        checks.whole("--lora", self.lora, least=0, because=", the rank of adapters (0: all weights are trained)")
+        checks.finite("--epochs", self.epochs, above=0, most=checks.LONGEST)
+        checks.finite("--learning-rate", self.learning_rate, above=0, most=HIGHEST_RATE)
+        checks.finite("--weight-decay", self.weight_decay, least=0)
+        checks.finite("--max-grad-norm", self.max_grad_norm, least=0, because=" (0: gradients are not clipped)")
+        checks.temperature("--teacher-temperature", self.teacher_temperature)
+        checks.seed("--seed", self.seed)
+        if self.learning_rate * self.weight_decay >= 1:
+            raise UsageError(
+                f"--weight-decay {self.weight_decay:g} times --learning-rate {self.learning_rate:g} must be below 1, "
+                "or every step would turn the weights over."
+            )
         if self.lora and self.shard:
             raise UsageError("--shard spreads all weights of a student that trains them all; leave out --lora.")
-        if self.steps is not None and self.steps < 1:
-            raise UsageError(f"--steps must be at least 1, not {self.steps}.")
-        if self.epochs <= 0 or self.learning_rate <= 0:
-            raise UsageError("--epochs and --learning-rate must be above 0.")
-        if self.schedule not in SCHEDULES:
-            raise UsageError(f"--schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}.")
+        if self.schedule not in SCHEDULERS:
+            raise UsageError(f"--schedule must be one of {', '.join(SCHEDULERS)}, not {self.schedule!r}.")
         if self.save_dtype not in ("float32", "bfloat16", "float16"):
             raise UsageError(f"--save-dtype must be float32, bfloat16 or float16, not {self.save_dtype!r}.")
+
+    def check_fits(self, steps: int) -> None:
+        """Raises `UsageError` for a warm-up or a milestone that a run of so many steps does not reach the end of."""
+        if self.warmup_steps >= steps:
+            raise UsageError(
+                f"--warmup-steps must be below the {steps:,} steps of the run, which else never reaches its learning "
+                f"rate, not {self.warmup_steps}."
+            )
+        if self.milestones and max(self.milestones) > steps:
+            raise UsageError(f"--milestones must be within the {steps:,} steps of the run, not {max(self.milestones)}.")

@@ -68,6 +68,7 @@ def evaluate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and stop")] = False,
 ) -> None:
     """Score greedy outputs with error bars; run the same command again to continue after a stop."""
+    from ketchup import checks
     from ketchup.errors import UsageError
     from ketchup.runs import Run
     from ketchup_eval.evaluation.settings import EvaluationSettings, system_named
@@ -76,6 +77,11 @@ def evaluate(
         raise UsageError("Name one or more runs to evaluate, or a file with --predictions.")
     if references and not predictions:
         raise UsageError("--references goes with --predictions FILE.")
+    for option, value in (("--teacher", teacher), ("--checkpoint", checkpoint), ("--max-new-tokens", max_new_tokens)):
+        if predictions and value is not None:
+            raise UsageError(f"--predictions FILE are scored as they are; leave out {option}, which is for models.")
+    checks.whole("--threads", threads, most=checks.MOST_WORKERS)
+    checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     if name is not None and len(runs or ()) > 1:
         raise UsageError("--name goes with one run.")
     settings = EvaluationSettings(

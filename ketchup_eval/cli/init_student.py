@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.hashes import write_sums
@@ -21,6 +22,8 @@ def init_student(
     ] = None,
 ) -> None:
     """Make a student of some of the teacher's layers, evenly spaced, with their weights."""
+    checks.whole("--layers", layers)
+    checks.whole("--decoder-layers", decoder_layers)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; choose another --out or delete it.")
 

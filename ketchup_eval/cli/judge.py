@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.redaction import redacted_command
 from ketchup_eval.cli.output import say, say_json, show
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ketchup_eval.judge.verdicts import VerdictStore
 
 EXIT_INCOMPLETE = 3
+MOST_CALLS = 10_000
+LONGEST_TIMEOUT = 24 * 3600.0
 WIDTH = 180
 """Columns of a table that is not printed on a terminal."""
 SHOWN = 5
@@ -97,9 +100,18 @@ def judge(
     ] = False,
 ) -> None:
     """Compare outputs pairwise by a language model; run the same command again to continue after a stop."""
-    for option, value in (("concurrency", concurrency), ("attempts", attempts)):
-        if value < 1:
-            raise UsageError(f"--{option} must be at least 1, not {value}.")
+    checks.whole("--limit", limit)
+    checks.finite("--temperature", temperature, least=0, most=checks.HOTTEST)
+    checks.whole("--max-tokens", max_tokens, most=checks.LONGEST)
+    checks.whole("--concurrency", concurrency, most=MOST_CALLS)
+    checks.whole("--attempts", attempts, most=MOST_CALLS)
+    checks.finite("--timeout", timeout, above=0, most=LONGEST_TIMEOUT)
+    checks.whole("--repeat-check", repeat_check, least=0)
+    checks.resamples("--resamples", resamples)
+    checks.seed("--seed", seed)
+    for option, value in (("--serve-python", serve_python), ("--serve-options", serve_options)):
+        if value and not serve:
+            raise UsageError(f"{option} is for the server that --serve starts; add --serve MODEL or leave it out.")
     from ketchup.files import run_lock
     from ketchup.remote.calls import Patience
     from ketchup.remote.endpoint import Endpoint

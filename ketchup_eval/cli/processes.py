@@ -16,6 +16,7 @@ from typing import IO
 
 import typer
 
+from ketchup import checks
 from ketchup.errors import KetchupError, UsageError
 from ketchup_eval.cli.command import EXIT_INTERRUPTED
 
@@ -39,8 +40,7 @@ def share_among(processes: int | None) -> None:
         raise UsageError(
             "--processes starts processes on one machine; leave it out under a launcher, which has done so."
         )
-    if processes is not None and processes < 1:
-        raise UsageError(f"--processes must be at least 1, not {processes}.")
+    checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     count = (processes or _gpus()) if not launcher else 1
     if count > 1:
         raise typer.Exit(_run(_without_option(sys.argv[1:]), count))

@@ -2,7 +2,7 @@
 
 import os
 
-from ketchup.errors import UsageError
+from ketchup import checks
 
 
 def use_threads(threads: int | None) -> None:
@@ -10,8 +10,7 @@ def use_threads(threads: int | None) -> None:
 
     `None` means all that this process may run on, shared with the other processes that a launcher started beside it.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"--threads must be at least 1, not {threads}.")
+    checks.whole("--threads", threads, most=checks.MOST_WORKERS)
     import torch
 
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -104,7 +104,7 @@ def train(
     warmup_steps: Annotated[int, typer.Option(help="steps of rising learning rate", rich_help_panel=OF_LOOP)] = 0,
     weight_decay: Annotated[float, typer.Option(rich_help_panel=OF_LOOP)] = 0.0,
     max_grad_norm: Annotated[
-        float, typer.Option(help="gradients are clipped to this norm", rich_help_panel=OF_LOOP)
+        float, typer.Option(help="gradients are clipped to this norm; 0: not at all", rich_help_panel=OF_LOOP)
     ] = 1.0,
     normalization: Annotated[
         Literal["tokens", "sequence"],
@@ -195,6 +195,8 @@ def _settings(ctx: typer.Context) -> "TrainSettings":
         given = {name for name in paper if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
         values |= {name: value for name, value in paper.items() if name not in given}
         values["overridden"] = tuple(sorted(name for name in given if values[name] != paper[name]))
+    if all(str(ctx.get_parameter_source(name)).endswith("COMMANDLINE") for name in ("steps", "epochs")):
+        raise UsageError("--steps and --epochs both say how long to train; leave one of them out.")
     options = {name: values.pop(name) for name in METHOD_OPTIONS}
     if values["student"] is None:
         raise UsageError("Name the model to train with --student.")

@@ -65,12 +65,14 @@ def variance(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and stop")] = False,
 ) -> None:
     """Measure bias and variance of return estimators; run the same command again to continue, or with other K."""
+    from ketchup import checks
     from ketchup.errors import UsageError
     from ketchup.runs import Run
 
     run = Run.new(f"variance-{task}" if name is None else name, runs_dir).folder
     if (teacher is None) != (not student):
         raise UsageError("Name a --teacher together with its --student models, or neither for the demo's own.")
+    checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     use_threads(threads)
     from ketchup.rollouts.types import Decoding
     from ketchup.tasks import task as task_named

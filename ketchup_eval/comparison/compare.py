@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ketchup import checks
 from ketchup.errors import DataError, UsageError
 from ketchup.tasks import task as task_named
 from ketchup_eval.evaluation.evaluate import DEFAULT_TASK
@@ -101,8 +102,7 @@ def compare(
     allow_different: bool,
 ) -> Study:
     """Each b against a; every method is one run or several seeds of it."""
-    if trials < 1:
-        raise UsageError(f"--trials must be at least 1, not {trials}.")
+    checks.whole("--trials", trials, most=checks.MOST_DRAWS)
     names = [name for method in (a, *bs) for name in method]
     if len(set(names)) < len(names):
         raise UsageError("A run is named twice; name each run once.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ketchup import checks
 from ketchup.choices import BleuTokenizer
 from ketchup.errors import RunError, UsageError
 from ketchup.rollouts.names import EngineName
@@ -48,10 +49,11 @@ class EvaluationSettings:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("resamples", "workers", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"--{name} must be at least 1, not {value}.")
+        checks.whole("--limit", self.limit)
+        checks.whole("--max-new-tokens", self.max_new_tokens, most=checks.LONGEST)
+        checks.resamples("--resamples", self.resamples)
+        checks.seed("--seed", self.seed)
+        checks.whole("--workers", self.workers, most=checks.MOST_WORKERS)
         _ = self.rows
 
     @property

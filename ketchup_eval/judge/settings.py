@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.tasks.base import Split
 from ketchup_eval.items import Rows
@@ -23,10 +24,9 @@ class Sampling:
     constrained: bool = False
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise UsageError(f"--temperature must be at least 0, not {self.temperature:g}.")
-        if self.max_tokens < 1:
-            raise UsageError(f"--max-tokens must be at least 1, not {self.max_tokens}.")
+        checks.finite("--temperature", self.temperature, least=0, most=checks.HOTTEST)
+        checks.whole("--max-tokens", self.max_tokens, most=checks.LONGEST)
+        checks.seed("--seed", self.seed)
 
     def as_key(self) -> dict[str, Any]:
         """The settings as part of a key."""
@@ -67,9 +67,6 @@ class JudgeSettings:
             raise UsageError("A system is named twice; name each of --a and --b once.")
         if len(set(self.criteria)) < len(self.criteria):
             raise UsageError("A criterion is named twice; name each of --criteria once.")
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit must be at least 1, not {self.limit}.")
-        if self.repeat_check < 0:
-            raise UsageError(f"--repeat-check must be at least 0, not {self.repeat_check}.")
-        if self.resamples < 1:
-            raise UsageError(f"--resamples must be at least 1, not {self.resamples}.")
+        checks.whole("--limit", self.limit)
+        checks.whole("--repeat-check", self.repeat_check, least=0)
+        checks.resamples("--resamples", self.resamples)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.estimators import Estimator, estimator, k_step
 from ketchup.maths.gauges import Gauge
@@ -30,8 +31,11 @@ class RolloutSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.samples < 2:
-            raise UsageError(f"--samples must be at least 2, as one sample has no variance, not {self.samples}.")
+        checks.whole("--samples", self.samples, least=2, because=", as one sample has no variance")
+        checks.seed("--seed", self.seed)
+        if self.decoding.greedy:
+            alone = "--temperature 0" if self.decoding.temperature == 0 else "--top-k 1"
+            raise UsageError(f"{alone} draws the same rollout every time, which has no variance; leave it out.")
         if len(set(self.students)) < len(self.students):
             raise UsageError("A student is named twice; name each --student once.")
 
@@ -45,8 +49,7 @@ class AnalysisSettings:
     limit: int | None
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit must be at least 1, not {self.limit}.")
+        checks.whole("--limit", self.limit)
 
     @property
     def ks(self) -> list[int]:
@@ -62,7 +65,6 @@ class AnalysisSettings:
 def estimators_of(ks: Sequence[int], tails: Iterable[Tail], texts: Iterable[str]) -> tuple[Estimator, ...]:
     """K-step returns of each tail and K, and the rows that `texts` name, each once."""
     for k in ks:
-        if k < 1:
-            raise UsageError(f"--k must be at least 1, not {k}.")
+        checks.whole("--k", k, most=checks.LONGEST)
     rows = [k_step.build(k, tail) for tail in tails for k in sorted(ks)] + [estimator(text) for text in texts]
     return tuple({row.signature("raw"): row for row in rows}.values())

@@ -151,6 +151,7 @@ def _writer(
     rollouts: RolloutSettings, task: Task, teacher: LanguageModel, student: LanguageModel, store: PartStore
 ) -> Writer:
     """The student at work on what the store lacks; raises `ModelError` where teacher or student cannot read it."""
+    rollouts.decoding.check_fits(student)
     style = rollouts.prompt_style or default_style(student)
 
     @cache

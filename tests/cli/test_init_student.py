@@ -117,11 +117,10 @@ def test_a_file_is_left_alone(tmp_path):
     assert run("--teacher", "no-such-model", "--layers", 1, "--out", tmp_path / "file").exit_code == 2
 
 
-@pytest.mark.parametrize("layers", [0, 3])
-def test_a_number_of_layers_the_teacher_lacks_is_refused(teacher, tmp_path, layers):
-    result = run("--teacher", teacher[1], "--layers", layers, "--out", tmp_path / "student")
+def test_a_number_of_layers_the_teacher_lacks_is_refused(teacher, tmp_path):
+    result = run("--teacher", teacher[1], "--layers", 3, "--out", tmp_path / "student")
     assert result.exit_code == 2
-    assert result.stderr == f"Error: Cannot keep {layers} of 2 layers; choose a number from 1 to 2.\n"
+    assert result.stderr == "Error: Cannot keep 3 of 2 layers; choose a number from 1 to 2.\n"
     assert not (tmp_path / "student").exists()
 
 

@@ -212,7 +212,7 @@ def test_workers_change_nothing(monkeypatch):
         (["--metrics", "accuracy"], 2, "does not fit europarl"),
         (["--references", "x"], 2, "give one of them"),
         (["--limit", "39"], 1, "0 missing, 1 extra"),
-        (["--resamples", "0"], 2, "--resamples must be at least 1"),
+        (["--resamples", "0"], 2, "--resamples must be at least 20"),
         (["--workers", "0"], 2, "--workers must be at least 1"),
     ],
 )

@@ -155,7 +155,7 @@ def test_every_method_says_what_it_needs_and_records_its_options(name):
         ("reinforce", {"estimator": "placebo:shuffled"}, "placebo:shuffled compares the rollouts .*-input 2 or more"),
         ("reinforce", {"estimator": "soft", "clip": "step"}, "llmr and k-step sum up; soft has none, so use --clip"),
         ("ketchup", {"k": 0}, "--k must be at least 1, not 0"),
-        ("llmr", {"clip_range": 0.0}, "--clip-range must be above 0"),
+        ("llmr", {"clip_range": 0.0}, "--clip-range must be a finite number above 0"),
         ("llmr", {"samples_per_input": 0}, "--samples-per-input must be at least 1"),
         ("llmr", {"samples_per_input": 2, "temperature": 0.0}, "--temperature 0 draws the same rollout"),
         ("js", {"beta": 1.0}, "--beta must be between 0 and 1, not 1.0"),

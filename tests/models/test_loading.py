@@ -99,6 +99,16 @@ def test_a_pad_token_without_a_row_is_replaced(kind, tmp_path):
     assert (model.pad_id, model.vocabulary) == (1, 6)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    tiny.save("llama", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.norm.weight"][3] = value
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"not all finite as torch.float32 \(first model.norm.weight\)"):
+        load(str(tmp_path))
+
+
 def test_an_encoder_decoder_needs_a_start_token(tmp_path):
     tiny.save("t5", tmp_path)
     edit(tmp_path / "config.json", decoder_start_token_id=None)

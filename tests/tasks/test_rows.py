@@ -82,7 +82,7 @@ def test_a_limit_takes_the_first_rows_and_may_exceed_them(tmp_path) -> None:
 
 @pytest.mark.parametrize("limit", [0, -3])
 def test_a_limit_below_one_is_a_usage_error(tmp_path, limit) -> None:
-    with pytest.raises(UsageError, match=rf"limit on examples is {limit}"):
+    with pytest.raises(UsageError, match=rf"--limit must be at least 1, not {limit}"):
         load_examples(task("xsum"), "test", write(tmp_path, article()), limit=limit)
 
 

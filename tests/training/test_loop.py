@@ -14,6 +14,7 @@ from ketchup.methods import likelihood, method
 from ketchup.methods.base import Loss, Method, Part, Trajectory
 from ketchup.models.loading import load
 from ketchup.training import loop
+from ketchup.training.checkpoints import TrainerState
 from ketchup.training.loop import step_inputs, total_steps
 from tests import tiny
 from tests.training.given import fit, settings, validation_of
@@ -255,11 +256,78 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(ro
         assert (tmp_path / "last" / "model.safetensors").exists()
 
 
-def test_logged_learning_rates_are_those_of_the_step(rows, tmp_path):
-    given = settings(steps=4, schedule="linear", warmup_steps=2, eval_every=1, learning_rate=0.02)
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [  # a rise over two steps, then what the schedule is named after
+        ("constant", [0.0, 0.01, 0.02, 0.02]),
+        ("linear", [0.0, 0.01, 0.02, 0.01]),
+        ("cosine", [0.0, 0.01, 0.02, 0.01]),  # half a cosine over two steps: (1 + cos 0) / 2, (1 + cos π/2) / 2
+    ],
+)
+def test_logged_learning_rates_are_those_of_the_step_and_rise_first(rows, tmp_path, schedule, rates):
+    given = settings(steps=4, schedule=schedule, warmup_steps=2, eval_every=1, learning_rate=0.02)
     fit(given, tiny.language_model("t5"), rows, tmp_path)
     logged = [row["lr"] for row in read_jsonl(tmp_path / "metrics.jsonl")[0][1:]]
-    assert logged == pytest.approx([0.0, 0.01, 0.02, 0.01])
+    assert logged == pytest.approx(rates)
+
+
+def test_without_a_limit_on_the_gradient_none_is_clipped(rows, tmp_path):
+    given = {"free": 0.0, "wide": 1e9, "narrow": 1e-3}
+    models = {name: tiny.language_model("t5") for name in given}
+    for name, most in given.items():
+        fit(settings(steps=2, max_grad_norm=most), models[name], rows, tmp_path / name)
+    free, wide, narrow = (torch.cat([w.flatten() for w in model.network.parameters()]) for model in models.values())
+    assert torch.equal(free, wide)
+    assert not torch.allclose(free, narrow, atol=1e-6)
+
+
+def test_weights_that_are_no_longer_finite_are_not_saved(rows, tmp_path, monkeypatch):
+    """Though loss and gradient were: here it is the optimiser that goes too far, in its second step."""
+
+    class Reckless(torch.optim.AdamW):
+        steps = 0
+
+        def step(self):
+            super().step()
+            self.steps += 1
+            if self.steps == 2:
+                with torch.no_grad():
+                    self.param_groups[0]["params"][-1][0] = math.nan
+
+    monkeypatch.setattr(loop, "AdamW", Reckless)
+    given = settings(steps=3, save_every=1, eval_every=1)
+    with pytest.raises(RunError, match=r"no longer finite after step 2 of .*lower --learning-rate") as caught:
+        fit(given, tiny.language_model("t5"), rows, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert [folder.name for folder in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
+    for link in ("last", "best"):
+        assert (tmp_path / link).resolve().name == "step-000001"
+        assert all(w.isfinite().all() for w in load(str(tmp_path / link)).network.parameters())
+
+
+def test_a_type_that_cannot_hold_the_weights_is_refused_before_the_first_step(rows, tmp_path):
+    model = tiny.language_model("t5")
+    with torch.no_grad():
+        model.network.shared.weight[0, 0] = 70_000.0  # float16 ends at 65,504
+    with pytest.raises(RunError, match=r"--save-dtype float16 cannot hold .*use bfloat16 or float32"):
+        fit(settings(save_dtype="float16"), model, rows, tmp_path)
+    assert not (tmp_path / "last").exists()
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["sft", "llmr"])
+def test_a_validation_that_is_no_number_is_never_the_best(name, value):
+    chosen = method(name, {})
+    field = "validation_return" if chosen.credit else "validation_loss"
+    state = TrainerState(step=1)
+    state.consider({field: value}, chosen)
+    assert state.best_step is None
+    state.step = 2
+    state.consider({field: 3.0}, chosen)
+    state.step = 3
+    state.consider({field: value}, chosen)
+    assert (state.best_step, state.best_value) == (2, 3.0)
 
 
 def test_checkpoints_end_their_outputs_as_the_model_does(rows, tmp_path):

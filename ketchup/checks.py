@@ -1,0 +1,81 @@
+"""Rules for the values of options: one place for the commands, and for those who make settings in Python.
+
+A value outside its rule is a `UsageError` of one sentence: the option, what it must be, the value. `None` stands for an
+option that was not given, and passes. `because` is what a rule adds to its range.
+"""
+
+import math
+
+from ketchup.errors import UsageError
+
+LARGEST = 1_000_000_000
+"""No count of rows, steps or calls is larger; beyond it libraries overflow."""
+LONGEST = 1_000_000
+"""Tokens of the longest output, and so of the longest step."""
+MOST_DRAWS = 10_000_000
+"""Resamples of a bootstrap, or trials of a test, that anyone could wait for."""
+MOST_WORKERS = 1024
+"""Threads, or processes, of one machine."""
+COLDEST, HOTTEST = 0.01, 100.0
+"""Temperatures that are not 0: colder ones overflow float32 logits and are greedy in all but name."""
+SEEDS = 2**32
+SHOWN = 40
+
+
+def whole(option: str, value: int | None, least: int = 1, most: int = LARGEST, because: str = "") -> None:
+    """A whole number from `least` to `most`."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"{option} must be a whole number, not {_shown(value)}.")
+    if value < least:
+        raise UsageError(f"{option} must be at least {least:,}{because}, not {_shown(value)}.")
+    if value > most:
+        raise UsageError(f"{option} must be at most {most:,}, not {_shown(value)}.")
+
+
+def finite(
+    option: str,
+    value: float | None,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
+    because: str = "",
+) -> None:
+    """A finite number, above one bound, or from `least` to `most`."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(f"{option} must be a number, not {_shown(value)}.")
+    if not (math.isfinite(value) and value > above and least <= value <= most):
+        low = f" above {above:g}" if above > -math.inf else f" from {least:g}" if least > -math.inf else ""
+        high = f" to {most:g}" if most < math.inf else " up" if least > -math.inf else ""
+        raise UsageError(f"{option} must be a finite number{low}{high}{because}, not {value:g}.")
+
+
+def temperature(option: str, value: float) -> None:
+    """0, which is greedy, or a number that logits can be divided by."""
+    if value != 0:
+        finite(option, value, least=COLDEST, most=HOTTEST, because=", or 0 (greedy)")
+
+
+def seed(option: str, value: int) -> None:
+    """A seed that every generator takes."""
+    whole(option, value, 0, SEEDS - 1)
+
+
+def resamples(option: str, value: int) -> None:
+    """Enough resamples for an interval of 95% to have ends of its own: a handful would only give their extremes."""
+    whole(option, value, 20, MOST_DRAWS)
+
+
+def share(option: str, value: float, *, ends: bool = True) -> None:
+    """A number from 0 to 1, or between them without the `ends`."""
+    if not (0 <= value <= 1 if ends else 0 < value < 1):
+        raise UsageError(f"{option} must be {'from 0 to 1' if ends else 'between 0 and 1'}, not {value}.")
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
