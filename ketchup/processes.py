@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor
 
+from ketchup.devices import describe, has_bfloat16, own_device
 from ketchup.errors import UsageError
 
 Item = TypeVar("Item")
@@ -27,8 +28,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class Processes:
     """This process among all that work together.
 
-    With `precision` "auto", matrix products are in bfloat16 where the GPU has it; weights and sums are float32 always.
-    `sharded` says that each holds a part of every model; raises `UsageError` where there is only one.
+    With `precision` "auto", matrix products are in bfloat16 where the GPU has it; sums are float32 always.
+    `sharded` says that each holds a part of every model; raises `UsageError` where there is only one. `device` is a
+    name that `own_device` knows, and refuses where it is not there.
     """
 
     def __init__(
@@ -38,15 +40,20 @@ class Processes:
         folder: str | None = None,
         *,
         sharded: bool = False,
+        device: str = "auto",
     ) -> None:
         for tracker in trackers:
             if tracker not in TRACKERS:
                 raise UsageError(f"--track knows {', '.join(TRACKERS)}, not {tracker}.")
             if find_spec(tracker) is None:
                 raise UsageError(f"--track {tracker} needs that package; install it with pip install {tracker}.")
-        on_gpu = torch.cuda.is_available()
+        self.device = own_device(device)
+        """Where this process computes."""
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.set_device(self.device)
         self.sharded = sharded
-        self.narrow = precision == "bfloat16" or (precision == "auto" and on_gpu and torch.cuda.is_bf16_supported())
+        self.narrow = precision == "bfloat16" or (precision == "auto" and on_gpu and has_bfloat16(self.device))
         self._accelerator = Accelerator(
             cpu=not on_gpu,
             mixed_precision="bf16" if self.narrow else "no",
@@ -68,14 +75,14 @@ class Processes:
         return int(self._accelerator.process_index)
 
     @property
+    def described(self) -> str:
+        """What this process computes on, in words."""
+        return describe(self.device)
+
+    @property
     def main(self) -> bool:
         """True in the one that writes files."""
         return bool(self._accelerator.is_main_process)
-
-    @property
-    def device(self) -> torch.device:
-        """Where this process computes."""
-        return self._accelerator.device
 
     def share(self, rows: Sequence[Item]) -> Sequence[Item]:
         """This process's part of what all of them work on; parts differ by one row at most."""

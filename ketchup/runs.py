@@ -99,18 +99,24 @@ def manifest(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"settings": _as_json(settings), **_circumstances(), "resumed": []}
 
 
-def check_same_settings(folder: Path, settings: Mapping[str, Any], results: Sequence[str] = ()) -> None:
+def check_same_settings(
+    folder: Path,
+    settings: Mapping[str, Any],
+    results: Sequence[str] = (),
+    circumstances: Mapping[str, Any] | None = None,
+) -> None:
     """Make sure that a run goes on as it began; call it while holding the `run_lock`.
 
-    A new folder gets a `manifest.json`. In an old one the circumstances of this process are added under `resumed`;
-    a `RunError` names each setting that differs, with both values. `results` are patterns of files that only a run
-    with a manifest has: without it nobody knows their settings, which is a `RunError` too.
+    A new folder gets a `manifest.json`. In an old one the circumstances of this process are added under `resumed`,
+    those that only the caller knows among them; a `RunError` names each setting that differs, with both values.
+    `results` are patterns of files that only a run with a manifest has: without it nobody knows their settings, which
+    is a `RunError` too.
     """
     path = folder / MANIFEST
     if not path.exists():
         for found in (file for pattern in results for file in folder.glob(pattern)):
             raise RunError(f"{folder} has {found.relative_to(folder)} but lost its {MANIFEST}; {REMEDY}.")
-        write_kept_json(path, manifest(settings))
+        write_kept_json(path, {**manifest(settings), **(circumstances or {})})
         return
     recorded = read_manifest(folder)
     differences = _differences(recorded["settings"], _as_json(settings))
@@ -119,7 +125,7 @@ def check_same_settings(folder: Path, settings: Mapping[str, Any], results: Sequ
             f"{folder} holds a run with other settings: {', '.join(differences)}; "
             "use another --name or delete the folder."
         )
-    recorded["resumed"].append(_circumstances())
+    recorded["resumed"].append({**_circumstances(), **(circumstances or {})})
     write_kept_json(path, recorded)
 
 
@@ -129,13 +135,25 @@ def run_of_all(
 ) -> Iterator[None]:
     """A run directory that all processes work in: the main one holds its lock and checks the settings.
 
+    The manifest says what each computes on, and by `note_circumstances` what came of what was left open.
     Raises `RunError` where `check_same_settings` does, and where processes have other settings or another folder.
     """
+    devices = processes.everywhere(processes.described)
     with lock_of_all(folder, processes):
         if processes.main:
-            check_same_settings(folder, settings, results)
+            check_same_settings(folder, settings, results, {"devices": devices})
         _check_alike(folder, settings, processes)
         yield
+
+
+def note_circumstances(folder: Path, **facts: Any) -> None:
+    """Adds to what the manifest of a run says of its last start; call it while holding the `run_lock`."""
+    recorded = read_manifest(folder)
+    last = recorded["resumed"][-1] if recorded["resumed"] else recorded
+    for name, value in facts.items():
+        before = last.get(name)
+        last[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    write_kept_json(folder / MANIFEST, recorded)
 
 
 @contextmanager

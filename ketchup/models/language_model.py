@@ -73,8 +73,17 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Where passes begin and end: where the weights are, or the first of the devices that they are spread over."""
+        spread: dict[str, Any] = getattr(self.network, "hf_device_map", {})
+        computing = [place for place in spread.values() if place not in ("cpu", "disk")]
+        if spread:
+            return torch.device(computing[0] if computing else "cpu")
         return self.network.device
+
+    @property
+    def spread(self) -> bool:
+        """Whether layers fetch their weights from several places; such a model stays where it is."""
+        return bool(getattr(self.network, "hf_device_map", {}))
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,7 @@ def _unpadded_context(model: LanguageModel, prompts: Sequence[Sequence[int]], *,
     if not shared:
         return Context(mask, first, ids, None, None)
     encoded = model.network.get_encoder()(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-    return Context(mask, first, None, encoded, None)
+    return Context(mask, first, None, encoded.to(model.device), None)
 
 
 def hidden_states(model: LanguageModel, shared: Context, rows: Tensor, actions: Tensor) -> Tensor:
@@ -176,7 +185,7 @@ def logits(model: LanguageModel, hidden: Tensor) -> Tensor:
     raw: Tensor = network.get_output_embeddings()(hidden)
     bias = getattr(network, BIAS, None)
     if bias is not None:
-        raw = raw + bias[0]
+        raw = raw + bias[0].to(raw.device)
     raw = raw[..., : model.vocabulary]
     cap = getattr(_decoder_config(model), CAP, None)
     return (raw if cap is None else cap * torch.tanh(raw / cap)).float()

@@ -1,7 +1,10 @@
 """Loading models and checking that teacher and student speak of the same tokens."""
 
 import logging
-from collections.abc import Collection, Iterator
+import shutil
+import tempfile
+import weakref
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,18 +18,29 @@ from ketchup.hashes import check_sums
 from ketchup.models.builtin import resolve
 from ketchup.models.folder import check_contents, check_files, code_refused, fingerprint
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.memory import check_room
+from ketchup.models.memory import GIGABYTE, check_room
 from ketchup.models.probe import with_reading
 from ketchup.models.weights import not_finite
 
 NO_CODE = {"trust_remote_code": False}
 """Left open, transformers asks on the terminal, and runs what a folder brings along on "y"."""
 
+Memory = Mapping[int | str, int]
+"""Most bytes of a model's weights by device: numbers of GPUs, filled in turn, then "cpu"; the disk takes the rest."""
+
 _log = logging.getLogger(__name__)
 
 
-def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> LanguageModel:
-    """A model by built-in name, folder or hub id, in evaluation mode.
+def load(
+    name: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    memory: Memory | None = None,
+) -> LanguageModel:
+    """A model by built-in name, folder or hub id, in evaluation mode, on `device` or spread as `memory` says.
+
+    Layers of a spread one fetch their weights as a pass comes to them, and hand on what they computed (Accelerate).
 
     Weights are read from safetensors only, and no code of the folder is run. Raises `ModelError` for an unknown name,
     missing files, a model without eos token, an encoder-decoder model without decoder start token, and a network whose
@@ -43,11 +57,16 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     with _reading(name, "the network of its config.json"):
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         check_contents(name, place, config)
-        _check_room(name, kind, config, dtype, torch.device(device))
+        if memory is None:
+            _check_room(name, kind, config, dtype, torch.device(device))
     with _reading(name, "its weights"):
-        network = read_network(kind, place, dtype).eval()
-        network.to(device)
-    if strange := not_finite(network.named_parameters()):
+        if memory is None:
+            network = read_network(kind, place, dtype).eval().to(device)
+        else:
+            network = _read_spread(name, kind, place, dtype, memory).eval()
+    # What is not at hand now is on disk; the probe below ends in NaN for it.
+    here = (named for named in network.named_parameters() if not named[1].is_meta)
+    if strange := not_finite(here):
         raise ModelError(
             f"The weights of {name!r} are not all finite as {dtype} (first {strange}); use another checkpoint or type."
         )
@@ -86,11 +105,11 @@ def _reading(name: str, part: str) -> Iterator[None]:
         ) from error
 
 
-def read_network(kind: Any, place: str | Path, dtype: torch.dtype) -> Any:
+def read_network(kind: Any, place: str | Path, dtype: torch.dtype, **spread: Any) -> Any:
     """A network of the class `kind` with the weights of a folder or hub id; `ModelError` if some are not there.
 
     transformers would draw those at random, with no more than a warning. Weights that no part of the model asks for
-    are a warning here too.
+    are a warning here too. `spread` is what it is told about where weights go.
     """
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
@@ -102,6 +121,7 @@ def read_network(kind: Any, place: str | Path, dtype: torch.dtype) -> Any:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # those are refused below, by name
             **NO_CODE,
+            **spread,
         )
     finally:
         transformers_logging.set_verbosity(verbosity)
@@ -122,16 +142,52 @@ def read_network(kind: Any, place: str | Path, dtype: torch.dtype) -> Any:
     return network
 
 
+def _read_spread(name: str, kind: Any, place: str, dtype: torch.dtype, memory: Memory) -> Any:
+    """What fits nowhere else is read from a folder that lives as long as the network.
+
+    Raises `ModelError` where the first of the devices has no room for the largest layer, which it must hold to compute.
+    """
+    folder = tempfile.mkdtemp(prefix="ketchup-weights-")
+    logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # it speaks of what is said below
+    try:
+        network = read_network(kind, place, dtype, device_map="auto", max_memory=dict(memory), offload_folder=folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(network, shutil.rmtree, folder, ignore_errors=True)
+    places = set(network.hf_device_map.values())
+    if not places - {"disk"} or (places <= {"cpu", "disk"} and len(memory) > 1):
+        raise ModelError(
+            f"The largest layer of {name!r} finds no room in {next(iter(memory.values())) / GIGABYTE:.2g} GB, what it "
+            "may take of a device; give it more (--teacher-memory), or use a narrower type (--teacher-dtype)."
+        )
+    others = places - {next(iter(memory))}
+    waiting = [word for place, word in (("cpu", "memory"), ("disk", "a folder")) if place in others]
+    if waiting:
+        where = " and ".join(waiting)
+        _log.warning("%s is larger than the room it has: what waits in %s is fetched in each pass.", name, where)
+    return network
+
+
 def _some(names: Collection[str]) -> str:
     first, *others = sorted(names)
     return f"{first} and {len(others)} others" if others else first
 
 
-def _check_room(name: str, kind: Any, config: Any, dtype: torch.dtype, device: torch.device) -> None:
+def parameters_of(name: str) -> int:
+    """How many numbers a model's weights are, by its configuration alone."""
+    config = AutoConfig.from_pretrained(str(resolve(name)), **NO_CODE)
+    return _parameters(AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM, config)
+
+
+def _parameters(kind: Any, config: Any) -> int:
     with torch.device("meta"):  # shapes without memory
-        parameters = sum(weight.numel() for weight in kind.from_config(config, **NO_CODE).parameters())
-    remedy = "use a smaller model, a narrower type (--teacher-dtype) or a device with more memory"
-    check_room(f"The model {name!r}", parameters, dtype.itemsize, device, remedy)
+        return sum(weight.numel() for weight in kind.from_config(config, **NO_CODE).parameters())
+
+
+def _check_room(name: str, kind: Any, config: Any, dtype: torch.dtype, device: torch.device) -> None:
+    remedy = "use a smaller model, a narrower type (--teacher-dtype, --student-dtype) or a device with more memory"
+    check_room(f"The model {name!r}", _parameters(kind, config), dtype.itemsize, device, remedy)
 
 
 def _eos_ids(name: str, config: Any, generation: Any, tokenizer: Any, vocabulary: int) -> tuple[int, ...]:

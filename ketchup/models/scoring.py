@@ -155,7 +155,7 @@ def _pass_tokens(models: tuple[LanguageModel, ...]) -> int:
 
 def _states(model: LanguageModel, shared: Context, inputs: Tensor, actions: Tensor, kept: Tensor) -> Tensor:
     hidden = hidden_states(model, shared, inputs.to(model.device), actions.to(model.device))
-    return hidden[kept.to(model.device)]
+    return hidden[kept.to(hidden.device)]
 
 
 def _in_chunks(

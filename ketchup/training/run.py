@@ -1,11 +1,10 @@
 """A training run from its settings: models, rows, trajectories, then the loop, inside a run directory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
-import torch
-
+from ketchup.devices import Placement, placement
 from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
 from ketchup.methods import method as method_named
@@ -13,6 +12,7 @@ from ketchup.methods.base import Method, Trajectory, Writer
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.memory import check_room
+from ketchup.models.placement import load_teacher
 from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, target_ids
 from ketchup.processes import Processes
 from ketchup.progress import progress
@@ -25,7 +25,7 @@ from ketchup.tasks.rows import load_examples
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
 from ketchup.training.metrics import METRICS
-from ketchup.training.settings import Dtype, TrainSettings
+from ketchup.training.settings import TrainSettings
 from ketchup.training.shards import shard, shard_student
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
 from ketchup.training.whole import with_adapters
@@ -42,24 +42,27 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
         "train": load_examples(task, "train", settings.data, settings.limit),
         "validation": load_examples(task, "validation", settings.data, settings.validation_limit),
     }
-    processes = Processes(settings.precision, trackers, str(run), sharded=settings.shard)
+    processes = Processes(settings.precision, trackers, str(run), sharded=settings.shard, device=settings.device)
+    placed = placement(processes.device, settings.where)
     settings.check_fits(total_steps(settings, len(examples["train"]), processes.count))
     if len(examples["validation"]) < processes.count:
         raise UsageError(
             f"{processes.count} processes cannot share {len(examples['validation'])} validation rows; raise "
             "--validation-limit, give more rows or start fewer processes."
         )
-    student = load(settings.student)
+    student = load(settings.student, dtype=placed.student)  # the loop moves it, once adapters are in place
     if settings.lora:
         student = with_adapters(student, settings.lora, settings.seed)
     _check_room(student, processes)
-    teacher = _teacher(settings, student, processes) if settings.teacher else None
+    teacher = _teacher(settings, student, placed) if settings.teacher else None
     if method.sampling:
         Decoding(task.max_new_tokens, top_k=method.sampling.top_k).check_fits(student)
     style = settings.prompt_style or default_style(student)
     asked = {split: _prompts(method, task, student, teacher, rows, style) for split, rows in examples.items()}
     recorded = {
-        **asdict(settings),
+        **settings.recorded(),
+        **placed.recorded,
+        "precision": "bfloat16" if processes.narrow else "float32",
         "options": method.options,
         "student_fingerprint": student.fingerprint,
         "teacher_fingerprint": teacher.fingerprint if teacher else None,
@@ -118,20 +121,12 @@ def _check_room(student: LanguageModel, processes: Processes) -> None:
     check_room(f"Training {student.name!r}", trained, 12, processes.device, remedy)
 
 
-def _teacher(settings: TrainSettings, student: LanguageModel, processes: Processes) -> LanguageModel:
+def _teacher(settings: TrainSettings, student: LanguageModel, placed: Placement) -> LanguageModel:
+    name = str(settings.teacher)
     # A teacher to be sharded may not fit the device as a whole.
-    device = "cpu" if settings.shard else processes.device
-    teacher = load(str(settings.teacher), dtype=_dtype(settings.teacher_dtype, processes), device=device)
+    teacher = load(name, dtype=placed.teacher) if settings.shard else load_teacher(name, placed)
     check_same_vocabulary(teacher, student)
     return teacher
-
-
-def _dtype(name: Dtype, processes: Processes) -> torch.dtype:
-    """The teacher is only read: bfloat16 is enough for it on a GPU that has it."""
-    if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-    on_gpu = processes.device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if on_gpu else torch.float32
 
 
 def _fingerprint(examples: dict[Split, list[Example]]) -> str:

@@ -1,17 +1,17 @@
 """Everything that decides what a training run computes; the manifest records it, and a resumed run must agree."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ketchup import checks
+from ketchup.devices import Dtype, Where
 from ketchup.errors import UsageError
 from ketchup.models.prompts import PromptStyle
 from ketchup.processes import Precision
 from ketchup.rollouts.names import EngineName
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 """What transformers calls the schedules; its own "constant" knows no warm-up."""
 
@@ -49,7 +49,10 @@ class TrainSettings:
     lora: int = 0
     shard: bool = False
     precision: Precision = "auto"
+    device: str = "auto"
     teacher_dtype: Dtype = "auto"
+    student_dtype: Dtype = "auto"
+    teacher_memory: float | None = None
     eval_every: int = 100
     save_every: int = 100
     milestones: tuple[int, ...] = ()
@@ -87,6 +90,13 @@ class TrainSettings:
             raise UsageError(f"--schedule must be one of {', '.join(SCHEDULERS)}, not {self.schedule!r}.")
         if self.save_dtype not in ("float32", "bfloat16", "float16"):
             raise UsageError(f"--save-dtype must be float32, bfloat16 or float16, not {self.save_dtype!r}.")
+        if self.student_dtype == "float16":
+            raise UsageError(
+                "--student-dtype float16 cannot be trained, as small gradients vanish in it; use bfloat16."
+            )
+        if self.teacher_memory is not None and self.shard:
+            raise UsageError("--shard spreads the teacher over all processes; leave out --teacher-memory.")
+        _ = self.where
 
     def check_fits(self, steps: int) -> None:
         """Raises `UsageError` for a warm-up or a milestone that a run of so many steps does not reach the end of."""
@@ -97,3 +107,12 @@ class TrainSettings:
             )
         if self.milestones and max(self.milestones) > steps:
             raise UsageError(f"--milestones must be within the {steps:,} steps of the run, not {max(self.milestones)}.")
+
+    @property
+    def where(self) -> Where:
+        """Where models compute, and in which types."""
+        return Where(self.device, self.teacher_dtype, self.student_dtype, self.teacher_memory)
+
+    def recorded(self) -> dict[str, Any]:
+        """Those that decide what is computed: not the device, which a run may change, and what follows from it."""
+        return {name: value for name, value in asdict(self).items() if name not in ("device", "teacher_memory")}

@@ -62,8 +62,9 @@ def teacher_outputs(
         processes.first(lambda: atomic_write_json(place / "recipe.json", asdict(recipe)))
         missing = store.missing()
         if missing:
-            network: Any = teacher.network
-            network.to(processes.device)
+            if not teacher.spread:
+                network: Any = teacher.network
+                network.to(processes.device)
             left = sum(len(store.blocks[index]) for index in missing)
             with progress("teacher outputs", total=len(examples), unit="inputs", done=len(examples) - left) as bar:
                 fill(writer, lambda _prompts, _rollouts: None, store, processes, bar, Phases())

@@ -8,6 +8,7 @@ import typer
 
 from ketchup.choices import BleuTokenizer
 from ketchup.rollouts.names import EngineName
+from ketchup_eval.cli.devices import Device, Dtype, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ def evaluate(
     resamples: Annotated[int, typer.Option(help="bootstrap resamples over items")] = 2000,
     seed: Annotated[int, typer.Option(help="of the bootstrap; decoding is greedy")] = 0,
     workers: Annotated[int, typer.Option(help="processes that score")] = 1,
+    device: Device = "auto",
+    teacher_dtype: TeacherDtype = "auto",
+    student_dtype: StudentDtype = "auto",
+    teacher_memory: TeacherMemory = None,
     processes: Annotated[
         int | None,
         typer.Option(help="processes that share the work on this machine; default: one, or one a GPU"),
@@ -107,7 +112,8 @@ def evaluate(
         _show([_written(evaluate_file(predictions, run, settings))], correlate, as_json, as_latex)
         return
     systems = [system_named(run, runs_dir, checkpoint, name) for run in runs or ()]
-    _evaluate_models(systems, settings, processes, threads, dry_run, (correlate, as_json, as_latex))
+    asked = (device, teacher_dtype, student_dtype, teacher_memory)
+    _evaluate_models(systems, settings, processes, threads, asked, dry_run, (correlate, as_json, as_latex))
 
 
 def _evaluate_models(
@@ -115,6 +121,7 @@ def _evaluate_models(
     settings: "EvaluationSettings",
     processes: int | None,
     threads: int | None,
+    asked: "tuple[str, Dtype, Dtype, float | None]",
     dry_run: bool,
     show: tuple[bool, bool, bool],
 ) -> None:
@@ -124,14 +131,16 @@ def _evaluate_models(
         for system in systems:
             say(describe(system, settings))
         return
+    from ketchup.devices import Where
     from ketchup_eval.cli.processes import share_among
     from ketchup_eval.cli.threads import use_threads
 
-    share_among(processes)
+    where = Where(*asked)
+    share_among(processes, where, [settings.completed(system.settings).teacher for system in systems])
     use_threads(threads)
     found = []
     for system in systems:
-        evaluation = evaluate_system(system, settings)
+        evaluation = evaluate_system(system, settings, where)
         if evaluation:
             found.append(_written(evaluation))
     if found:

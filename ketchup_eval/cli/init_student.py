@@ -10,6 +10,7 @@ from ketchup.errors import UsageError
 from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.hashes import write_sums
 from ketchup.runs import MANIFEST, manifest
+from ketchup_eval.cli.devices import Dtype
 from ketchup_eval.cli.output import say
 
 
@@ -20,6 +21,9 @@ def init_student(
     decoder_layers: Annotated[
         int | None, typer.Option(help="How many layers of the decoder to keep.", show_default="as --layers")
     ] = None,
+    student_dtype: Annotated[
+        Dtype, typer.Option(help="Type of the weights, as they are read and written; auto: float32.")
+    ] = "auto",
 ) -> None:
     """Make a student of some of the teacher's layers, evenly spaced, with their weights."""
     checks.whole("--layers", layers)
@@ -27,13 +31,18 @@ def init_student(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; choose another --out or delete it.")
 
+    import torch
+
+    from ketchup.devices import Where, placement
     from ketchup.models.layers import check_saved, choose_layers, keep_layers
     from ketchup.models.loading import load
 
-    model = load(teacher)
+    placed = placement(torch.device("cpu"), Where("cpu", student_dtype=student_dtype))
+    model = load(teacher, dtype=placed.student)
     kept = choose_layers(model.network, layers, decoder_layers)
     student = keep_layers(model.network, layers, decoder_layers)
-    settings = {"teacher": teacher, "layers": layers, "decoder_layers": decoder_layers}
+    settings: dict[str, object] = {"teacher": teacher, "layers": layers, "decoder_layers": decoder_layers}
+    settings["dtype"] = placed.recorded["student_dtype"]
     with atomic_folder(out) as folder:
         student.save_pretrained(folder)
         check_saved(student, folder)

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import typer
 
@@ -20,17 +20,21 @@ from ketchup import checks
 from ketchup.errors import KetchupError, UsageError
 from ketchup_eval.cli.command import EXIT_INTERRUPTED
 
+if TYPE_CHECKING:
+    from ketchup.devices import Where
+
 LAUNCHED = "KETCHUP_LAUNCHED"
 """Set in a process that was started by another, whose end it must not outlive."""
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_END = 10.0
 
 
-def share_among(processes: int | None) -> None:
+def share_among(processes: int | None, where: "Where", teachers: Sequence[str | None]) -> None:
     """Starts the command anew in so many processes and leaves with their exit code; does nothing for one.
 
-    `None` is one for each GPU, and one where there is none: on a CPU a single process uses all threads. In a process
-    that was started here or by a launcher there is nothing more to start.
+    `None` is one for each GPU, and one where there is none or one of `teachers` takes them all: see `usual_processes`.
+    In a process that was started here or by a launcher there is nothing more to start. Raises `UsageError` where they
+    could not compute `where` they are told.
     """
     if os.environ.get(LAUNCHED):
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -41,15 +45,13 @@ def share_among(processes: int | None) -> None:
             "--processes starts processes on one machine; leave it out under a launcher, which has done so."
         )
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
-    count = (processes or _gpus()) if not launcher else 1
+    from ketchup.devices import check_device
+    from ketchup.models.placement import usual_processes
+
+    count = 1 if launcher else processes or usual_processes(where, [name for name in teachers if name])
+    check_device(where.device, count)
     if count > 1:
         raise typer.Exit(_run(_without_option(sys.argv[1:]), count))
-
-
-def _gpus() -> int:
-    import torch
-
-    return max(1, torch.cuda.device_count())
 
 
 def _run(arguments: Sequence[str], count: int) -> int:

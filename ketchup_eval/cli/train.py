@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ketchup.rollouts.names import EngineName
+from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say
 from ketchup_eval.cli.threads import use_threads
 
@@ -120,9 +121,10 @@ def train(
         Literal["auto", "float32", "bfloat16"],
         typer.Option(help="of matrix products; auto: bfloat16 on GPUs that have it", rich_help_panel=OF_LOOP),
     ] = "auto",
-    teacher_dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(rich_help_panel=OF_LOOP)
-    ] = "auto",
+    device: Device = "auto",
+    teacher_dtype: TeacherDtype = "auto",
+    student_dtype: StudentDtype = "auto",
+    teacher_memory: TeacherMemory = None,
     name: Annotated[
         str | None, typer.Option(help="name of the run; default: METHOD-TASK", rich_help_panel=OF_RUN)
     ] = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ketchup.rollouts.names import EngineName
+from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
 from ketchup_eval.cli.processes import share_among
 from ketchup_eval.cli.threads import use_threads
@@ -54,6 +55,10 @@ def variance(
         EngineName, typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers")
     ] = "auto",
     seed: Annotated[int, typer.Option()] = 0,
+    device: Device = "auto",
+    teacher_dtype: TeacherDtype = "auto",
+    student_dtype: StudentDtype = "auto",
+    teacher_memory: TeacherMemory = None,
     processes: Annotated[
         int | None,
         typer.Option(help="processes that share the work on this machine; default: one, or one a GPU"),
@@ -74,6 +79,7 @@ def variance(
         raise UsageError("Name a --teacher together with its --student models, or neither for the demo's own.")
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     use_threads(threads)
+    from ketchup.devices import Where
     from ketchup.rollouts.types import Decoding
     from ketchup.tasks import task as task_named
     from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
@@ -97,11 +103,12 @@ def variance(
         gauge=gauge,
         limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
     )
+    where = Where(device, teacher_dtype, student_dtype, teacher_memory)
     if dry_run:
         say(describe(rollouts, analysis, run))
         return
-    share_among(processes)
-    run_variance(rollouts, analysis, run, lambda result: _show(result, run, as_json=as_json))
+    share_among(processes, where, [rollouts.teacher])
+    run_variance(rollouts, analysis, run, lambda result: _show(result, run, as_json=as_json), where)
 
 
 def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:

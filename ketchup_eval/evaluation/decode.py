@@ -6,9 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+from ketchup.devices import Where, placement
 from ketchup.errors import RunError
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.loading import check_same_vocabulary, load
+from ketchup.models.loading import check_same_vocabulary
+from ketchup.models.placement import load_student, load_teacher
 from ketchup.models.prompts import PromptStyle, default_style, output_text, prompt_ids
 from ketchup.models.scoring import full_returns, score_teacher
 from ketchup.phases import Phases
@@ -27,7 +29,12 @@ BLOCK = 64
 
 
 def decode(
-    system: System, settings: EvaluationSettings, task: Task, examples: Sequence[Example], processes: Processes
+    system: System,
+    settings: EvaluationSettings,
+    task: Task,
+    examples: Sequence[Example],
+    processes: Processes,
+    where: Where,
 ) -> dict[str, Any]:
     """Fills the run's file of predictions for all examples; what is there is not decoded again.
 
@@ -36,8 +43,9 @@ def decode(
     """
     limit = settings.max_new_tokens
     task = task if limit is None else replace(task, max_new_tokens=limit)
-    student = load(system.model)
-    teacher = load(settings.teacher) if settings.teacher else None
+    placed = placement(processes.device, where)
+    student = load_student(system.model, placed)
+    teacher = load_teacher(settings.teacher, placed) if settings.teacher else None
     if teacher:
         check_same_vocabulary(teacher, student)
     style = cast(PromptStyle | None, settings.prompt_style) or default_style(student)
@@ -51,6 +59,8 @@ def decode(
         "prompt_style": style,
         "decoding": "greedy",
         "engine": settings.engine,
+        "student_dtype": placed.recorded["student_dtype"],
+        "teacher_dtype": placed.recorded["teacher_dtype"] if teacher else None,
     }
     path = system.run / FOLDER / f"{settings.split}.jsonl"
     state = path.with_suffix("")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ketchup.errors import RunError
 from ketchup.files import remove_leftovers, run_lock, write_jsonl
@@ -21,6 +21,9 @@ from ketchup_eval.predictions import FOLDER, Prediction, read_outputs, read_pred
 from ketchup_eval.scores_file import write_split
 from ketchup_eval.stats.bootstrap import Array
 
+if TYPE_CHECKING:
+    from ketchup.devices import Where
+
 DEFAULT_TASK = "demo"
 
 
@@ -35,7 +38,7 @@ class Evaluation:
     statistics: Mapping[str, Array]
 
 
-def evaluate_system(system: System, settings: EvaluationSettings) -> Evaluation | None:
+def evaluate_system(system: System, settings: EvaluationSettings, where: "Where | None" = None) -> Evaluation | None:
     """Decodes what is missing, then scores; a stopped evaluation goes on with the same call.
 
     Of several processes that decode together, the main one scores; the others get `None`.
@@ -43,12 +46,14 @@ def evaluate_system(system: System, settings: EvaluationSettings) -> Evaluation 
     settings = settings.completed(system.settings)
     task, examples = _rows(settings)
     metrics_for(task, settings.metrics, settings.bleu_tokenize)  # a wrong name must not wait for the decoding
-    from ketchup.processes import Processes  # noqa: PLC0415  (torch)
+    from ketchup.devices import Where  # noqa: PLC0415  (torch, as have the next)
+    from ketchup.processes import Processes  # noqa: PLC0415
     from ketchup_eval.evaluation.decode import decode  # noqa: PLC0415
 
-    processes = Processes()
+    where = where or Where()
+    processes = Processes(device=where.device)
     remove_leftovers(system.run)
-    decided = decode(system, settings, task, examples, processes)
+    decided = decode(system, settings, task, examples, processes, where)
     if not processes.main:
         return None
     path = system.run / FOLDER / f"{settings.split}.jsonl"
@@ -130,7 +135,9 @@ def _return_signature(decided: Mapping[str, Any]) -> str:
     if not decided.get("teacher"):
         return UNKNOWN_TEACHER
     # The fingerprint tells teachers apart, whatever path led to them.
-    return f"return|teacher:{decided['teacher_fingerprint']}|gauge:raw|truncation:terminal"
+    dtype = decided.get("teacher_dtype") or "float32"
+    narrowed = "" if dtype == "float32" else f"|dtype:{dtype}"
+    return f"return|teacher:{decided['teacher_fingerprint']}|gauge:raw|truncation:terminal{narrowed}"
 
 
 def _keep(run: Path, split: str, predictions: Sequence[Prediction]) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ketchup.devices import Placement, Where, placement
 from ketchup.estimators.numbers import gauge_needs
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.loading import check_same_vocabulary, load
+from ketchup.models.loading import check_same_vocabulary
+from ketchup.models.placement import load_student, load_teacher
 from ketchup.models.prompts import default_style, prompt_ids
 from ketchup.models.scoring import StudentValues, TeacherValues, score
 from ketchup.phases import Phases
@@ -76,6 +78,7 @@ def run_variance(
     analysis: AnalysisSettings,
     run: Path,
     finish: Callable[[VarianceResult], None],
+    where: Where = Where(),  # noqa: B008 (it is frozen)
 ) -> None:
     """Samples what `run` lacks, then computes all estimates; a stopped study goes on with the same call.
 
@@ -87,14 +90,15 @@ def run_variance(
     task = replace(task_named(rollouts.task), max_new_tokens=rollouts.decoding.max_new_tokens)
     examples = load_examples(task, rollouts.split, rollouts.data, analysis.limit)
     stores = part_stores(rollouts, examples, run)
-    processes = Processes()
+    processes = Processes(device=where.device)
+    placed = placement(processes.device, where)
     with phases.phase("loading"):
-        teacher, students = _load(rollouts)
+        teacher, students = _load(rollouts, placed)
     writers = [
         _writer(rollouts, task, teacher, student, store) for student, store in zip(students, stores, strict=True)
     ]
     prints = {model.name: model.fingerprint for model in (teacher, *students)}
-    recorded = {**asdict(rollouts), "fingerprints": prints}
+    recorded = {**asdict(rollouts), **placed.recorded, "fingerprints": prints}
     with run_of_all(run, recorded, processes, results=("rollouts/*/part-*.parquet",)):
         left = sum(_missing_inputs(store) for store in stores)
         total = len(examples) * len(students)
@@ -139,9 +143,9 @@ def part_stores(rollouts: RolloutSettings, examples: Sequence[Example], run: Pat
     ]
 
 
-def _load(rollouts: RolloutSettings) -> tuple[LanguageModel, list[LanguageModel]]:
-    teacher = load(rollouts.teacher)
-    students = [load(name) for name in rollouts.students]
+def _load(rollouts: RolloutSettings, placed: Placement) -> tuple[LanguageModel, list[LanguageModel]]:
+    students = [load_student(name, placed) for name in rollouts.students]
+    teacher = load_teacher(rollouts.teacher, placed)  # it may take what the students leave
     for student in students:
         check_same_vocabulary(teacher, student)
     return teacher, students

@@ -1,0 +1,152 @@
+"""Where models compute and in which precision: what `--device`, `--teacher-dtype` and `--student-dtype` come to here.
+
+Each process of a machine has a GPU of its own, or all compute on the CPU.
+"""
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ketchup.errors import UsageError
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Where:
+    """What was asked for; see `own_device` and `placement`.
+
+    `teacher_memory` is the most GB (1e9 bytes) of the teacher's weights on each device: what does not fit goes to the
+    next GPU, then to the machine's memory, then to its disk. `None` puts all of it on the device of the process, or
+    over all GPUs where it is larger than one.
+    """
+
+    device: str = "auto"
+    teacher_dtype: Dtype = "auto"
+    student_dtype: Dtype = "auto"
+    teacher_memory: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.teacher_memory is not None and not 0 < self.teacher_memory < math.inf:
+            raise UsageError(f"--teacher-memory must be a number of GB above 0, not {self.teacher_memory:g}.")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where this process computes, and the types of the weights that are read there."""
+
+    device: torch.device
+    teacher: torch.dtype
+    student: torch.dtype
+    teacher_memory: float | None = None
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """What of it decides numbers, as a run's settings."""
+        return {"teacher_dtype": name_of(self.teacher), "student_dtype": name_of(self.student)}
+
+
+def placement(device: torch.device, where: Where = Where()) -> Placement:
+    """Resolves what was left open; raises `UsageError` for a type that the device does not compute in.
+
+    A teacher is only read: on a GPU that has it, bfloat16 is enough. A student is sampled from, scored and moved by
+    small steps, so that it stays in float32 unless told.
+    """
+    narrow = "bfloat16" if device.type == "cuda" and has_bfloat16(device) else "float32"
+    return Placement(
+        device,
+        _dtype("--teacher-dtype", narrow if where.teacher_dtype == "auto" else where.teacher_dtype, device),
+        _dtype("--student-dtype", "float32" if where.student_dtype == "auto" else where.student_dtype, device),
+        where.teacher_memory,
+    )
+
+
+def own_device(name: str) -> torch.device:
+    """The device of this process by name: auto, cpu, cuda or cuda:N; `UsageError` for what is not here.
+
+    `auto` is a GPU where there is one. Of several processes on a machine each takes the GPU of its own number.
+    """
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    check_device(name, beside)
+    if name == "cpu" or (name == "auto" and not gpus()):
+        return torch.device("cpu")
+    index = int(os.environ.get("LOCAL_RANK", "0")) if beside > 1 else _index(name)
+    return torch.device("cuda", torch.cuda.current_device() if index is None else index)
+
+
+def check_device(name: str, processes: int = 1) -> None:
+    """Raises `UsageError` unless so many processes of this machine can compute there."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", name):
+        raise UsageError(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}.")
+    index, found = _index(name), gpus()
+    if name.startswith("cuda") and not found:
+        why = "no GPU is to be seen" if torch.version.cuda else "the installed torch was built without CUDA"
+        raise UsageError(f"--device {name} needs CUDA, and {why}; use --device cpu.")
+    if index is not None and index >= found:
+        raise UsageError(f"--device {name} is not there: the GPUs of this machine are {_listed(found)}.")
+    if index is not None and processes > 1:
+        raise UsageError(f"--device {name} is one GPU, and each of {processes} processes takes its own; use cuda.")
+    if name != "cpu" and 0 < found < processes:
+        raise UsageError(
+            f"{processes} processes cannot share {_listed(found)}, as each takes a GPU of its own; start as many as "
+            "there are, or use --device cpu."
+        )
+
+
+def gpus() -> int:
+    """How many GPUs this process may use; none where the launcher was told to leave them alone."""
+    told = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on", "y", "t")
+    return 0 if told or not torch.cuda.is_available() else torch.cuda.device_count()
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 itself: older GPUs do so by way of float32, which saves nothing."""
+    if device.type != "cuda":
+        return True
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def describe(device: torch.device) -> str:
+    """The device as a manifest names it: cpu, or the GPU's number and what it is called."""
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """The type as options name it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _dtype(option: str, name: str, device: torch.device) -> torch.dtype:
+    if name not in DTYPES:
+        raise UsageError(f"{option} must be auto, {', '.join(DTYPES)}, not {name!r}.")
+    dtype = DTYPES[name]
+    if (dtype == torch.bfloat16 and not has_bfloat16(device)) or not _computes(device, dtype):
+        raise UsageError(f"{option} {name}: {describe(device)} does not compute in {name}; use float32.")
+    return dtype
+
+
+def _computes(device: torch.device, dtype: torch.dtype) -> bool:
+    """Tries what every network needs."""
+    try:
+        numbers = torch.ones(2, 2, device=device, dtype=dtype)
+        (numbers @ numbers).softmax(-1)
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
+def _index(name: str) -> int | None:
+    _, _, number = name.partition(":")
+    return int(number) if number else None
+
+
+def _listed(found: int) -> str:
+    return "cuda:0" if found == 1 else f"cuda:0 to cuda:{found - 1}"
