@@ -44,7 +44,7 @@ def test_the_manifest_says_what_was_kept(teacher, tmp_path):
     kind, folder = teacher
     run("--teacher", folder, "--layers", 2, "--out", tmp_path / "student")
     recorded = json.loads((tmp_path / "student" / "manifest.json").read_text())
-    assert recorded["settings"] == {"teacher": str(folder), "layers": 2, "decoder_layers": None}
+    assert recorded["settings"] == {"teacher": str(folder), "layers": 2, "decoder_layers": None, "dtype": "float32"}
     fields = ["num_layers", "num_decoder_layers"] if kind == "t5" else ["num_hidden_layers"]
     assert recorded["kept"] == {field: [0, 1] for field in fields}
     assert recorded["versions"]["torch"]

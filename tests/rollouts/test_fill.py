@@ -29,10 +29,10 @@ def inputs(tmp_path_factory):
 def command(name, inputs, *more):
     models = {
         "variance": ["--student", inputs / "student", "--samples", 32, "--k", 1, 2],
-        "evaluate": [inputs / "student", "--metrics", "accuracy"],
+        "evaluate": [inputs / "student", "--metrics", "accuracy", "--resamples", 50],
     }
     given = [name, *models[name], "--teacher", inputs / "teacher", "--task", "gsm8k", "--data", inputs / "data"]
-    given += ["--max-new-tokens", 20, "--resamples", 50, "--threads", 1, "--name", "run", "--json"]
+    given += ["--max-new-tokens", 20, "--threads", 1, "--name", "run", "--json"]
     return [str(word) for word in [sys.executable, "-m", "ketchup_eval.cli", *given, *more]]
 
 
