@@ -1,4 +1,4 @@
-"""Intervals: how far a number could have moved had other inputs been drawn."""
+"""Resampling: how far a number could have moved had other inputs been drawn."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,14 +38,12 @@ class Bootstrap:
     """Resampling of `n` inputs with replacement, the same resamples for every quantity.
 
     Inputs are the independent draws, their samples are not, so whole inputs are resampled: items are arrays [n, m] of
-    m quantities per input. An input that lacks a quantity has NaN there; it is left out of that quantity, out of its
-    `n`, and out of any resample that draws it. Since each call draws the same resamples from `seed`, all
-    estimates of one object are paired: a ratio or difference sees one set of inputs above and below.
+    m quantities per input. An input that lacks a quantity has NaN there; it is left out of any resample that draws it.
+    Since each call draws the same resamples from `seed`, all statistics of one object are paired: a ratio or difference
+    sees one set of inputs above and below.
 
-    Intervals are the percentiles of the resampled quantity. They need no standard error, which a ratio of means does
-    not readily have, stay inside the range of the quantity (no negative variances), and do not depend on whether it
-    is later shown as a square root or logarithm. They are a little short when n is below about 30 and the
-    quantity is skewed.
+    For scores that no influence is at hand for (BLEU, Krippendorff's alpha). Their percentiles are short where n is
+    below about 30 and the quantity skewed; means, ratios and shares have better intervals (`intervals`, `proportions`).
 
     Memory is one block of weights whatever n is; time grows with n x resamples x m.
     """
@@ -62,36 +60,8 @@ class Bootstrap:
         self.resamples = resamples
         self.level = level
 
-    def means(self, items: Array) -> list[Estimate]:
-        """The mean over inputs of each column of `items[n, m]`."""
-        self._check(items)
-        present = ~np.isnan(items)
-        counts = present.sum(axis=0)
-        totals = np.where(present, items, 0).sum(axis=0)
-        return self._estimates(_quotient(totals, counts), self.resampled_means(items), counts)
-
-    def ratios(self, numerators: Array, denominators: Array) -> list[Estimate]:
-        """The ratio of the means of each pair of columns, over the inputs that have both; both are [n, m].
-
-        The mean of ratios would be another quantity, dominated by inputs whose denominator is near zero.
-        """
-        self._check(numerators)
-        self._check(denominators)
-        if numerators.shape != denominators.shape:
-            raise ValueError(f"{numerators.shape[1]} numerators have {denominators.shape[1]} denominators")
-        absent = np.isnan(numerators) | np.isnan(denominators)
-        above, below = (np.where(absent, np.nan, items) for items in (numerators, denominators))
-        value = _quotient(np.where(absent, 0, above).sum(axis=0), np.where(absent, 0, below).sum(axis=0))
-        resampled = self.resampled_means(np.concatenate([above, below], axis=1))
-        m = numerators.shape[1]
-        ratios = _quotient(resampled[:, :m], resampled[:, m:])
-        return self._estimates(value, ratios, (~absent).sum(axis=0))
-
     def resampled_means(self, items: Array) -> Array:
-        """The mean of each column of `items[n, m]` in each resample: [resamples, m], NaN where a resample has none.
-
-        For quantities that are neither a mean nor a ratio, such as which of several columns is the smallest.
-        """
+        """The mean of each column of `items[n, m]` in each resample: [resamples, m], NaN where a resample has none."""
         self._check(items)
         present = ~np.isnan(items)
         # `einsum` adds up every column in the same order. Matrix products may round equal columns differently, and then
@@ -115,19 +85,6 @@ class Bootstrap:
             drawn = generator.integers(self.n, size=(rows, self.n)) + np.arange(rows)[:, None] * self.n
             counts = np.bincount(drawn.ravel(), minlength=rows * self.n)
             yield counts.reshape(rows, self.n).astype(np.float64)
-
-    def _estimates(self, values: Array, resampled: Array, counts: NDArray[np.int64]) -> list[Estimate]:
-        outside = (1 - self.level) / 2
-        lows, highs = np.quantile(resampled, [outside, 1 - outside], axis=0)  # NaN where any resample is NaN
-        return [
-            Estimate(
-                value=None if np.isnan(value) else float(value),
-                low=None if n < 2 or np.isnan(low) else float(low),
-                high=None if n < 2 or np.isnan(high) else float(high),
-                n=int(n),
-            )
-            for value, low, high, n in zip(values, lows, highs, counts, strict=True)
-        ]
 
     def _check(self, items: Array) -> None:
         if items.ndim != 2 or len(items) != self.n:
