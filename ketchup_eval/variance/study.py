@@ -190,33 +190,23 @@ def _missing_inputs(store: PartStore) -> int:
 def _student_result(
     name: str, store: PartStore, rollouts: RolloutSettings, analysis: AnalysisSettings
 ) -> StudentResult:
-    returns, lengths, ended, kl = [], [], [], []
     per_input = PerInput(analysis.estimators, analysis.gauge)
     statistics: list[InputStatistics] = []
+    blocks = []
     for part in store.read(_wanted(rollouts, analysis)):
         statistics.append(per_input(part.numbers))
-        returns.append(_returns(part))
-        lengths.append(part.mask.sum(2).astype(np.float64))
-        ended.append(part.ended)
-        kl.append(part.values["kl"].sum((1, 2)))
-    whole, actions = np.concatenate(returns), np.concatenate(lengths)
+        blocks.append(_description(part))
+    mean_returns, mean_lengths, actions, kl, ended, samples, *by_length = np.concatenate(blocks, axis=1)[:, :, None]
     over_inputs = concatenate(statistics)
-    mean_return, mean_length = means(np.stack([whole.mean(1), actions.mean(1)], axis=1))
-    (kl_per_action,) = ratios(np.concatenate(kl)[:, None], actions.sum(1)[:, None])
-    (share_ended,) = shares(
-        np.concatenate(ended).sum(1)[:, None].astype(float), np.full((len(whole), 1), whole.shape[1])
-    )
-    explained = length_variances(whole, actions)
-    (length_share,) = ratios(explained[:, :1], explained[:, 1:])
     return StudentResult(
         name,
-        kl_per_action,
-        mean_return,
-        mean_length,
-        share_ended,
-        length_share,
-        concentration(over_inputs.variance[:, 0]),
-        summarise(over_inputs, analysis.gauge)[1:],
+        kl=ratios(kl, actions)[0],
+        mean_return=means(mean_returns)[0],
+        mean_length=means(mean_lengths)[0],
+        ended=shares(ended, samples)[0],
+        length_share=ratios(*by_length)[0],
+        concentration=concentration(over_inputs.variance[:, 0]),
+        estimates=summarise(over_inputs, analysis.gauge)[1:],
     )
 
 
@@ -229,6 +219,24 @@ def _wanted(rollouts: RolloutSettings, analysis: AnalysisSettings) -> dict[str, 
         # Parts from before Ē was kept have log π of the student as it is, not of the distribution that was sampled.
         wanted.setdefault("own_value", wanted["log_prob"])
     return wanted
+
+
+def _description(part: ScoredBlock) -> Array:
+    """What describes each input beside the estimates, [8, I].
+
+    Mean return, mean length, all actions, their KL, rollouts that ended, rollouts, and `length_variances`.
+    """
+    returns, lengths = _returns(part), part.mask.sum(2).astype(float)
+    rows = [
+        returns.mean(1),
+        lengths.mean(1),
+        lengths.sum(1),
+        part.values["kl"].sum((1, 2)),
+        part.ended.sum(1),
+        np.full(len(lengths), lengths.shape[1]),
+        *length_variances(returns, lengths).T,
+    ]
+    return np.stack(rows).astype(float)
 
 
 def _returns(part: ScoredBlock) -> Array:
