@@ -14,7 +14,7 @@ from ketchup_eval.cli.threads import use_threads
 if TYPE_CHECKING:
     from ketchup_eval.variance.study import VarianceResult
 
-DEMO_LIMIT = 32
+DEMO_LIMIT = 64
 WIDTH = 150
 """Columns of a table that is not printed on a terminal."""
 DEMO_STUDENTS = ["demo-student-1", "demo-student-2", "demo-student-3"]
@@ -33,7 +33,7 @@ def variance(
     ] = None,
     samples: Annotated[int, typer.Option(help="rollouts of each input")] = 32,
     limit: Annotated[
-        int | None, typer.Option(help="use the first N inputs; default: 32 for the demo, else all")
+        int | None, typer.Option(help="use the first N inputs; default: 64 for the demo, else all")
     ] = None,
     split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
     data: Annotated[
