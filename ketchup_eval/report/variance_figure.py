@@ -28,13 +28,16 @@ def write_variance_figure(result: VarianceResult, run: Path) -> list[Path]:
         aside = 2 ** (APART * (index - (len(lines) - 1) / 2))
         for panel, quantity in zip(panels, ("variance", "bias", "mse"), strict=True):
             _draw(panel, student, tail, quantity, colour, aside, several_tails=len(result.analysis.tails) > 1)
-    for panel, title, unit in zip(
+    # On a linear axis K = 1 would leave nothing to see of the others, but a variance of 0 is on no other.
+    falling = all((row.variance.value or 0) > 0 for student in result.students for row in student.estimates)
+    for panel, title, unit, scale in zip(
         panels,
         ("Variance of the K-step return", "Bias of the K-step return", "Error of one sample (MSE)"),
         ("Var[$\\hat{G}_0$]  (nats²)", "E[$\\hat{G}_0 - G_0$]  (nats)", "variance + bias²  (nats²)"),
+        ("log" if falling else "linear", "linear", "linear"),
         strict=True,
     ):
-        _finish(panel, result, title, unit)
+        _finish(panel, result, title, unit, scale)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
     figure.suptitle(
@@ -73,11 +76,14 @@ def _draw(
     )
 
 
-def _finish(panel: Any, result: VarianceResult, title: str, unit: str) -> None:
+def _finish(panel: Any, result: VarianceResult, title: str, unit: str, scale: str) -> None:
     panel.set_xscale("log", base=2)
     panel.set_xticks(result.analysis.ks, [str(k) for k in result.analysis.ks])
-    panel.minorticks_off()
-    panel.set_ylim(bottom=0)
+    panel.xaxis.minorticks_off()
+    if scale == "log":
+        panel.set_yscale("log", nonpositive="clip")
+    else:
+        panel.set_ylim(bottom=0)
     panel.set_xlabel("K")
     panel.set_ylabel(unit)
     panel.set_title(title, fontsize=10)

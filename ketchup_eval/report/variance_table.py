@@ -45,7 +45,7 @@ def _too_few(student: StudentResult, inputs: int) -> str:
     return (
         f"{short_name(student.name)}: too few inputs for the skew seen. A tenth of them has "
         f"{_percent(found.top_tenth)} of Var[G_0], as if there were {found.effective:.0f} equal inputs; below "
-        f"{ENOUGH}, 95% intervals may hold the truth in only 80% of cases. Use --limit {wanted} or more."
+        f"{ENOUGH}, such intervals held the truth in 76% to 97% of cases. Use --limit {wanted} or more."
     )
 
 

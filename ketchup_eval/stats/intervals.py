@@ -34,7 +34,7 @@ STEP = 1e-4
 """How far weights are moved, in standard deviations, to see how a statistic bends."""
 
 ENOUGH = 20
-"""Effective inputs from which on intervals were seen to hold the truth about as often as they say."""
+"""Effective inputs below which a mean is said to rest on too few. More are no guarantee: see `concentration`."""
 
 Statistic = Callable[[Array], tuple[float, Array]]
 """From weights of the inputs [n], which sum to 1, to the value of a statistic and its influence [n] under them."""
