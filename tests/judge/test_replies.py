@@ -2,6 +2,7 @@
 
 import math
 import re
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -148,3 +149,14 @@ def test_soft_preference_is_unknown_without_the_token():
 def test_an_id_that_cannot_be_among_the_likeliest_has_no_probability():
     assert soft(" A", {" A": -0.001}) == 1
     assert soft(" B", {" B": -0.001}) == 0
+
+
+@pytest.mark.parametrize(
+    "piece", ["\n", " ", "*", "(", "<", "</", "<|", "#", ".", "A ", "$", "\\boxed{", "<think>", "Preferred: "]
+)
+@pytest.mark.parametrize("reply", ["{}", "Preferred: {}y", "Preferred: A{}y", "Preferred{}: A"])
+def test_a_long_run_of_anything_is_read_in_linear_time(reply, piece):
+    """A hundred thousand characters; in quadratic time they would take minutes."""
+    start = process_time()
+    preferred_id(reply.replace("{}", piece * (100_000 // len(piece))))
+    assert process_time() - start < 2
