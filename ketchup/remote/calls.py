@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,8 +18,8 @@ from ketchup.remote.failures import CallError, Failure, NoReply, failure_of
 
 LONGEST_WAIT_ASKED = 120.0
 """Seconds that a server may ask to wait. It has no use for more calls in a longer time, nor has a run for it."""
-ID_PREFIX = "ketchup-"
-"""How the number of a request begins, which vLLM and others repeat in the reply's `id`."""
+_NUMBER = re.compile("ketchup-[0-9a-f]{32}")
+"""The number of a request, which vLLM and others repeat in the reply's `id`."""
 
 Read = TypeVar("Read")
 
@@ -90,7 +91,7 @@ class Server:
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> object:
         """One try. What comes back is of this very request, or a `NoReply`."""
-        number = ID_PREFIX + uuid.uuid4().hex
+        number = f"ketchup-{uuid.uuid4().hex}"
         try:
             async with asyncio.timeout(self.patience.timeout):
                 text = await self.client.post(
@@ -103,7 +104,8 @@ class Server:
         except (ValueError, RecursionError) as error:
             start = " ".join(text.split())[:120]
             raise NoReply(f"the reply is no JSON ({start or 'it is empty'})") from error
-        if isinstance(reply, dict) and ID_PREFIX in str(reply.get("id")) and number not in str(reply["id"]):
+        named = _NUMBER.search(str(reply.get("id"))) if isinstance(reply, dict) else None
+        if named and named[0] != number:
             raise NoReply("the reply belongs to another request, as its id says")
         return reply
 

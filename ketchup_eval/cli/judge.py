@@ -166,7 +166,7 @@ def judge(
     if not result.complete:
         say(
             f"{100 * result.missing_share:.1f}% of the votes are missing, more than 1%; run the same command again for "
-            "failed calls, with --retry-unparsed for replies without a choice.",
+            "failed calls, with --retry-unparsed for replies without a choice and refused prompts.",
             err=True,
         )
         raise typer.Exit(EXIT_INCOMPLETE)

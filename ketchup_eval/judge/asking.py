@@ -159,7 +159,7 @@ class _Asking:
     async def _failed(self, call: Call, failure: Failure, stop: asyncio.Event) -> None:
         if failure.unreachable:
             raise ServerError(self._gone(failure))
-        if failure.kind == "quota" or (failure.kind in NOT_OF_PROMPTS and not self.asked.replies):
+        if failure.kind in NOT_OF_PROMPTS and (not self.asked.replies or failure.status in (402, 429)):
             raise ServerError(self._sentence(failure))
         if failure.kind != "passing":
             self.held.append(_Refused(call, failure, time.monotonic()))

@@ -23,6 +23,7 @@ _FAILURES = frozenset(
 _REASON_FIELDS = ("finish_reason", "native_finish_reason", "stop_reason", "done_reason", "stop_type")
 """Where servers say why a reply ended; the first is the usual one, and may say "stop" for what another one knows."""
 LEAST_LOGPROB = -1e9
+DEEPEST = 20
 _THOUGHTS = ("think", "reason", "analysis")
 """What the type of a part is called that is no part of the reply."""
 
@@ -110,13 +111,15 @@ def _text(choice: Mapping[str, Any]) -> str:
     return "".join(_parts(content))
 
 
-def _parts(content: object) -> Iterator[str]:
+def _parts(content: object, depth: int = 0) -> Iterator[str]:
     """The texts of a content, which may be a list of parts, thoughts among them."""
+    if depth > DEEPEST:
+        raise NoReply(f"the reply's content has parts in parts beyond depth {DEEPEST}")
     if isinstance(content, str):
         yield content
     elif isinstance(content, list):
         for part in content:
-            yield from _parts(part)
+            yield from _parts(part, depth + 1)
     elif isinstance(content, dict):
         kind = str(content.get("type", "")).lower()
         if any(name in kind for name in _THOUGHTS) or content.get("thought") is True:
@@ -124,7 +127,7 @@ def _parts(content: object) -> Iterator[str]:
         inner = [content[name] for name in ("text", "content", "value", "refusal") if content.get(name) is not None]
         if not inner:
             raise NoReply(f"the reply's content has a part without text ({_shown(content)})")
-        yield from _parts(inner[0])
+        yield from _parts(inner[0], depth + 1)
     elif content is not None:
         yield json.dumps(content)
 

@@ -23,6 +23,8 @@ LONGEST_PROMPT = 4096
 """Tokens that the prompts of the paper's tasks stay under."""
 CONTEXT_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
 """What servers call the longest prompt, in tokens."""
+LONGEST_TRY = 120.0
+"""Seconds that each thing may take."""
 MOST_NAMES = 10
 """Models that a sentence names."""
 ITEM = """Compare two summaries of the same document for their overall quality.
@@ -75,7 +77,9 @@ def check_constrained(base_url: str, sampling: Sampling, key: str | None = None)
 
 async def _all(base_url: str, sampling: Sampling) -> list[Check]:
     try:
-        judge = Judge(base_url, replace(sampling, logprobs=False, constrained=False), Patience(attempts=1, timeout=120))
+        judge = Judge(
+            base_url, replace(sampling, logprobs=False, constrained=False), Patience(attempts=1, timeout=LONGEST_TRY)
+        )
     except ServerError as error:
         return [Check("server", False, str(error))]
     async with judge.client:
@@ -108,7 +112,10 @@ async def _in_turn(judge: Judge) -> AsyncIterator[Check]:
 
 async def _listing(judge: Judge) -> _Listing:
     try:
-        raw = await judge.client.models.with_raw_response.list()
+        async with asyncio.timeout(LONGEST_TRY):
+            raw = await judge.client.models.with_raw_response.list()
+    except TimeoutError:
+        return _Listing({}, f"The server did not list its models within {LONGEST_TRY:g} s")
     except openai.APIStatusError as error:
         return _Listing({}, f"The server does not list its models ({failure_of(error).reason})")
     text = raw.content.decode(errors="replace")
@@ -174,7 +181,7 @@ def _logprobs(verdict: Verdict | None, refusal: str) -> Check:
 
 
 async def _once(base_url: str, sampling: Sampling, key: str | None) -> Check:
-    judge = Judge(base_url, sampling, Patience(attempts=3, timeout=120), key)
+    judge = Judge(base_url, sampling, Patience(attempts=3, timeout=LONGEST_TRY), key)
     async with judge.client:
         return await _constrained(judge)
 

@@ -36,7 +36,7 @@ def serve(latency, pipe):
 def settings_of(folder, items):
     """Predictions of two systems as files, and settings that judge them."""
     rows = [Example(f"id-{n}", f"{n} {SOURCE}", "Closed.") for n in range(items)]
-    plan_module.load_examples = lambda *_: rows
+    plan_module.load_items = lambda *_: rows
     for system in "ab":
         outputs = [{"id": row.id, "prediction": f"{system} on {row.id}"} for row in rows]
         write_jsonl(folder / f"{system}.jsonl", outputs)

@@ -1,12 +1,15 @@
 """`ketchup doctor --judge`: a sentence for each thing that is wrong with a server."""
 
+import asyncio
 import json
 
 import pytest
 from typer.testing import CliRunner
 
 from ketchup_eval.cli import app
+from ketchup_eval.judge import health
 from tests.judge.mock_server import MODEL, Answer, MockServer, refusal
+from tests.remote.raw_server import raw_server
 
 
 def doctor(server, model=MODEL):
@@ -169,3 +172,19 @@ def test_without_a_part_to_check():
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == 2
     assert "--judge" in done.stderr
+
+
+def test_a_list_of_models_that_drips_is_not_waited_for(monkeypatch):
+    async def handle(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while head:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    monkeypatch.setattr(health, "LONGEST_TRY", 0.3)
+    with raw_server(handle) as url:
+        done = CliRunner().invoke(app, ["doctor", "--judge", "--model", MODEL, "--base-url", url])
+    assert "did not list its models within 0.3 s" in done.stdout
+    assert "FAIL reply: A call failed (there was no whole reply within 0.3 s)" in done.stdout

@@ -42,6 +42,14 @@ def test_thoughts_beside_the_content_are_no_reply():
     assert read_completion(body(message=message)).text == ""
 
 
+def test_content_without_an_end():
+    content = "A"
+    for _ in range(300):
+        content = [content]
+    with pytest.raises(NoReply, match="depth"):
+        read_completion(body(content))
+
+
 def test_a_refusal_of_the_models_is_its_reply():
     assert read_completion(body(message={"content": None, "refusal": "I can't."})).text == "I can't."
 

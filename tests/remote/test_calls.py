@@ -76,23 +76,23 @@ def test_a_reply_that_names_another_request_is_asked_for_again(form):
     with raw_server(handle) as url:
         found = ask(url, *({"n": n} for n in range(6)), attempts=2)
         numbers.clear()
-        numbers.append("ketchup-of-another")
-        numbers.append("ketchup-of-another")
+        numbers += [f"ketchup-{'0' * 32}"] * 2
         (failed,) = ask(url, {"n": 0})
     assert [answer.content["n"] for answer in found] == list(range(6))
     assert max(answer.attempts for answer in found) == 2
     assert "belongs to another request" in str(failed)
 
 
-def test_an_id_that_says_nothing_of_the_request_is_no_sign():
+@pytest.mark.parametrize("id", ["x", "ketchup-judge-1", None, 7, ["x"]])
+def test_an_id_that_says_nothing_of_the_request_is_no_sign(id):
     async def handle(reader, writer):
         await request(reader)
-        writer.write(response({"id": "x"}))
+        writer.write(response({"id": id}))
         await writer.drain()
 
     with raw_server(handle) as url:
         (first, second) = ask(url, {}, {})
-    assert first.content == second.content == {"id": "x"}
+    assert first.content == second.content == {"id": id}
 
 
 async def silent(reader, writer):

@@ -4,6 +4,8 @@ import json
 from email.utils import formatdate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ketchup.remote.failures import LONGEST_REASON, failure_in, refused_parameter
 
@@ -209,3 +211,21 @@ def test_a_date_without_the_servers_own_clock_counts_from_this_ones(monkeypatch)
 def test_a_delay_in_the_body():
     body = [error("Slower.", details=[{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}])]
     assert failure_in(body, 429).wait == 34.5
+
+
+FIELDS = ("error", "message", "detail", "loc", "msg", "code", "status", "retryDelay", "input")
+HEADERS = ("retry-after", "retry-after-ms", "date")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=3), inner),
+    max_leaves=9,
+)
+
+
+@given(JSON | st.text(), st.integers(100, 599), st.dictionaries(st.sampled_from(HEADERS), st.text(max_size=30)))
+def test_whatever_a_server_says_has_a_kind_and_one_line_of_words(body, status, headers):
+    failure = failure_in(body, status, headers)
+    assert failure.kind
+    assert 0 < len(failure.reason) <= LONGEST_REASON
+    assert len(failure.reason.splitlines()) == 1
+    assert failure.wait is None or failure.wait >= 0
