@@ -71,8 +71,9 @@ def ratios(above: Array, below: Array, level: float = LEVEL) -> list[Estimate]:
     mean = _quotient(below.sum(axis=0), n)
     influence = _quotient(np.where(present, above - value * below, 0), mean)
     # c = -ρ and ς = γ - 4 ρ, ρ being the correlation of influence and denominator times the latter's variation
-    rho = _quotient((influence * below).sum(axis=0), mean * np.sqrt(n * (influence**2).sum(axis=0)))
-    return _estimates(value, influence, n, -rho, np.maximum(_lowest(above), _lowest(below)), level)
+    unit = _quotient(influence, np.abs(influence).max(axis=0, initial=0))
+    rho = _quotient((unit * below).sum(axis=0), mean * np.sqrt(n * (unit**2).sum(axis=0)))
+    return _estimates(value, influence, n, -rho, np.minimum(_lowest(above), _lowest(below)), level)
 
 
 def of_weights(statistic: Statistic, n: int, scale: Scale = "identity", level: float = LEVEL) -> Estimate:
@@ -214,6 +215,7 @@ def _lowest(items: Array) -> Array:
 
 
 def _quotient(above: Array, below: Array | NDArray[np.int64]) -> Array:
-    """`above / below`, NaN where `below` is zero, without a warning."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(below == 0, np.nan, above / below)
+    """`above / below`, NaN where `below` is zero or so near it that there is no such number, without a warning."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        quotient = above / below
+        return np.where(np.isfinite(quotient), quotient, np.nan)

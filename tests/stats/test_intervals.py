@@ -1,7 +1,11 @@
 """Intervals from influences: against a root finder, Student's t, their own numeric form, and simulated truths."""
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import brentq
 
@@ -171,6 +175,26 @@ def test_units_only_scale_an_interval(items):
             )
 
 
+numbers = st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1.0, 1e-300, math.nan])
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12))
+def test_whatever_the_inputs_an_interval_holds_its_value(pairs):
+    """And it is there for two inputs or more that differ by more than rounding, also where one has all the rest."""
+    items = np.array(pairs)
+    for found in (*means(items), *ratios(items[:, :1], items[:, 1:])):
+        assert found.value is None or math.isfinite(found.value)
+        assert (found.low is None) == (found.high is None)
+        if found.low is not None:
+            assert found.low <= found.value <= found.high < math.inf
+            assert found.low < found.high
+    for column, found in zip(items.T, means(items), strict=True):
+        known = column[~np.isnan(column)]
+        assert found.n == len(known)
+        if len(known) > 1 and np.ptp(known) > 1e-9 * np.abs(known).max():
+            assert found.low is not None
+
+
 def test_inputs_that_are_alike_say_nothing_of_the_next():
     assert means(np.full((7, 1), 0.1)) == [Estimate(pytest.approx(0.1), None, None, 7)]
     assert ratios(np.full((7, 1), 0.3), np.full((7, 1), 0.1)) == [Estimate(pytest.approx(3), None, None, 7)]
@@ -192,6 +216,9 @@ def test_no_bound_is_below_0_where_no_input_is():
     assert found.low == 0
     (found,) = means(np.array([[0.1], [0.2], [-0.1], [9.0]]))
     assert found.low < 0
+    parts, wholes = np.array([[0.5], [-0.4], [0.3], [-0.3]]), np.ones((4, 1))
+    assert ratios(parts, wholes)[0].low < 0
+    assert ratios(np.abs(parts) ** 9, wholes)[0].low == 0
 
 
 def test_items_that_do_not_fit_are_refused():
