@@ -218,11 +218,13 @@ def _server(
     run: Path, model: str, python: str | None, options: list[str]
 ) -> tuple[AbstractContextManager[str], str | None]:
     """A server to be started, and the key that it is asked with."""
+    from ketchup.hashes import check_sums
     from ketchup.models.builtin import resolve
     from ketchup_eval.judge.server import served_key, serving
 
-    key = served_key(options)
-    return serving(str(resolve(model)), model, run / "server.log", python, options, key), key
+    key, place = served_key(options), resolve(model)
+    check_sums(Path(place), unread="trainer.pt")
+    return serving(str(place), model, run / "server.log", python, options, key), key
 
 
 def _write(result: "JudgeResult", store: "VerdictStore", run: Path, *, html: bool) -> None:
