@@ -1,7 +1,7 @@
 """What votes say of two systems, and of the judge: shares, biases, agreement and length, all with intervals over items.
 
 An array of votes is [n, 4]: a row an item, a column a variant (`protocol.VARIANTS`), +1 for system a, -1 for b, NaN
-where there is no parsed vote. The four votes of an item share its texts, so items are resampled and never votes.
+where there is no parsed vote. The four votes of an item share its texts, so intervals are over items, never over votes.
 """
 
 from collections.abc import Callable
