@@ -95,6 +95,90 @@ REPLIES = [
 ]
 
 
+BEHIND = [  # what servers leave behind the choice, or models write there
+    *["<|eot_id|>", "</s>", "<|im_end|>", "<|endoftext|>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "<|return|>"],
+    *["<|END_RESPONSE|>", "<turn|>", " [/INST]", "</answer>", "<|end_of_solution|>", "<|unknown|>", "<eos>"],
+    *["<|im_end|>\n<|im_start|>user\nPreferred: A", "</s>\n\nPreferred: A", "<|eot_id|>assistant\n\nPreferred: A"],
+    *["。", "。很好", "！", "．", "，因为更短", "；", "、", "：", "\u200b", "\ufeff", "\u00a0", "**。"],
+]
+VALUES = [  # how the choice itself may be written
+    *[r"\boxed{B}", r"$\boxed{B}$", r"\(\boxed{\text{B}}\)", r"\textbf{B}", r"$B$", r"\boxed{Summary B}", r"\[B\]"],
+    *[
+        "Ｂ",
+        "（Ｂ）",
+        "【B】",
+        "「B」",
+        "«B»",
+        "𝐁",
+        "<b>B</b>",
+        "<answer>B</answer>",
+        "<|begin_of_box|>B<|end_of_box|>",
+    ],
+]
+NO_VALUES = [
+    *[
+        r"\boxed{A} or \boxed{B}",
+        r"\boxed{A or B}",
+        "<A> B",
+        "B<A>",
+        "B: A",
+        "B。 A比较差",
+        "Ａ／Ｂ",
+        "<ID>",
+        "ＡＢ",
+    ],
+]
+THOUGHTS = [
+    *[("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<Thought_Process>", "</Thought_Process>")],
+    *[("<reasoning>", "</reasoning>"), ("<scratchpad>", "</scratchpad>"), ("<seed:think>", "</seed:think>")],
+    *[("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<|START_THINKING|>", "<|END_THINKING|>")],
+    *[("<|begin_of_thought|>", "<|end_of_thought|>"), ("<unused94>thought", "<unused95>")],
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    ("<|channel>thought", "<channel|>"),
+    ("analysisWe compare.", "assistantfinal"),
+]
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+def test_what_stands_behind_the_choice(behind):
+    assert preferred_id(f"{WHY}\nPreferred: B{behind}") == "B"
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_choice_in_other_clothes(value):
+    assert preferred_id(f"{WHY}\nPreferred: {value}") == "B"
+    if "b>" not in value:
+        assert preferred_id(f"{WHY}\nPreferred: {value.translate(str.maketrans('BＢ𝐁', 'AＡ𝐀'))}") == "A"
+
+
+@pytest.mark.parametrize("value", NO_VALUES)
+def test_what_is_no_choice_in_any_clothes(value):
+    assert preferred_id(f"{WHY}\nPreferred: {value}") is None
+
+
+@pytest.mark.parametrize(
+    "line", [r"\boxed{Preferred: B}", '{"Preferred": "B"}', "很好。Preferred: B", "「Preferred：B」"]
+)
+def test_a_line_in_other_clothes(line):
+    assert preferred_id(f"{WHY}\n{line}") == "B"
+
+
+@pytest.mark.parametrize(("start", "end"), THOUGHTS)
+def test_thoughts_are_no_reply(start, end):
+    draft = f"{start}\nWe compare.\nPreferred: A\nBut wait"
+    assert preferred_id(draft) is None
+    assert preferred_id(f"{draft}{end}") is None
+    assert preferred_id(f"{draft}{end}{WHY}\nPreferred: B") == "B"
+    assert preferred_id(f"{draft}\n{end}\n\nPreferred: B") == "B"
+    without_start = draft.removeprefix(start)  # as chat templates write it themselves
+    assert preferred_id(f"{without_start}{end}{WHY}\nPreferred: B") == "B"
+
+
+def test_thoughts_behind_the_choice_leave_it_as_it_is():
+    assert preferred_id("Preferred: B\n<think>Preferred: A</think>") == "B"
+    assert preferred_id("Preferred: B\n<reason>A is too long.</reason>") == "B"
+
+
 @pytest.mark.parametrize(("reply", "expected"), REPLIES)
 def test_a_reply(reply, expected):
     assert preferred_id(reply) == expected
@@ -117,10 +201,18 @@ def test_the_last_line_decides_whatever_goes_before(before, chosen):
     assert preferred_id(f"{before}\nPreferred: {chosen}") == chosen
 
 
-def test_a_choice_on_a_torn_last_line_is_unparsed():
-    assert preferred_id("Preferred: A", cut=True) is None
-    assert preferred_id("Preferred: A\nPreferred: B", cut=True) is None
-    assert preferred_id("Preferred: A\nThe reason", cut=True) is None
+@pytest.mark.parametrize(
+    "reply", ["Preferred: A", "Preferred: A\n", "Preferred: A\nThe reason", "So\nPreferred: A\nBut wait"]
+)
+def test_a_reply_that_was_cut_has_no_choice(reply):
+    """A line before the cut may be a draft, in thoughts that have no marks."""
+    assert preferred_id(reply) == "A"
+    assert preferred_id(reply, cut=True) is None
+
+
+def test_a_reply_whose_turn_ended_was_not_cut_where_it_says_so():
+    assert preferred_id("Preferred: A<|eot_id|>\nWhat else?", cut=True) == "A"
+    assert preferred_id("<think>Preferred: B</s></think>Preferred: A\nBut wait", cut=True) is None
 
 
 def soft(choice, alternatives, before="Why: A or B.\nPreferred:"):
