@@ -27,6 +27,14 @@ OTHER_ITEMS = 16
 FAILURES_IN_A_ROW = 16
 """Calls that fail, with no reply in between, before a question that was answered is asked again to tell why."""
 
+FIXES = {
+    "logprobs": "leave --logprobs out",
+    "structured_outputs": "leave --constrained out",
+    "temperature": "change --temperature",
+    "max_tokens": "change --max-tokens",
+}
+"""What helps where a server's refusal names a parameter that is the user's to choose."""
+
 
 @dataclass
 class Asked:
@@ -234,7 +242,8 @@ class _Asking:
         if failure.kind == "passing":
             again = "run the same command again when that is mended"
             return f"{shown} answers no more ({failure.reason}); {self._stored()}: {again}."
-        return f"{shown} refuses{whom} ({failure.reason}); mend the request or the server."
+        fix = next((fix for name, fix in FIXES.items() if name in failure.said), "mend the request or the server")
+        return f"{shown} refuses{whom} ({failure.reason}); {fix}."
 
     def _gone(self, failure: Failure) -> str:
         endpoint = self.judge.endpoint

@@ -20,6 +20,10 @@ _FAILURES = frozenset(
     | {"abort", "aborted", "cancelled", "canceled", "network_error", "insufficient_system_resource", "timeout"}
     | {"error_toxic", "error_limit", "eos_token_missing", "malformed_function_call", "malformed_response", "failed"}
 )
+_WHOLE = frozenset(
+    {"stop", "stopped", "eos", "eos_token", "end", "end_turn", "end_of_turn", "stop_sequence", "stop_string", "done"}
+    | {"complete", "completed", "finished", "tool_calls", "tool_call", "tool_use", "function_call", "load", "word"}
+)
 _REASON_FIELDS = ("finish_reason", "native_finish_reason", "stop_reason", "done_reason", "stop_type")
 """Where servers say why a reply ended; the first is the usual one, and may say "stop" for what another one knows."""
 LEAST_LOGPROB = -1e9
@@ -85,6 +89,11 @@ def finish_of(choice: Mapping[str, Any]) -> str | None:
 def is_cut(reason: str | None) -> bool:
     """Whether a reply ended at the limit on tokens, and not by itself."""
     return not _CUTS.isdisjoint(_names(reason))
+
+
+def is_whole(reason: str | None) -> bool:
+    """Whether the server says that the model itself ended the reply."""
+    return not _WHOLE.isdisjoint(_names(reason))
 
 
 def is_failure(reason: str | None) -> bool:

@@ -59,14 +59,15 @@ class _Choice:
     """Where the ID stands in the reply, in characters."""
 
 
-def preferred_id(reply: str, *, cut: bool = False) -> Id | None:
+def preferred_id(reply: str, *, cut: bool = False, whole: bool = True) -> Id | None:
     """The ID that a reply prefers, or `None` if it is unparsed.
 
     Only the last `Preferred:` line counts, outside a reasoning model's thoughts. A line that names both IDs, neither
     or something else is unparsed, whatever an earlier one says. `cut` tells that the limit on tokens ended the reply:
-    then no line counts, be it of unmarked thoughts or not, unless the model's own end of turn follows it.
+    then no line counts, be it of unmarked thoughts or not, unless the model's own end of turn follows it. Where nobody
+    says that the reply is `whole`, its choice must be on its last line.
     """
-    choice = _choice(reply, cut)
+    choice = _choice(reply, cut, whole)
     return choice.id if choice else None
 
 
@@ -76,7 +77,7 @@ def preference_for_a(reply: str, tokens: Sequence[str], likely: Sequence[Mapping
     `tokens` are the reply's own and `likely` the log-probabilities, in nats, of the likeliest tokens at each place. A
     choice that is not among them has the probability 0; of spellings such as "A" and " A" the sum counts.
     """
-    choice = _choice(reply, cut=False)
+    choice = _choice(reply)
     if choice is None or not "".join(tokens).startswith(reply):  # servers may append the token that ends the reply
         return None
     end = 0
@@ -89,7 +90,7 @@ def preference_for_a(reply: str, tokens: Sequence[str], likely: Sequence[Mapping
     return None
 
 
-def _choice(reply: str, cut: bool) -> _Choice | None:
+def _choice(reply: str, cut: bool = False, whole: bool = True) -> _Choice | None:
     text = _without_thoughts(reply)
     if text is None:
         return None
@@ -101,7 +102,7 @@ def _choice(reply: str, cut: bool) -> _Choice | None:
     *_, label = _LABEL.finditer(text)
     begin, end = _value(text, label.end())
     match = _VALUE.fullmatch(_half_width(text[begin:end].rstrip()))
-    if match is None:
+    if match is None or not (whole or turn_end or not text[end:].strip()):
         return None
     chosen: Id = "A" if match["id"] in "aA" else "B"
     other = "B" if chosen == "A" else "A"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ketchup.errors import RunError
 from ketchup.files import append_jsonl, read_jsonl
 from ketchup.kinds import NUMBER, TEXT, Kinds, misfit
-from ketchup_eval.judge.completions import is_cut, is_failure
+from ketchup_eval.judge.completions import is_cut, is_failure, is_whole
 from ketchup_eval.judge.replies import Id, preferred_id
 
 VERDICTS = "verdicts.jsonl"
@@ -66,7 +66,7 @@ class Verdict:
         """The ID that the reply prefers; `None` if it is unparsed."""
         if self.is_refusal:
             return None
-        return preferred_id(self.reply, cut=is_cut(self.finish_reason))
+        return preferred_id(self.reply, cut=is_cut(self.finish_reason), whole=is_whole(self.finish_reason))
 
     @property
     def state(self) -> State:

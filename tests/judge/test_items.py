@@ -80,7 +80,7 @@ def test_an_item_that_fails_at_every_try_is_missing_and_all_others_are_asked(tmp
 @pytest.mark.parametrize(
     ("answer", "named"),
     [
-        (refusal(400, "logprobs not supported"), "refuses all calls about the first 5 items (400: logprobs not supp"),
+        (refusal(400, "logprobs not supported"), "(400: logprobs not supported); leave --logprobs out"),
         (refusal(400, "blocked by content policy"), "refuses all calls about the first 5 items (400: blocked"),
         (refusal(413, "too long"), "refuses all calls about the first 5 items (413: too long"),
         (refusal(403, "no"), "refuses the key (403: no)"),

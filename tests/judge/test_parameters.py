@@ -96,6 +96,7 @@ def test_a_value_that_a_server_does_not_take_is_the_users_to_mend(tmp_path, mess
         done = invoke(*words(tmp_path, server.base_url, temperature=3))
     assert done.exit_code == 1
     assert message in done.stderr
+    assert "change --" in done.stderr
 
 
 def test_words_about_a_parameter_after_the_first_reply_are_an_items_own(tmp_path):
