@@ -97,6 +97,7 @@ def test_files_of_a_model(tmp_path, whole_model, name, kind):
         ("tokenizer.json", "added_tokens", [{"id": 1}]),
         ("tokenizer_config.json", "eos_token", 3),
         ("tokenizer_config.json", "tokenizer_class", 1e30),
+        ("tokenizer_config.json", "model_max_length", "x"),
     ],
 )
 def test_fields_of_a_models_files(tmp_path, name, field, value):

@@ -54,6 +54,7 @@ def load(
         config = AutoConfig.from_pretrained(place, **NO_CODE)
     with _reading(name, "its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(place, **NO_CODE)
+        tokenizer.decode(tokenizer("1 + 1 = 2").input_ids)  # some faults of its files show in its use alone
     with _reading(name, "the network of its config.json"):
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         check_contents(name, place, config)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Literal
 
-from ketchup.errors import ModelError, UsageError
+from ketchup.errors import ModelError, UsageError, first_line
 from ketchup.models.language_model import LanguageModel, until_eos
 from ketchup.tasks.base import Example, Form, Task
 
@@ -60,10 +60,22 @@ def _prompt_ids(model: LanguageModel, task: Task, example: Example, style: Promp
     asked = task.instruction.format(source=source)
     if style == "plain":
         return list(tokenizer(asked + "\nAnswer:").input_ids)
+    return _chat_ids(model, asked)
+
+
+def _chat_ids(model: LanguageModel, asked: str) -> list[int]:
+    tokenizer = model.tokenizer
     turns = [{"role": "user", "content": asked}]
-    ids = tokenizer.apply_chat_template(
-        turns, chat_template=_dated(tokenizer.get_chat_template()), add_generation_prompt=True, return_dict=False
-    )
+    try:
+        template = _dated(tokenizer.get_chat_template())
+        ids = tokenizer.apply_chat_template(
+            turns, chat_template=template, add_generation_prompt=True, return_dict=False
+        )
+    except Exception as error:  # a template is a program of its own
+        raise ModelError(
+            f"The chat template of {model.name!r} fails ({first_line(error)}); mend its chat_template.jinja or the "
+            "chat_template of its tokenizer_config.json, or use --prompt-style plain."
+        ) from error
     return list(ids)
 
 

@@ -47,6 +47,18 @@ def test_only_the_source_of_an_instruction_is_cut():
     assert ids[:7] == [B, A, B, A, B, A, C]
 
 
+@pytest.mark.parametrize(
+    "template", ["{% for m in messages %}", "{{ messages[0].content + 1 }}", "{{ raise_exception('no system turn') }}"]
+)
+def test_a_chat_template_that_fails_is_named(template):
+    model = tiny.language_model("llama")
+    model.tokenizer.chat_template = template
+    with pytest.raises(
+        ModelError, match=r"chat template of 'tiny-llama-0' fails \(.*\); mend its chat_template\.jinja"
+    ):
+        prompt_ids(model, TASK, EXAMPLE, "chat")
+
+
 def test_the_chat_template_frames_the_instruction():
     model = tiny.language_model("llama")
     model.tokenizer.chat_template = "{% for m in messages %}a{{ m['content'] }}a{% endfor %}d"
