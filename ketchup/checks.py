@@ -50,7 +50,9 @@ def finite(
         raise UsageError(f"{option} must be a number, not {_shown(value)}.")
     if not (math.isfinite(value) and value > above and least <= value <= most):
         low = f" above {above:g}" if above > -math.inf else f" from {least:g}" if least > -math.inf else ""
-        high = f" to {most:g}" if most < math.inf else " up" if least > -math.inf else ""
+        high = " up" if least > -math.inf else ""
+        if most < math.inf:
+            high = f" to {most:g}" if least > -math.inf else f" and at most {most:g}"
         raise UsageError(f"{option} must be a finite number{low}{high}{because}, not {value:g}.")
 
 

@@ -82,7 +82,13 @@ def evaluate(
         raise UsageError("Name one or more runs to evaluate, or a file with --predictions.")
     if references and not predictions:
         raise UsageError("--references goes with --predictions FILE.")
-    for option, value in (("--teacher", teacher), ("--checkpoint", checkpoint), ("--max-new-tokens", max_new_tokens)):
+    models_only = {
+        "--teacher": teacher,
+        "--checkpoint": checkpoint,
+        "--max-new-tokens": max_new_tokens,
+        "--prompt-style": prompt_style,
+    }
+    for option, value in models_only.items():
         if predictions and value is not None:
             raise UsageError(f"--predictions FILE are scored as they are; leave out {option}, which is for models.")
     checks.whole("--threads", threads, most=checks.MOST_WORKERS)

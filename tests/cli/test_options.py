@@ -114,7 +114,8 @@ def test_zero_of_something_is_refused(tmp_path, command, option):
         ("train", "--student-share", 1.5, "from 0 to 1"),
         ("train", "--weight-decay", 1e6, "--learning-rate"),
         ("train", "--teacher-temperature", 1000, "100"),
-        ("judge", "--timeout", 0, "above 0"),
+        ("judge", "--timeout", 0, "above 0 and at most 86400"),
+        ("judge", "--timeout", 1e9, "above 0 and at most 86400"),
         ("judge", "--resamples", 1, "at least 20"),
         ("evaluate", "--resamples", 1, "at least 20"),
         ("compare", "--resamples", 1, "at least 20"),
@@ -137,6 +138,7 @@ def test_values_that_would_do_nothing_or_harm(tmp_path, command, option, value, 
         ("judge", ["--serve-options", "--seed 1"], "add --serve MODEL"),
         ("evaluate", ["--predictions", NOTHING, "--max-new-tokens", 5], "leave out --max-new-tokens"),
         ("evaluate", ["--predictions", NOTHING, "--teacher", NOTHING], "leave out --teacher"),
+        ("evaluate", ["--predictions", NOTHING, "--prompt-style", "chat"], "leave out --prompt-style"),
     ],
 )
 def test_options_of_which_one_would_be_ignored(tmp_path, command, words, named):
