@@ -199,12 +199,14 @@ def _eos_ids(name: str, config: Any, generation: Any, tokenizer: Any, vocabulary
     if eos >= vocabulary:
         raise ModelError(f"The eos token {eos} of {name!r} has no row in its head; resize its embeddings.")
     stated = _stated(name, config) or _stated(name, config.get_text_config(decoder=True))
-    if stated and eos not in stated:
+    listed = _stated(name, generation)
+    # Llama 3's config.json names one end and its generation_config.json both; two files that disagree are a mistake.
+    if stated and eos not in stated and not {eos, *stated} <= set(listed):
         raise ModelError(
             f"{name!r} ends with token {stated} by its config but with {eos} by its tokenizer; make eos_token_id of "
             "config.json and eos_token of the tokenizer agree."
         )
-    others = {*stated, *_stated(name, generation)} - {eos}
+    others = {*stated, *listed} - {eos}
     return (eos, *sorted(index for index in others if index < vocabulary))
 
 

@@ -57,6 +57,7 @@ def test_eos_of_config_and_tokenizer_must_agree(tmp_path):
     [
         ([1, 3], [1, 3], (1, 3)),  # as Gemma 3 has them
         (1, [5, 4, 1], (1, 4, 5)),  # as Phi 3.5
+        (4, [1, 4], (1, 4)),  # as Llama 3, whose tokenizer ends with the other
         (1, None, (1,)),
         (None, 4, (1, 4)),
         ([1, 99], 1, (1,)),  # a token that the head does not have can never be written
