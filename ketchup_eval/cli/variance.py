@@ -113,6 +113,7 @@ def variance(
 
 def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:
     """Files first, so that nothing is lost should the terminal fail."""
+    from ketchup_eval.report.theory_figure import write_theory_figure
     from ketchup_eval.report.variance_figure import write_variance_figure
     from ketchup_eval.report.variance_table import variance_notes, variance_tables
     from ketchup_eval.variance.files import as_json as json_content
@@ -120,9 +121,10 @@ def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:
 
     write_files(result, run)
     write_variance_figure(result, run)
+    write_theory_figure(result, run)
     if as_json:
         say_json(json_content(result))
         return
     show(*variance_tables(result), width=WIDTH)
     say(variance_notes(result))
-    say(f"Written: {run}/variance.json, .csv, .png, .pdf and rollouts/")
+    say(f"Written: {run}/variance.json, .csv, .png, .pdf, theory.png, .pdf and rollouts/")

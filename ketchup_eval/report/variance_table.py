@@ -31,7 +31,7 @@ def variance_notes(result: VarianceResult) -> str:
         "[low, high]: 95% intervals over inputs (Hall's).\n"
         "Variance, bias and MSE are those of the return of the whole output (t = 0), in nats² and nats. Theory: number "
         "of terms, as in Theorem 1; independent: each term's own variance; the rest of the measured ratio is "
-        "covariance.\n"
+        "covariance, of which theory.png has the pieces.\n"
         f"{few}"
         f"Time: {shares}."
     )

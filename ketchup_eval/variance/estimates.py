@@ -10,15 +10,17 @@ from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.intervals import means, ratios
 from ketchup_eval.stats.proportions import shares
 from ketchup_eval.variance.per_input import InputStatistics
+from ketchup_eval.variance.slices import Slice, slices
+from ketchup_eval.variance.theory import PIECES, TheoryGap, theory_gap
 
 
 @dataclass(frozen=True)
 class ReturnEstimate:
     """One estimator, averaged over inputs; intervals are paired across estimators.
 
-    The prediction of Theorem 1 and the measurement part ways in two steps: `theory_ratio` counts terms,
-    `independent_ratio` gives each term its own variance, `variance_ratio` adds the covariances between terms. All four
-    that speak of terms are absent where a row has none of LLMR's.
+    What speaks of terms is absent where a row has none of LLMR's: `theory_ratio` counts them, `independent_ratio` gives
+    each its own variance, and `variance_ratio`, the measurement, adds the covariances between them; `theory_gap` has
+    the way from the first to the last in four pieces.
     """
 
     estimator: str
@@ -49,6 +51,11 @@ class ReturnEstimate:
     """Mean number of terms of Ĝ_0 over that of LLMR (Eqs. 24 and 19), from the rollouts' own lengths and tail."""
     same_as_llmr: Estimate
     """Share of all actions whose Ĝ_t has exactly the terms of the full return."""
+    theory_gap: TheoryGap | None
+    by_position: list[Slice]
+    """Var[Ĝ_t] and E[Ĝ_t - G_t] of the actions of a range of t; they depend on the gauge."""
+    by_length: list[Slice]
+    """Var[Ĝ_0] and E[Ĝ_0 - G_0] among the rollouts of an input whose lengths are in a range."""
 
 
 def summarise(statistics: InputStatistics, gauge: Gauge) -> list[ReturnEstimate]:
@@ -86,9 +93,16 @@ def summarise(statistics: InputStatistics, gauge: Gauge) -> list[ReturnEstimate]
             row.objective.name,
             row.unbiased,
             **dict(zip(names, columns[column :: len(s.estimators)], strict=True)),
+            theory_gap=theory_gap(s.terms, [getattr(s, name) for name in PIECES], column),
+            by_position=_slices(s.actions_by_position, s.variance_by_position, s.bias_by_position, column),
+            by_length=_slices(s.rollouts_by_length, s.variance_by_length, s.bias_by_length, column),
         )
         for column, row in enumerate(s.estimators)
     ]
+
+
+def _slices(counts: Array, variance: Array, bias: Array, row: int) -> list[Slice]:
+    return slices(counts, means(variance[:, row]), means(bias[:, row]))
 
 
 def _first(columns: Array) -> Array:

@@ -11,16 +11,17 @@ compare rollouts in different states, whose constants differ: they depend on the
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ketchup.estimators import Estimator, Numbers, estimator
 from ketchup.estimators.objectives import EXPECTED_RETURN, NOTHING
 from ketchup.maths.gauges import Gauge
-from ketchup.maths.masked import masked_mean, masked_var
+from ketchup.maths.masked import masked_var
 from ketchup_eval.stats.bootstrap import Array
-from ketchup_eval.variance.terms import Terms, independent_part
+from ketchup_eval.variance.slices import Bins, joined
+from ketchup_eval.variance.terms import Terms
+from ketchup_eval.variance.theory import PIECES, Parts
 
 LLMR = estimator("llmr")
 
@@ -46,6 +47,19 @@ class InputStatistics:
     """Mean number of terms in Ĝ_0."""
     same_as_llmr: Array
     """Number of actions whose Ĝ_t is the full return; all of them for LLMR."""
+    positions: Array
+    """With `states`, `steps` and `lengths` the pieces of `variance` that `ketchup_eval.variance.theory` has."""
+    states: Array
+    steps: Array
+    lengths: Array
+    variance_by_position: Array
+    """These four are [I, E, B], by the bins of `ketchup_eval.variance.slices`."""
+    bias_by_position: Array
+    variance_by_length: Array
+    bias_by_length: Array
+    actions_by_position: Array
+    """These two are [I, B]: how many enter."""
+    rollouts_by_length: Array
 
 
 class PerInput:
@@ -63,34 +77,83 @@ class PerInput:
         (see `ketchup.maths.masked.compact`).
         """
         _check(numbers)
-        found = [self._of(row, terms, numbers) for row, terms in zip(self.estimators, self.terms, strict=True)]
-        enough = _by_input(numbers, numbers.mask)[:, :, 0].sum(1) >= 2
-        columns = {
-            name: torch.where(enough, torch.stack([columns[name] for columns in found]), torch.nan).T.numpy()
-            for name in found[0]
+        block = Block(numbers, self.gauge)
+        rows = []
+        for row, terms in zip(self.estimators, self.terms, strict=True):
+            found = block.of_row(row)
+            rows.append({**found, **block.of_terms(terms, found["variance"])})
+        arrays = {
+            name: torch.where(
+                block.enough.view(-1, *[1] * rows[0][name].ndim),
+                torch.stack([row[name] for row in rows], dim=1),
+                torch.nan,
+            ).numpy()
+            for name in rows[0]
         }
-        return InputStatistics(self.estimators, **columns)
+        counts = {"actions_by_position": block.bins.actions, "rollouts_by_length": block.bins.rollouts}
+        counts = {name: torch.where(block.enough[:, None], count, torch.nan) for name, count in counts.items()}
+        return InputStatistics(self.estimators, **arrays, **{name: count.numpy() for name, count in counts.items()})
 
-    def _of(self, row: Estimator, terms: Terms | None, numbers: Numbers) -> dict[str, Tensor]:
-        mask = _by_input(numbers, numbers.mask)
-        returns = _by_input(numbers, row.returns(numbers, self.gauge))
-        excess = returns - _by_input(numbers, row.target(numbers, self.gauge))
-        variance, bias = masked_var(returns, mask, dim=1), masked_mean(excess, mask, dim=1)
-        present = mask[:, :, 0]
+
+class Block:
+    """Some inputs' rollouts, with what all rows have in common computed once; arrays are [I, N, T]."""
+
+    def __init__(self, numbers: Numbers, gauge: Gauge) -> None:
+        self.numbers, self.gauge = numbers, gauge
+        self.mask = self._by_input(numbers.mask)
+        self.alive = self.mask.sum(1)
+        self.lengths = self.mask.sum(2)
+        self.enough = self.alive[:, 0] >= 2
+        self.bins = Bins(self.mask)
+        self.parts = Parts(numbers.in_gauge(gauge))
+        self._targets: dict[tuple[str, bool], Tensor] = {}
+
+    def of_row(self, row: Estimator) -> dict[str, Tensor]:
+        """What can be said of any row: [I], or [I, B]. Returns are 0 in padding, so plain sums are over actions."""
+        returns, target = self._by_input(row.returns(self.numbers, self.gauge)), self._target(row)
+        mean = returns.sum(1) / self.alive
+        deviations = (returns - mean[:, None]) * self.mask
+        variance = (deviations * deviations).sum(1) / (self.alive - 1).clamp(min=0)
+        bias = mean - target.sum(1) / self.alive
+        excess = returns[:, :, 0] - target[:, :, 0]
         if row.objective is NOTHING:
-            bias = torch.full_like(bias, torch.nan)
-        squared_bias = bias[:, 0].square() - masked_var(excess[:, :, 0], present, dim=1) / present.sum(1)
-        unknown = torch.full((len(mask),), torch.nan, dtype=torch.float64)
+            bias, excess = torch.full_like(bias, torch.nan), torch.full_like(excess, torch.nan)
+        noise = masked_var(excess, self.mask[:, :, 0], dim=1) / self.alive[:, 0]
+        variance_by_length, bias_by_length = self.bins.by_length(returns[:, :, 0], excess)
         return {
             "variance": variance[:, 0],
             "bias": bias[:, 0],
-            "variance_mean_t": _mean_over_actions(variance, mask),
-            "bias_mean_t": _mean_over_actions(bias, mask),
-            "mse": variance[:, 0] + squared_bias,
-            "independent": independent_part(numbers, terms) if terms else unknown,
-            "terms": terms.mean_number(mask) if terms else unknown,
-            "same_as_llmr": terms.full_returns(mask) if terms else unknown,
+            "variance_mean_t": self.bins.over_actions(variance),
+            "bias_mean_t": self.bins.over_actions(bias),
+            "mse": variance[:, 0] + bias[:, 0].square() - noise,
+            "variance_by_position": self.bins.by_position(variance),
+            "bias_by_position": self.bins.by_position(bias),
+            "variance_by_length": variance_by_length,
+            "bias_by_length": bias_by_length,
         }
+
+    def of_terms(self, terms: Terms | None, variance: Tensor) -> dict[str, Tensor]:
+        """What Theorem 1 speaks of, [I]; unknown of a row without LLMR's terms."""
+        if terms is None:
+            unknown = torch.full_like(variance, torch.nan)
+            return dict.fromkeys(("independent", "terms", "same_as_llmr", *PIECES), unknown)
+        coefficients = terms.of_first_returns(self.lengths, self.mask.shape[2])
+        return {
+            "independent": self.parts.independent(coefficients),
+            "terms": terms.mean_number(self.lengths),
+            "same_as_llmr": terms.full_returns(self.alive),
+            **self.parts.pieces(coefficients, variance),
+        }
+
+    def _target(self, row: Estimator) -> Tensor:
+        """What the row's return would be without bias; one for all rows of an objective."""
+        key = (row.objective.name, row.all_actions)
+        if key not in self._targets:
+            self._targets[key] = self._by_input(row.target(self.numbers, self.gauge))
+        return self._targets[key]
+
+    def _by_input(self, values: Tensor) -> Tensor:
+        return values.view(-1, self.numbers.samples, values.shape[1])
 
 
 def concatenate(blocks: Sequence[InputStatistics]) -> InputStatistics:
@@ -101,7 +164,7 @@ def concatenate(blocks: Sequence[InputStatistics]) -> InputStatistics:
         if ours != theirs:
             raise ValueError(f"blocks of {', '.join(ours)} and of {', '.join(theirs)} do not join")
     names = [field.name for field in fields(first) if field.name != "estimators"]
-    arrays = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in names}
+    arrays = {name: joined([getattr(block, name) for block in blocks]) for name in names}
     return InputStatistics(first.estimators, **arrays)
 
 
@@ -110,20 +173,8 @@ def _has_terms(row: Estimator) -> bool:
     return row.coefficients is not None and row.objective is EXPECTED_RETURN
 
 
-def _by_input(numbers: Numbers, values: Tensor) -> Tensor:
-    """[I, N, T] of [R, T]."""
-    return values.view(-1, numbers.samples, values.shape[1])
-
-
-def _mean_over_actions(per_position: Tensor, mask: Tensor) -> Tensor:
-    """Mean [I] of numbers per position [I, T], weighted by the rollouts alive there, if at least two are."""
-    alive = mask.sum(1)
-    weights = torch.where(alive >= 2, alive, 0)
-    return torch.where(weights > 0, per_position * weights, 0).sum(1) / weights.sum(1)
-
-
 def _check(numbers: Numbers) -> None:
     if numbers.samples < 2:
         raise ValueError(f"a variance needs at least 2 samples per input, not {numbers.samples}")
-    if not (numbers.q.isfinite() & numbers.v.isfinite() | ~numbers.mask).all():
+    if not (torch.where(numbers.mask, numbers.q, 0).sum() + numbers.advantages.sum()).isfinite():
         raise ValueError("a teacher value of an action is not finite; an action the teacher rules out has no return")

@@ -9,56 +9,42 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ketchup.estimators import Estimator, Numbers
-from ketchup.maths.masked import masked_mean, masked_var
+from ketchup.estimators import Estimator
+from ketchup.maths.masked import masked_mean
 
 
 class Terms:
-    """What the terms of one row count, by the number n of actions that follow; kept as they are asked for.
-
-    Masks are [I, N, T].
-    """
+    """What the terms of one row count, by the number n of actions that follow; kept as they are asked for."""
 
     def __init__(self, row: Estimator) -> None:
         assert row.coefficients is not None
         self._coefficients = row.coefficients
         self._known: list[Tensor] = []
+        self._numbers = torch.zeros(0, dtype=torch.float64)
+        self._full = torch.zeros(0, dtype=torch.float64)
 
-    def _up_to(self, length: int) -> list[Tensor]:
-        """The coefficients of returns with 1, 2, ... `length` actions left, the own one among them."""
-        self._known += [self._coefficients(n) for n in range(len(self._known), length)]
-        return self._known[:length]
+    def _up_to(self, length: int) -> None:
+        """Learns the coefficients of returns with up to `length` actions left, the own one among them."""
+        new = [self._coefficients(n) for n in range(len(self._known), length)]
+        if new:
+            self._known += new
+            self._numbers = torch.cat([self._numbers, torch.stack([c.square().sum() for c in new])])
+            self._full = torch.cat([self._full, torch.stack([(c == 1).all() for c in new]).double()])
 
-    def of_first_returns(self, mask: Tensor) -> Tensor:
-        """c_i of Ĝ_0 for each rollout, [I, N, T]; 0 past its end."""
-        lengths = mask.sum(2)
+    def of_first_returns(self, lengths: Tensor, width: int) -> Tensor:
+        """c_i of Ĝ_0 of rollouts of `lengths` [I, N], as [I, N, width]; 0 past the end."""
+        self._up_to(width)
         occurring, place = lengths.unique(return_inverse=True)
-        known = self._up_to(mask.shape[2])
-        rows = [known[n - 1] if n else torch.zeros(1, dtype=torch.float64) for n in occurring.tolist()]
-        table = pad_sequence([*rows, torch.zeros(mask.shape[2], dtype=torch.float64)], batch_first=True)
-        return table[place]
+        rows = [self._known[n - 1] if n else torch.zeros(1, dtype=torch.float64) for n in occurring.tolist()]
+        table = pad_sequence([*rows, torch.zeros(width, dtype=torch.float64)], batch_first=True)
+        return table.index_select(0, place.flatten()).view(*lengths.shape, width)
 
-    def mean_number(self, mask: Tensor) -> Tensor:
-        """Mean of Σ c_i² over the rollouts of each input, [I]."""
-        numbers = torch.stack([c.square().sum() for c in self._up_to(mask.shape[2])])
-        lengths = mask.sum(2)
-        return masked_mean(numbers[(lengths - 1).clamp(min=0)], lengths > 0, dim=1)
+    def mean_number(self, lengths: Tensor) -> Tensor:
+        """Mean of Σ c_i² over the rollouts of each input, [I], `lengths` being [I, N]."""
+        self._up_to(int(lengths.max()))
+        return masked_mean(self._numbers[(lengths - 1).clamp(min=0)], lengths > 0, dim=1)
 
-    def full_returns(self, mask: Tensor) -> Tensor:
-        """Number of actions [I] whose Ĝ_t is the full return, term by term."""
-        same = torch.stack([(c == 1).all() for c in self._up_to(mask.shape[2])]).double()
-        return mask.sum(1).double() @ same  # each rollout with an action n has one return with n actions left
-
-
-def independent_part(numbers: Numbers, terms: Terms) -> Tensor:
-    """Σ Var of the terms of Ĝ_0, [I]: c_0 q_0 first, then the advantages.
-
-    Rollouts of one input differ in length. With A_t = 0 after the end, and at positions Ĝ_0 skips, Ĝ_0 is a sum of T
-    terms in every rollout, and its variance exactly their variances plus twice their covariances. A varying length
-    thus shows in the variance of the later terms, and in their covariance, since they end together.
-    """
-    mask = numbers.mask.view(-1, numbers.samples, numbers.mask.shape[1])
-    parts = torch.cat([numbers.q[:, :1], numbers.advantages[:, 1:]], dim=1).view_as(mask)
-    present = mask[:, :, :1].expand_as(mask)
-    kept = torch.where(mask, terms.of_first_returns(mask) * parts, 0)
-    return masked_var(kept, present, dim=1).sum(1)
+    def full_returns(self, alive: Tensor) -> Tensor:
+        """Number of actions [I] whose Ĝ_t is the full return, term by term; `alive` [I, T] rollouts reach action t."""
+        self._up_to(alive.shape[1])
+        return alive.double() @ self._full[: alive.shape[1]]  # a rollout with an action n has a return with n to go

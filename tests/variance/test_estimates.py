@@ -10,12 +10,15 @@ from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.variance import estimates
 from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
 from ketchup_eval.variance.settings import estimators_of
+from ketchup_eval.variance.theory import PIECES
 from tests import reference
 from tests.maths.strategies import TAILS
 from tests.tabular import random_world
 
 KS = [2, 3, 4]
-NAMES = [field.name for field in fields(InputStatistics) if field.name != "estimators"]
+ALL = [field.name for field in fields(InputStatistics) if field.name != "estimators"]
+NAMES = [name for name in ALL if "_by_" not in name]
+"""Those of which each row has one."""
 
 
 def numbers_of(q, v, mask, **others):
@@ -92,7 +95,53 @@ def literal(rollouts, k, tail):
         "same_as_llmr": sum(
             reference.visited(len(q), t, k, tail) == list(range(t, len(q))) for q, _ in rollouts for t in range(len(q))
         ),
+        **literal_pieces(rollouts, k, tail),
     }  # fmt: skip
+
+
+def literal_pieces(rollouts, k, tail):
+    """What positions, states, steps and lengths add to Var[Ĝ_0], as ketchup_eval/variance/theory.py defines them."""
+    width = max(len(q) for q, _ in rollouts)
+    kept = [reference.visited(len(q), 0, k, tail) for q, _ in rollouts]
+    values = [(q, [0.0, *v[1:]]) for q, v in rollouts]  # v_0 is in no term
+
+    def centred(which, i):
+        """The value at i of each rollout less the mean of those that have one; 0 where it is skipped or absent."""
+        middle = mean(value[which][i] for value in values if len(value[which]) > i)
+        return [value[which][i] - middle if i in seen else 0.0 for value, seen in zip(values, kept, strict=True)]
+
+    q, v = ([centred(which, i) for i in range(width)] for which in (0, 1))
+    terms = [[x - y for x, y in zip(*pair, strict=True)] for pair in zip(q, v, strict=True)]
+    rest = [sum(column) for column in zip(*terms, strict=True)]
+    first = [reference.k_step_returns(q, v, k, tail)[0] for q, v in rollouts]
+    means = [g - d for g, d in zip(first, rest, strict=True)]
+    pairs = [(i, j) for i in range(width) for j in range(width) if i != j]
+    return {
+        "positions": sum(reference.unbiased_variance(column) for column in [*q, *v]),
+        "states": -2 * sum(reference.unbiased_covariance(q[i], v[i]) for i in range(width)),
+        "steps": sum(reference.unbiased_covariance(terms[i], terms[j]) for i, j in pairs),
+        "lengths": reference.unbiased_variance(means) + 2 * reference.unbiased_covariance(means, rest),
+    }
+
+
+def literal_slices(rollouts, k, tail):
+    """By bin of t, and by bin of length: first and last, how many, variance and bias, of one input."""
+    estimates = [reference.k_step_returns(q, v, k, tail) for q, v in rollouts]
+    full = [reference.reward_to_go(q, v) for q, v in rollouts]
+    positions, lengths = [], []
+    for first, last in ((0, 0), (1, 1), (2, 3), (4, 7), (8, 15)):
+        rows = {t: [n for n, row in enumerate(estimates) if len(row) > t] for t in range(first, last + 1)}
+        rows = {t: found for t, found in rows.items() if len(found) >= 2}
+        count = sum(map(len, rows.values()))
+        if rows:
+            variance = sum(len(n) * reference.unbiased_variance([estimates[i][t] for i in n]) for t, n in rows.items())
+            bias = sum(estimates[i][t] - full[i][t] for t, n in rows.items() for i in n)
+            positions.append((first, last, count, variance / count, bias / count))
+        inside = [n for n, row in enumerate(estimates) if first <= len(row) <= last]
+        if len(inside) >= 2 and last:
+            variance = reference.unbiased_variance([estimates[n][0] for n in inside])
+            lengths.append((first, last, len(inside), variance, mean(estimates[n][0] - full[n][0] for n in inside)))
+    return positions, lengths
 
 
 # Statistics of each input
@@ -124,8 +173,27 @@ def test_variance_splits_exactly_into_terms_and_their_covariances(ragged, tail):
             assert rest == pytest.approx(pairs, abs=1e-9)
 
 
+@pytest.mark.parametrize("tail", TAILS)
+def test_the_pieces_of_the_variance_add_up_to_it(ragged, tail):
+    found = per_input_statistics(*ragged, KS, tail)
+    np.testing.assert_allclose(sum(getattr(found, name) for name in PIECES), found.variance, atol=1e-9)
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_slices_by_position_and_by_length_are_their_definition(ragged, tail):
+    for i in (0, 1, 2, 3, 5):
+        estimates = summarise(per_input_statistics(*(x[i : i + 1] for x in ragged), KS, tail))
+        for k, estimate in zip([1, *KS], estimates, strict=True):
+            expected = literal_slices(rollouts_of(ragged, i), k, tail)
+            for found, wanted in zip((estimate.by_position, estimate.by_length), expected, strict=True):
+                rows = [(s.first, s.last, s.count, s.variance.value, s.bias.value) for s in found]
+                assert rows == [pytest.approx(row, abs=1e-9) for row in wanted]
+
+
 def test_an_input_with_one_rollout_is_absent_from_everything(ragged):
     found = per_input_statistics(*ragged, KS, "segment")
+    for name in ALL:
+        assert np.isnan(getattr(found, name)[4]).all()
     for name in NAMES:
         assert np.isnan(getattr(found, name)).any(axis=1).tolist() == [False] * 4 + [True, False]
         assert np.isnan(getattr(found, name)[4]).all()
@@ -160,10 +228,14 @@ def test_a_constant_per_state_moves_only_the_averages_over_t(ragged):
     before = per_input_statistics(q, v, mask, KS, "one-step")
     after = per_input_statistics(q + constant, v + constant, mask, KS, "one-step")
     for name in NAMES:
+        if name in ("positions", "states"):
+            continue
         if name == "variance_mean_t":
             assert (np.nanmean(after.variance_mean_t, axis=0) > 2 * np.nanmean(before.variance_mean_t, axis=0)).all()
         else:
             np.testing.assert_allclose(getattr(after, name), getattr(before, name), atol=1e-9)
+    together = [s.positions + s.states for s in (before, after)]
+    np.testing.assert_allclose(*together, atol=1e-9)
 
 
 # Averages over inputs
@@ -272,6 +344,51 @@ def exact(world, k, tail):
         "terms": world.expectation(lambda r: len(reference.visited(len(r), 0, k, tail))),
         "same": world.expectation(same),
     }
+
+
+# Theorem 1's gap
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_the_gap_is_the_sum_of_its_pieces(ragged, tail):
+    one, *others = summarise(per_input_statistics(*ragged, KS, tail))
+    assert set(vars(one.theory_gap).values()) == {Estimate(0, None, None, 5)}
+    for other in others:
+        gap = other.theory_gap
+        assert gap.total.value == pytest.approx(other.variance_ratio.value - other.theory_ratio.value, abs=1e-12)
+        assert gap.total.value == pytest.approx(sum(getattr(gap, name).value for name in PIECES), abs=1e-12)
+        assert gap.total.low < gap.total.value < gap.total.high
+
+
+def made(piece):
+    """q, v, mask of 2000 inputs x 8 samples x 12 actions that depart from Theorem 1 in one respect alone."""
+    generator = torch.Generator().manual_seed(3)
+    q, v = (torch.randn(2000, 8, 12, generator=generator, dtype=torch.float64) for _ in range(2))
+    mask = torch.ones_like(q, dtype=torch.bool)
+    v[:, :, 0] = 0
+    if piece == "positions":
+        q, v = q * (1 + torch.arange(12) % 2), v * (1 + torch.arange(12) % 2)  # K = 2 keeps the less variable ones
+    elif piece == "states":
+        v[:, :, 1::2] = q[:, :, 1::2]  # A = 0 where K = 2 does not look
+    elif piece == "steps":
+        q = q + torch.randn(2000, 8, 1, generator=generator, dtype=torch.float64)
+    elif piece == "lengths":
+        v = v + 2
+        mask = torch.arange(12) < torch.randint(6, 13, (2000, 8, 1), generator=generator)
+    return q, v, mask
+
+
+@pytest.mark.parametrize("piece", ["nothing", "positions", "states", "steps", "lengths"])
+def test_a_departure_from_the_theorem_shows_in_its_own_piece(piece):
+    _, two = summarise(per_input_statistics(*made(piece), [2], "segment"))
+    for name in PIECES:
+        found = getattr(two.theory_gap, name)
+        if name == piece:
+            assert abs(found.value) > 0.05
+            assert abs(found.value) > 5 * width(found)
+        else:
+            # v_0 is the same in all rollouts of an input, which the theorem does not say: 1 of 24 variances
+            assert abs(found.value) < width(found) + 0.03, name
 
 
 # Errors

@@ -103,7 +103,8 @@ def test_a_study_leaves_all_its_files(study, inputs):
     folder, done = study
     run = folder / "runs/variance-gsm8k"
     assert {path.name for path in run.iterdir()} - {".lock"} == {
-        "manifest.json", "rollouts", "variance.json", "variance.csv", "variance.png", "variance.pdf",
+        "manifest.json", "rollouts", "variance.json", "variance.csv", "variance.png", "variance.pdf", "theory.png",
+        "theory.pdf",
     }  # fmt: skip
     assert [str(path) for path in sorted(parts_of(folder))] == [
         f"runs/variance-gsm8k/rollouts/{student}/part-{number:05d}.parquet"
@@ -139,6 +140,24 @@ def test_json_is_all_of_stdout_and_follows_the_schema(study, inputs):
             for name in NUMBERS:
                 assert {"value", "low", "high"} <= set(entry[name])
     assert [student["name"] for student in content["students"]] == [str(inputs / "far"), str(inputs / "near")]
+
+
+def test_the_json_has_what_theorem_1_leaves_out_and_slices_by_position_and_length(study, rollouts):
+    for student in result_of(study[0])["students"]:
+        (rows,) = [rows for name, rows in rollouts.items() if student["name"].endswith(name[2:])]
+        for entry in student["estimates"]:
+            gap = {name: number["value"] for name, number in entry["theory_gap"].items()}
+            total = entry["variance_ratio"]["value"] - entry["theory_ratio"]["value"]
+            assert gap.pop("total") == pytest.approx(total, abs=1e-12)
+            assert set(gap) == {"positions", "states", "steps", "lengths"}
+            assert sum(gap.values()) == pytest.approx(total, abs=1e-9)
+            first = entry["by_position"][0]
+            assert (first["first"], first["last"], first["count"]) == (0, 0, len(rows))
+            assert first["variance"]["value"] == pytest.approx(entry["variance"]["value"], rel=1e-9)
+            assert [place["first"] for place in entry["by_position"]] == [0, 1, 2, 4, 8]
+            assert sum(place["count"] for place in entry["by_length"]) <= len(rows)
+            for part in (*entry["by_position"], *entry["by_length"]):
+                assert {"value", "low", "high", "n"} == set(part["variance"]) == set(part["bias"])
 
 
 def test_the_csv_holds_the_numbers_of_the_json(study):
