@@ -1,0 +1,96 @@
+"""Gradients of rollouts for many rows at once, against one backward pass of each rollout and row."""
+
+import pytest
+import torch
+
+from ketchup.errors import UsageError
+from ketchup.models.language_model import context, hidden_states, logits
+from ketchup_eval.gradient import of_rollouts
+from ketchup_eval.gradient.of_rollouts import HeadGradients, InputRollouts, WeightGradients, gradients
+from tests import tiny
+
+ROLLOUTS = InputRollouts(
+    [2, 3, 4],
+    [[4, 5, 2, 1], [3, 1], [5, 5, 5, 5, 5], [1]],
+    [[True, True, True, True], [True, True], [True, False, False, True, True], [True]],  # two that a calculator wrote
+)
+ROWS, WIDTH = 3, 4
+
+
+@pytest.fixture(params=tiny.KINDS)
+def student(request):
+    return tiny.language_model(request.param, seed=2)
+
+
+@pytest.fixture
+def weights():
+    return torch.randn(ROWS, 4, WIDTH, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def literal(student, weights, parameters):
+    """Mean gradient and mean squared norm of each row, by a backward pass of each rollout's weighted sum."""
+    for parameter in student.network.parameters():
+        parameter.requires_grad_()
+    means, squares = [], []
+    for row in weights:
+        found = []
+        for tokens, actions, own in zip(ROLLOUTS.tokens, ROLLOUTS.actions, row, strict=True):
+            shared = context(student, [ROLLOUTS.prompt])
+            hidden = hidden_states(student, shared, torch.tensor([0]), torch.tensor([tokens]))
+            if len(parameters) == 1:
+                hidden = hidden.detach()  # a tied embedding has a share of its own
+            log_pi = logits(student, hidden)[0].log_softmax(-1).gather(-1, torch.tensor(tokens)[:, None])[:, 0]
+            kept = torch.tensor(actions)
+            loss = (log_pi[kept] * own[: kept.sum()]).sum()
+            found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)]).double())
+        stacked = torch.stack(found)
+        means.append(stacked.mean(0))
+        squares.append(stacked.square().sum(1).mean())
+    return torch.stack(means), torch.stack(squares)
+
+
+def test_the_head_without_building_gradients(student, weights):
+    mean, squares = HeadGradients(student, 0).of(ROLLOUTS, weights)
+    head = student.network.get_output_embeddings().weight
+    expected, norms = literal(student, weights, [head])
+    rows = expected.reshape(ROWS, *head.shape)[:, : student.vocabulary].reshape(ROWS, -1)
+    torch.testing.assert_close(mean, rows, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(squares, norms, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("where", ["all", "last-block"])
+def test_any_weights(student, weights, where):
+    found = WeightGradients(student, where, 0)
+    expected, norms = literal(student, weights, found.weights)
+    mean, squares = found.of(ROLLOUTS, weights)
+    torch.testing.assert_close(mean, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(squares, norms, atol=1e-5, rtol=1e-4)
+    assert (found.length < sum(w.numel() for w in student.network.parameters())) == (where == "last-block")
+
+
+def test_the_head_by_its_name_is_the_head(weights):
+    student = tiny.language_model("llama", seed=2)
+    by_name, squares = gradients(student, "lm_head.*", 0).of(ROLLOUTS, weights)
+    mean, exact = gradients(student, "head", 0).of(ROLLOUTS, weights)
+    torch.testing.assert_close(by_name, mean, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(squares, exact, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("where", ["head", "all"])
+def test_sketches_have_the_products_of_what_they_stand_for(monkeypatch, student, weights, where):
+    """Over 60 seeds: right on average, and within the error that is stated."""
+    exact, _ = gradients(student, where, 0).of(ROLLOUTS, weights)
+    monkeypatch.setattr(of_rollouts, "EXACT_LENGTH", 1)
+    monkeypatch.setattr(of_rollouts, "SKETCH", 256)
+    true = exact @ exact.T
+    found = torch.stack([m @ m.T for m, _ in (gradients(student, where, s).of(ROLLOUTS, weights) for s in range(60))])
+    size = true.diagonal().sqrt()
+    error = (found - true) / (size[:, None] * size)
+    assert error.mean(0).abs().max() < 4 * error.std(0).max() / 60**0.5
+    assert error.square().mean().sqrt() < {"head": 3, "all": 2}[where] / 256**0.5
+
+
+def test_a_pattern_that_matches_nothing():
+    student = tiny.language_model("llama")
+    with pytest.raises(UsageError, match=r"nothing\.\* matches no weight .* called model\.embed_tokens"):
+        gradients(student, "nothing.*", 0)
