@@ -12,11 +12,13 @@ from ketchup_eval.cli.processes import share_among
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
+    from ketchup.maths.returns import Tail
     from ketchup_eval.variance.study import VarianceResult
 
 DEMO_LIMIT = 64
 WIDTH = 150
 """Columns of a table that is not printed on a terminal."""
+GRADIENT_WIDTH = 190
 DEMO_STUDENTS = ["demo-student-1", "demo-student-2", "demo-student-3"]
 
 
@@ -45,6 +47,17 @@ def variance(
     gauge: Annotated[
         Literal["raw", "centered", "logprob"], typer.Option(help="the constant of the teacher's logits in each state")
     ] = "raw",
+    gradient: Annotated[
+        bool, typer.Option("--gradient", help="measure the policy gradients of all rows and baselines too")
+    ] = False,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME...", help="for --gradient; default: none leave-one-out-per-step"),
+    ] = None,
+    gradient_of: Annotated[
+        str, typer.Option(help="head, last-block, all, or a pattern of names of the student's weights")
+    ] = "head",
+    batch: Annotated[int, typer.Option(help="rollouts of the batch that --gradient recommends a row for")] = 256,
     max_new_tokens: Annotated[int | None, typer.Option(help="longest rollout in tokens; default: the task's")] = None,
     temperature: Annotated[float, typer.Option(help="of the student's sampling")] = 1.0,
     top_k: Annotated[int, typer.Option(help="sample among the likeliest; 0: whole vocabulary")] = 0,
@@ -82,6 +95,8 @@ def variance(
     from ketchup.devices import Where
     from ketchup.rollouts.types import Decoding
     from ketchup.tasks import task as task_named
+    from ketchup_eval.variance.gradient.rows import rows_of
+    from ketchup_eval.variance.gradient.settings import BASELINES, GradientSettings, controls
     from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
     from ketchup_eval.variance.study import describe, run_variance
 
@@ -98,10 +113,19 @@ def variance(
         engine=engine,
         seed=seed,
     )
+    tails: list[Tail] = ["segment", "one-step"] if tail == "both" else [tail]
+    asked = estimators_of(k, tails, estimator or (controls(k) if gradient else ()))
+    given = [name for name, value in (("--baseline", baseline), ("--batch", batch != 256)) if value]
+    if given and not gradient:
+        raise UsageError(f"{given[0]} goes with --gradient.")
+    if gradient and (temperature != 1 or top_k):
+        raise UsageError("--gradient is that of the student as it is; leave out --temperature and --top-k.")
+    rows = rows_of(asked, baseline or BASELINES) if gradient else ()
     analysis = AnalysisSettings(
-        estimators=estimators_of(k, ("segment", "one-step") if tail == "both" else (tail,), estimator or ()),
+        estimators=asked,
         gauge=gauge,
         limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
+        gradient=GradientSettings(rows, gradient_of, batch, seed) if gradient else None,
     )
     where = Where(device, teacher_dtype, student_dtype, teacher_memory)
     if dry_run:
@@ -122,9 +146,19 @@ def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:
     write_files(result, run)
     write_variance_figure(result, run)
     write_theory_figure(result, run)
+    if result.analysis.gradient:
+        from ketchup_eval.report.gradient_figure import write_gradient_figure
+
+        write_gradient_figure(result, run)
     if as_json:
         say_json(json_content(result))
         return
     show(*variance_tables(result), width=WIDTH)
     say(variance_notes(result))
+    if result.analysis.gradient:
+        from ketchup_eval.report.gradient_table import gradient_notes, gradient_tables
+
+        show(*gradient_tables(result), width=GRADIENT_WIDTH)
+        say(gradient_notes(result))
+        say(f"Written: {run}/gradient.png, .pdf")
     say(f"Written: {run}/variance.json, .csv, .png, .pdf, theory.png, .pdf and rollouts/")

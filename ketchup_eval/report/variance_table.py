@@ -3,8 +3,8 @@
 import math
 from pathlib import Path
 
+from ketchup_eval.report.numbers import interval, number, percent
 from ketchup_eval.report.tables import Table
-from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.stats.intervals import ENOUGH
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
@@ -44,7 +44,7 @@ def _too_few(student: StudentResult, inputs: int) -> str:
     wanted = 10 * math.ceil(inputs * ENOUGH / found.effective / 10)
     return (
         f"{short_name(student.name)}: too few inputs for the skew seen. A tenth of them has "
-        f"{_percent(found.top_tenth)} of Var[G_0], as if there were {found.effective:.0f} equal inputs; below "
+        f"{percent(found.top_tenth)} of Var[G_0], as if there were {found.effective:.0f} equal inputs; below "
         f"{ENOUGH}, such intervals held the truth in 76% to 97% of cases. Use --limit {wanted} or more."
     )
 
@@ -53,9 +53,9 @@ def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
     tenth = student.concentration.top_tenth if student.concentration else None
     table = Table(
         title=f"{short_name(student.name)}, tail {tail}\n"
-        f"KL to {short_name(result.rollouts.teacher)} {_interval(student.kl)} nats/token, "
-        f"{_interval(student.mean_length)} actions\n"
-        f"Var[G_0]: {_percent(student.length_share.value)} by length, {_percent(tenth)} in a tenth of the inputs",
+        f"KL to {short_name(result.rollouts.teacher)} {interval(student.kl)} nats/token, "
+        f"{interval(student.mean_length)} actions\n"
+        f"Var[G_0]: {percent(student.length_share.value)} by length, {percent(tenth)} in a tenth of the inputs",
     )
     columns = ("K", "variance", "bias", "variance / K=1", "theory", "independent", "MSE", "same as LLMR")
     for column in columns:
@@ -64,13 +64,13 @@ def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
         if row.tail == tail:
             table.add_row(
                 str(row.k),
-                _interval(row.variance),
-                _interval(row.bias),
-                _interval(row.variance_ratio),
-                _number(row.theory_ratio.value),
-                _number(row.independent_ratio.value),
-                _interval(row.mse),
-                _percent(row.same_as_llmr.value),
+                interval(row.variance),
+                interval(row.bias),
+                interval(row.variance_ratio),
+                number(row.theory_ratio.value),
+                number(row.independent_ratio.value),
+                interval(row.mse),
+                percent(row.same_as_llmr.value),
             )
     return table
 
@@ -87,11 +87,11 @@ def _others(student: StudentResult) -> Table:
             table.add_row(
                 row.estimator.partition("|")[0],
                 row.objective,
-                _interval(row.variance),
-                _interval(row.bias),
-                _interval(row.variance_ratio),
-                _number(row.theory_ratio.value),
-                _interval(row.mse),
+                interval(row.variance),
+                interval(row.bias),
+                interval(row.variance_ratio),
+                number(row.theory_ratio.value),
+                interval(row.mse),
             )
     return table
 
@@ -99,19 +99,3 @@ def _others(student: StudentResult) -> Table:
 def short_name(model: str) -> str:
     """The last two parts of a path: enough to tell checkpoints of runs apart."""
     return "/".join(Path(model).parts[-2:])
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return _number(estimate.value)
-    return f"{_number(estimate.value)} [{_number(estimate.low)}, {_number(estimate.high)}]"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.0f}%"

@@ -58,6 +58,14 @@ class ScoredBlock:
         )
 
 
+@dataclass(frozen=True)
+class Written:
+    """The tokens of a block's rollouts, an input's neighbours, and which of them the student chose."""
+
+    tokens: list[list[int]]
+    actions: list[list[bool]]
+
+
 class PartStore:
     """The rollouts of one student: block i is part i of `folder`."""
 
@@ -80,6 +88,16 @@ class PartStore:
     def write(self, index: int, rollouts: Rollouts, values: tuple[TeacherValues, StudentValues]) -> None:
         """Keeps a block as a part."""
         write_part(self.path(index), self.blocks[index], rollouts, *values)
+
+    def written(self, index: int) -> Written:
+        """The tokens of a block, in the order of its inputs."""
+        path = self.path(index)
+        table = _table(path, ["id", "tokens", "action"])
+        rows: dict[str, list[int]] = {}
+        for row, name in enumerate(table.column("id").to_pylist()):
+            rows.setdefault(name, []).append(row)
+        table = table.take([row for example in self.blocks[index] for row in rows[example.id]])
+        return Written(table.column("tokens").to_pylist(), table.column("action").to_pylist())
 
     def read(self, wanted: Mapping[str, str]) -> Iterator[ScoredBlock]:
         """All blocks, one at a time, with the `wanted` values, each of which names who needs it."""
@@ -175,7 +193,8 @@ def _table(path: Path, columns: list[str], optional: Sequence[str] = ()) -> pa.T
 
 
 def _kind(column: str) -> pa.DataType:
-    return pa.list_(pa.float32()) if column in VALUES else pa.bool_() if column == "ended" else pa.string()
+    lists = {"tokens": pa.int32(), "action": pa.bool_(), **dict.fromkeys(VALUES, pa.float32())}
+    return pa.list_(lists[column]) if column in lists else pa.bool_() if column == "ended" else pa.string()
 
 
 def _sealed(content: bytes) -> bytes:

@@ -13,6 +13,7 @@ from ketchup.models.prompts import PromptStyle
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks.base import Split
+from ketchup_eval.variance.gradient.settings import GradientSettings
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class AnalysisSettings:
     estimators: tuple[Estimator, ...]
     gauge: Gauge
     limit: int | None
+    gradient: GradientSettings | None = None
 
     def __post_init__(self) -> None:
         checks.whole("--limit", self.limit)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ketchup.devices import Placement, Where, placement
 from ketchup.estimators.numbers import gauge_needs
+from ketchup.maths.gauges import Gauge
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary
 from ketchup.models.placement import load_student, load_teacher
@@ -27,6 +28,8 @@ from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.intervals import ENOUGH, Concentration, concentration, means, ratios
 from ketchup_eval.stats.proportions import shares
 from ketchup_eval.variance.estimates import ReturnEstimate, summarise
+from ketchup_eval.variance.gradient.settings import GradientSettings
+from ketchup_eval.variance.gradient.study import GradientResult, measure_gradients
 from ketchup_eval.variance.lengths import length_variances
 from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
 from ketchup_eval.variance.rollout_store import PartStore, ScoredBlock
@@ -55,6 +58,7 @@ class StudentResult:
     length_share: Estimate
     concentration: Concentration | None
     estimates: list[ReturnEstimate]
+    gradient: GradientResult | None = None
 
     @property
     def enough_inputs(self) -> bool:
@@ -111,6 +115,12 @@ def run_variance(
                     _student_result(name, store, rollouts, analysis)
                     for name, store in zip(rollouts.students, stores, strict=True)
                 ]
+            if analysis.gradient:
+                with phases.phase("gradients"):
+                    results = [
+                        replace(result, gradient=_gradients(writer, store, analysis.gradient, analysis.gauge))
+                        for result, writer, store in zip(results, writers, stores, strict=True)
+                    ]
             results.sort(key=lambda result: -(result.kl.value or 0))
             finish(VarianceResult(rollouts, analysis, len(examples), results, phases.report()))
 
@@ -208,6 +218,10 @@ def _student_result(
         concentration=concentration(over_inputs.variance[:, 0]),
         estimates=summarise(over_inputs, analysis.gauge)[1:],
     )
+
+
+def _gradients(writer: Writer, store: PartStore, settings: GradientSettings, gauge: Gauge) -> GradientResult:
+    return measure_gradients(writer.model, store, writer.prompt, settings, gauge)
 
 
 def _wanted(rollouts: RolloutSettings, analysis: AnalysisSettings) -> dict[str, str]:

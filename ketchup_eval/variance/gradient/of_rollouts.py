@@ -37,6 +37,8 @@ class InputRollouts:
 class Gradients(Protocol):
     """Where gradients are taken: by the head's weights, or by any weights."""
 
+    sketched: bool
+
     def of(self, rollouts: InputRollouts, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Mean gradient [M, D] and mean squared norm [M], over rollouts, of M rows of `weights[M, N, T]`.
 
@@ -64,7 +66,9 @@ class HeadGradients:
         self.sketched = student.vocabulary * self.width > EXACT_LENGTH
         if self.sketched:
             generator = torch.Generator().manual_seed(seed)
-            self.of_tokens, self.of_states = (_signs(size, generator) for size in (student.vocabulary, self.width))
+            self.of_tokens, self.of_states = (
+                _signs(size, generator).to(student.device) for size in (student.vocabulary, self.width)
+            )
 
     @torch.no_grad()
     def of(self, rollouts: InputRollouts, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,13 +77,13 @@ class HeadGradients:
         mean = torch.zeros(len(weights), SKETCH if self.sketched else self.student.vocabulary * self.width).double()
         squares = torch.zeros(len(weights)).double()
         for index, hidden, chosen in _states(self.student, rollouts):
-            own = weights[:, index, : len(chosen)].double()
+            own = weights[:, index, : len(chosen)].double().to(hidden.device)
             delta = -logits(self.student, hidden).softmax(-1)
             delta[torch.arange(len(chosen)), chosen] += 1
             states = hidden.float()
             gram = ((states @ states.T) * (delta @ delta.T)).double()
-            squares += ((own @ gram) * own).sum(1)
-            mean += self._represented(own, delta, states)
+            squares += ((own @ gram) * own).sum(1).cpu()
+            mean += self._represented(own, delta, states).cpu()
         return mean / samples, squares / samples
 
     def _represented(self, own: Tensor, delta: Tensor, states: Tensor) -> Tensor:
@@ -116,12 +120,12 @@ class WeightGradients:
         squares = torch.zeros(len(weights)).double()
         for index, hidden, chosen in _states(self.student, rollouts):
             log_pi = logits(self.student, hidden).log_softmax(-1)[torch.arange(len(chosen)), chosen]
-            own = weights[:, index, : len(chosen)].to(log_pi.dtype)
+            own = weights[:, index, : len(chosen)].to(log_pi)
             # the rollouts of an input share what was computed of its prompt
             found = torch.autograd.grad(
                 log_pi, self.weights, own, is_grads_batched=True, materialize_grads=True, retain_graph=True
             )
-            flat = torch.cat([gradient.reshape(len(own), -1) for gradient in found], dim=1)
+            flat = torch.cat([gradient.reshape(len(own), -1) for gradient in found], dim=1).float().cpu()
             squares += flat.double().square().sum(1)
             mean += self._represented(flat)
         return mean / samples, squares / samples
@@ -145,8 +149,9 @@ def _states(student: LanguageModel, rollouts: InputRollouts) -> Iterator[tuple[i
         if not kept.any():
             continue
         ids, _ = pad([tokens], student.pad_id)
-        hidden = hidden_states(student, shared, torch.tensor([0]), ids)[0]
-        yield index, hidden[kept], ids[0][kept]
+        here = student.device
+        hidden = hidden_states(student, shared, torch.tensor([0], device=here), ids.to(here))[0]
+        yield index, hidden[kept.to(here)], ids[0][kept].to(here)
 
 
 def _chosen(student: LanguageModel, pattern: str) -> Sequence[Tensor]:
@@ -177,9 +182,3 @@ def _check_memory(needed: int) -> None:
             f"The gradients of one rollout need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; use "
             "--gradient-of head, or last-block."
         )
-
-
-def together(rollouts: Sequence[InputRollouts], where: Gradients, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """`Gradients.of` of several inputs: [I, M, D] and [I, M]."""
-    found = [where.of(one, own) for one, own in zip(rollouts, weights, strict=True)]
-    return torch.stack([mean for mean, _ in found]), torch.stack([square for _, square in found])

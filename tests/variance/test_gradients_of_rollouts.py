@@ -5,8 +5,8 @@ import torch
 
 from ketchup.errors import UsageError
 from ketchup.models.language_model import context, hidden_states, logits
-from ketchup_eval.gradient import of_rollouts
-from ketchup_eval.gradient.of_rollouts import HeadGradients, InputRollouts, WeightGradients, gradients
+from ketchup_eval.variance.gradient import of_rollouts
+from ketchup_eval.variance.gradient.of_rollouts import HeadGradients, InputRollouts, WeightGradients, gradients
 from tests import tiny
 
 ROLLOUTS = InputRollouts(

@@ -1,0 +1,30 @@
+"""What is asked of gradients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ketchup.errors import UsageError
+from ketchup_eval.variance.gradient.rows import Row
+
+BASELINES = ("none", "leave-one-out-per-step")
+"""Those that are measured unless others are named."""
+
+
+@dataclass(frozen=True)
+class GradientSettings:
+    """The rows, by which weights of the student, and the rollouts of a batch that a recommendation is for."""
+
+    rows: tuple[Row, ...]
+    where: str = "head"
+    batch: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise UsageError(f"--batch must be at least 1, not {self.batch}.")
+
+
+def controls(ks: Sequence[int]) -> list[str]:
+    """The rows that are measured beside K-step returns unless others are named."""
+    shrunk = [f"shrink:{1 / k:g}" for k in sorted(set(ks)) if k > 1]
+    return [*shrunk, "expected-future", "reverse-kl:0", "placebo:constant", "placebo:shuffled"]
