@@ -6,6 +6,7 @@ from pathlib import Path
 from ketchup_eval.report.numbers import interval, number, percent
 from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.intervals import ENOUGH
+from ketchup_eval.variance.settings import AnalysisSettings
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
 
@@ -33,6 +34,7 @@ def variance_notes(result: VarianceResult) -> str:
         "of terms, as in Theorem 1; independent: each term's own variance; the rest of the measured ratio is "
         "covariance, of which theory.png has the pieces.\n"
         f"{few}"
+        f"{''.join(_too_long(student, result.analysis) for student in result.students)}"
         f"Time: {shares}."
     )
 
@@ -46,6 +48,19 @@ def _too_few(student: StudentResult, inputs: int) -> str:
         f"{short_name(student.name)}: too few inputs for the skew seen. A tenth of them has "
         f"{percent(found.top_tenth)} of Var[G_0], as if there were {found.effective:.0f} equal inputs; below "
         f"{ENOUGH}, such intervals held the truth in 76% to 97% of cases. Use --limit {wanted} or more."
+    )
+
+
+def _too_long(student: StudentResult, analysis: AnalysisSettings) -> str:
+    """That a K reaches past the end of every rollout."""
+    beyond = [k for k in analysis.ks if k >= student.longest]
+    if not beyond:
+        return ""
+    become = {"segment": "the first action's own term alone", "one-step": "the full return"}
+    what = " and ".join(f"{become[tail]} with tail {tail}" for tail in analysis.tails)
+    return (
+        f"{short_name(student.name)}: no rollout has more than {student.longest} actions, so that K = "
+        f"{', '.join(map(str, beyond))} gives {what}; compare smaller K.\n"
     )
 
 

@@ -47,13 +47,14 @@ class StudentResult:
     `mean_return` is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos
     in time. `length_share` is the share of Var[G_0] within inputs that is linear in the length of the rollout: what the
     terms of a return have in common because they end together; absent below three samples. `concentration` is that of
-    Var[G_0] over the inputs.
+    Var[G_0] over the inputs. `longest` counts the actions of the longest rollout.
     """
 
     name: str
     kl: Estimate
     mean_return: Estimate
     mean_length: Estimate
+    longest: int
     ended: Estimate
     length_share: Estimate
     concentration: Concentration | None
@@ -202,8 +203,9 @@ def _student_result(
 ) -> StudentResult:
     per_input = PerInput(analysis.estimators, analysis.gauge)
     statistics: list[InputStatistics] = []
-    blocks = []
+    blocks, longest = [], 0
     for part in store.read(_wanted(rollouts, analysis)):
+        longest = max(longest, part.mask.shape[2])
         statistics.append(per_input(part.numbers))
         blocks.append(_description(part))
     mean_returns, mean_lengths, actions, kl, ended, samples, *by_length = np.concatenate(blocks, axis=1)[:, :, None]
@@ -213,6 +215,7 @@ def _student_result(
         kl=ratios(kl, actions)[0],
         mean_return=means(mean_returns)[0],
         mean_length=means(mean_lengths)[0],
+        longest=longest,
         ended=shares(ended, samples)[0],
         length_share=ratios(*by_length)[0],
         concentration=concentration(over_inputs.variance[:, 0]),

@@ -56,29 +56,39 @@ def prompts_of_step():
     return [PROMPTS[index] for index in step_inputs(given, 0, len(PROMPTS))]
 
 
-def log_probs(model, prompt, row):
+def sampled(logits, temperature, top_k):
+    """The logits [..., V] of what a temperature and a top k make of a model's."""
+    kept = torch.zeros_like(logits)
+    if top_k:
+        kept = torch.full_like(logits, -torch.inf).scatter(-1, logits.topk(top_k).indices, 0.0)
+    return logits / temperature + kept
+
+
+def log_probs(model, prompt, row, drawn):
     """log π of all tokens at each action [L, V], with gradient, from one plain forward pass of one rollout."""
     if model.start_id is None:
         logits = model.network(input_ids=torch.tensor([prompt + row])).logits[0, len(prompt) - 1 : -1]
     else:
         decoder = torch.tensor([[model.start_id, *row[:-1]]])
         logits = model.network(input_ids=torch.tensor([prompt]), decoder_input_ids=decoder).logits[0]
-    return logits[:, : model.vocabulary].log_softmax(-1)
+    return sampled(logits[:, : model.vocabulary], *drawn).log_softmax(-1)
 
 
-def numbers(student, teacher, prompt, row):
+def numbers(student, teacher, prompt, row, drawn):
     """What the literal formulas look at, from one forward pass a token."""
     found = {name: [] for name in ("q", "v", "logsumexp", "log_prob", "entropy", "collision", "own_value")}
     for t, action in enumerate(row):
         q = tiny.next_logits(teacher, prompt, row[:t])
-        log_pi = tiny.next_logits(student, prompt, row[:t]).log_softmax(-1)
+        raw = tiny.next_logits(student, prompt, row[:t])
+        plain = raw.log_softmax(-1)
+        log_pi = sampled(raw, *drawn).log_softmax(-1)
         pi = log_pi.exp()
         values = (
             q[action],
             q.max(),
             q.logsumexp(-1),
             log_pi[action],
-            -(pi * log_pi).sum(),
+            -(plain.exp() * plain).sum(),
             (pi**2).sum(),
             (pi * q).sum(),
         )
@@ -87,17 +97,17 @@ def numbers(student, teacher, prompt, row):
     return found
 
 
-def literal_gradient(student, teacher, rollouts, text, baseline):
+def literal_gradient(student, teacher, rollouts, text, baseline, drawn=(1.0, 0)):
     """-1/(number of actions) Σ over rollouts of Σ_t w_t ∇ log π(a_t), each rollout by itself."""
     prompts = prompts_of_step()
     places = [(prompts[index // SAMPLES], row) for index, row in enumerate(rollouts)]
-    known = [numbers(student, teacher, prompt, row) for prompt, row in places]
+    known = [numbers(student, teacher, prompt, row, drawn) for prompt, row in places]
     batch = [known[start : start + SAMPLES] for start in range(0, len(known), SAMPLES)]
     weights = [row for rows in literal.weights(baseline, text, batch) for row in rows]
     parameters = list(student.network.parameters())
     total = [torch.zeros_like(weight) for weight in parameters]
     for (prompt, row), w in zip(places, weights, strict=True):
-        log_pi = log_probs(student, prompt, row)
+        log_pi = log_probs(student, prompt, row, drawn)
         loss = -sum(x * log_pi[t, a] for t, (a, x) in enumerate(zip(row, w, strict=True)))
         if text.startswith("all-action"):
             q = torch.stack([tiny.next_logits(teacher, prompt, row[:t]).float() for t in range(len(row))])
@@ -135,9 +145,10 @@ def seen_gradients(monkeypatch):
     return kept
 
 
-def check(monkeypatch, folder, seen, kind, text, baseline):
-    before, after, teacher, rollouts = one_step(monkeypatch, folder, kind, {"estimator": text, "baseline": baseline})
-    gradient = literal_gradient(before, teacher, rollouts, text, baseline)
+def check(monkeypatch, folder, seen, kind, text, baseline, drawn=(1.0, 0)):
+    options = {"estimator": text, "baseline": baseline, "temperature": drawn[0], "top_k": drawn[1]}
+    before, after, teacher, rollouts = one_step(monkeypatch, folder, kind, options)
+    gradient = literal_gradient(before, teacher, rollouts, text, baseline, drawn)
     (found,) = seen
     scale = max(g.abs().max() for g in gradient)
     for mine, theirs in zip(gradient, found, strict=True):
@@ -155,6 +166,12 @@ def test_a_step_under_each_estimator_is_the_literal_one(monkeypatch, tmp_path, s
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_a_step_under_each_baseline_is_the_literal_one(monkeypatch, tmp_path, seen_gradients, baseline):
     check(monkeypatch, tmp_path, seen_gradients, "llama", "llmr", baseline)
+
+
+@pytest.mark.parametrize("drawn", [(0.7, 0), (1.5, 3)])
+@pytest.mark.parametrize("text", ["expected-future", "reverse-kl:1", "all-action:1"])
+def test_a_step_knows_the_distribution_that_was_sampled(monkeypatch, tmp_path, seen_gradients, text, drawn):
+    check(monkeypatch, tmp_path, seen_gradients, "t5", text, "own-value", drawn)
 
 
 def test_a_row_that_is_added_can_be_trained_with_at_once(monkeypatch, tmp_path, seen_gradients):

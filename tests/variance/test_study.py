@@ -24,6 +24,7 @@ from tests.estimators import literal
 INPUTS = 20
 SAMPLES = 32
 """Eight inputs a part, so three parts."""
+TAILS = ("segment", "one-step")
 NUMBERS = ("variance", "bias", "variance_ratio", "theory_ratio", "mse", "same_as_llmr")
 SAMPLE = "ketchup.rollouts.fill.sample"
 
@@ -498,6 +499,21 @@ def test_what_rests_on_few_inputs_is_said(study, finished, inputs, rollouts):
     said = " ".join(invoke(finished, inputs).stdout.split())
     assert said.count("too few inputs for the skew seen") == 2
     assert "Use --limit 30 or more" in said
+
+
+def test_a_k_beyond_every_rollout_is_named(finished, inputs, no_sampling):
+    done = invoke(finished, inputs, ks=(1, 8, 9, 40))
+    assert done.exit_code == 0
+    lines = [line for line in done.stdout.splitlines() if "compare smaller K" in line]
+    said = "no rollout has more than 9 actions, so that K = 9, 40 gives the first action's own term alone with tail seg"
+    assert len(lines) == 2
+    assert all(said in line and "and the full return with tail one-step" in line for line in lines)
+    for k in (9, 40):
+        for student in result_of(finished)["students"]:
+            assert student["longest"] == 9
+            segment, one_step = (estimates(result_of(finished), student["name"], tail)[k] for tail in TAILS)
+            assert segment["variance"]["value"] < one_step["variance"]["value"]
+            assert one_step["variance_ratio"]["value"] == 1
 
 
 def test_tables_name_students_intervals_and_files(finished, inputs):
