@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from ctranslate2.converters import transformers as converters
 
+from ketchup.devices import name_of
 from ketchup.errors import ModelError
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.probe import Text, plain_logits, reason_of, relative_error, trial_texts
@@ -26,8 +27,8 @@ from ketchup.rollouts.types import Decoding, Mends
 Runner: TypeAlias = Any
 """A `ctranslate2.Translator` or `ctranslate2.Generator`, which come without types."""
 
-BATCH_ROWS = 128
-"""Rows decoded at once; more bring no speed on a CPU."""
+BATCH_ROWS = {"cpu": 128, "cuda": 1024}
+"""Rows decoded at once; more bring no speed on a CPU. For a GPU it is a guess that nobody has measured."""
 PROBE_TOLERANCE = 1e-3
 """Largest relative error of CTranslate2's logits in the probe; rounding alone makes some 1e-6."""
 PROBE_TOKENS = 8
@@ -47,14 +48,34 @@ class CTranslate2Error(ModelError):
         self.reason = reason
 
 
-def supports(model: LanguageModel) -> bool:
-    """True when CTranslate2 has a converter for the architecture and the weights are float32 on the CPU."""
-    known = type(model.network.config).__name__ in converters._MODEL_LOADERS
-    return known and model.network.dtype == torch.float32 and model.device.type == "cpu"
+def reason_against(model: LanguageModel) -> str | None:
+    """Why CTranslate2 is not even tried on a model, as a sentence without its end; `None` if it is."""
+    kind = type(model.network.config).__name__
+    if model.spread:
+        return f"{model.name!r} is spread over several places, which CTranslate2 cannot be"
+    if kind not in converters._MODEL_LOADERS:
+        return f"CTranslate2 does not support {model.name!r} (it has no converter for {kind})"
+    if model.network.dtype != torch.float32:
+        return f"CTranslate2 does not support {model.name!r} (its weights are {name_of(model.network.dtype)})"
+    if model.device.type != "cpu" and not _runs_on(model.device):
+        return f"CTranslate2 does not support {model.name!r} on {model.device} (its build has no CUDA, or no driver)"
+    return None
+
+
+def _runs_on(device: torch.device) -> bool:
+    """Whether the installed build sees the GPU; libraries that it lacks show in the probe."""
+    try:
+        seen = int(ctranslate2.get_cuda_device_count())
+    except RuntimeError:
+        return False
+    return device.type == "cuda" and (device.index or 0) < seen
 
 
 class CTranslate2Engine:
-    """Samples with CTranslate2 on the CPU; raises `CTranslate2Error` for a model that it cannot convert or misreads."""
+    """Samples with CTranslate2 on the model's device.
+
+    Raises `CTranslate2Error` for a model that it cannot convert or misreads, and where libraries for a GPU are missing.
+    """
 
     name = "ctranslate2"
     mends: Mends = "few"
@@ -99,7 +120,7 @@ class CTranslate2Engine:
     def _batches(self, lengths: Sequence[int], samples: int) -> Iterator[list[int]]:
         """Indices of inputs, longest first. Beside a text of one token, CTranslate2 returns what others had read."""
         order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-        size = max(1, BATCH_ROWS // samples)
+        size = max(1, BATCH_ROWS[self.model.device.type] // samples)
         for single in (False, True):
             group = [index for index in order if (lengths[index] == 1) == single]
             yield from (group[start : start + size] for start in range(0, len(group), size))
@@ -110,7 +131,15 @@ class CTranslate2Engine:
         kind = ctranslate2.Translator if self.model.encoder_decoder else ctranslate2.Generator
         files = {name: io.BytesIO(content) for name, content in self._files.items()}
         threads = torch.get_num_threads()
-        return kind(self.model.name, device="cpu", compute_type="float32", intra_threads=threads, files=files)
+        device = self.model.device
+        return kind(
+            self.model.name,
+            device=device.type,
+            device_index=device.index or 0,
+            compute_type="float32",
+            intra_threads=threads,
+            files=files,
+        )
 
     def _batch(
         self,
@@ -197,7 +226,7 @@ class CTranslate2Engine:
         gaps = []
         for prompts in ([long, middle], [middle[:5], middle[:2]], [single]):
             for text, drawn_from in self._drawn(runner, prompts):
-                plain = plain_logits(self.model, text)
+                plain = plain_logits(self.model, text).cpu()
                 kept = drawn_from > np.finfo(np.float32).min  # CTranslate2 excludes tokens here and there
                 gaps.append(relative_error(torch.from_numpy(np.where(kept, drawn_from, plain)), plain))
         return max(gaps)
@@ -251,9 +280,12 @@ def _quick_collections() -> Iterator[None]:
 
 
 def _shadow(model: LanguageModel) -> Any:
-    """A copy that shares the weights: converters delete layers as they go and read settings under older names."""
+    """A copy that shares the weights: converters delete layers as they go and read settings under older names.
+
+    They read weights on the CPU, so that those of a GPU are copied there.
+    """
     network = model.network
-    weights: dict[int, Any] = {id(tensor): tensor for tensor in [*network.parameters(), *network.buffers()]}
+    weights: dict[int, Any] = {id(tensor): _on_cpu(tensor) for tensor in [*network.parameters(), *network.buffers()]}
     shadow = copy.deepcopy(network, weights)
     config = shadow.config
     rope = getattr(config, "rope_parameters", None) or {}
@@ -265,6 +297,14 @@ def _shadow(model: LanguageModel) -> Any:
     # mT5 never scales.
     config.tie_word_embeddings = getattr(config, "scale_decoder_outputs", config.model_type != "mt5")
     return shadow
+
+
+def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
+    """The same one if it is there, or else a copy of its kind."""
+    if tensor.device.type == "cpu":
+        return tensor
+    copied = tensor.detach().cpu()
+    return torch.nn.Parameter(copied, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else copied
 
 
 def _memory_folder() -> str | None:

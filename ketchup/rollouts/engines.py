@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 import torch
 
@@ -25,29 +26,44 @@ ENGINES: dict[str, Callable[[LanguageModel], Engine]] = {
 }
 
 
-def engine(name: EngineName, model: LanguageModel) -> Engine:
+class Chosen(NamedTuple):
+    """An engine and why it is that one, as a manifest says it."""
+
+    engine: Engine
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.engine.name} on {self.engine.model.device} ({self.why})"
+
+
+def chosen(name: EngineName, model: LanguageModel) -> Chosen:
     """The named engine with the model's weights; `auto` is CTranslate2 where it can sample it, else transformers.
 
-    `auto` is never vLLM, which takes a share of the GPU's memory that only the user can know to be free.
+    On a GPU too, if CTranslate2's build and libraries are there for it. What `auto` leaves aside is said once. It is
+    never vLLM, which takes a share of the GPU's memory that only the user can know to be free.
     """
     say_what_is_left_out(model)
     if name == "auto":
         return _fastest(model)
-    if name == "ctranslate2" and not ctranslate2_engine.supports(model):
-        raise UsageError(
-            f"CTranslate2 does not support {model.name!r} ({type(model.network.config).__name__}, "
-            f"{model.network.dtype}, {model.device.type}); use --engine transformers."
-        )
-    return ENGINES[name](model)
+    if name == "ctranslate2" and (reason := ctranslate2_engine.reason_against(model)):
+        raise UsageError(f"{reason}; use --engine transformers.")
+    return Chosen(ENGINES[name](model), "asked for")
 
 
-def _fastest(model: LanguageModel) -> Engine:
-    if ctranslate2_engine.supports(model):
+def engine(name: EngineName, model: LanguageModel) -> Engine:
+    """What `chosen` chooses."""
+    return chosen(name, model).engine
+
+
+def _fastest(model: LanguageModel) -> Chosen:
+    reason = ctranslate2_engine.reason_against(model)
+    if reason is None:
         try:
-            return CTranslate2Engine(model)
+            return Chosen(CTranslate2Engine(model), "the fastest that draws from the model's own distribution")
         except CTranslate2Error as error:
-            _say(f"{error.reason}; it is sampled with transformers.")
-    return TransformersEngine(model)
+            reason = error.reason
+    _say(f"{reason}; it is sampled with transformers.")
+    return Chosen(TransformersEngine(model), reason)
 
 
 @cache

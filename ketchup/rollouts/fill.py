@@ -15,7 +15,7 @@ from ketchup.models.language_model import LanguageModel
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import Bar
-from ketchup.rollouts.engines import engine
+from ketchup.rollouts.engines import chosen
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Rollouts
@@ -71,6 +71,8 @@ class Writer:
     seed: int
     calculator: bool
     prompt: Callable[[Example], list[int]]
+    told: Callable[[str], None] = lambda _: None
+    """Gets to know which engine writes, and why that one."""
 
 
 def fill(
@@ -91,13 +93,15 @@ def fill(
     mine = processes.share(missing)
     if mine:
         with phases.phase("hand-over"):
-            runner = engine(writer.engine, writer.model)
+            runner = chosen(writer.engine, writer.model)
+        if processes.main:
+            writer.told(str(runner))
     for index in mine:
         ids = [example.id for example in store.blocks[index]]
         prompts = [writer.prompt(example) for example in store.blocks[index]]
         with phases.phase("sampling"):
             rollouts = sample(
-                runner,
+                runner.engine,
                 writer.model,
                 ids,
                 prompts,

@@ -26,8 +26,8 @@ SPARE_TOKENS = 64
 
 
 def supports(model: LanguageModel) -> bool:
-    """True where what a prompt's keys and values give is known to be what the network itself computes."""
-    return model.reading == "shared"
+    """True where a prompt's keys and values give what the network itself computes, and all are on one device."""
+    return model.reading == "shared" and not model.spread
 
 
 def write(

@@ -1,7 +1,7 @@
 """What a step learns from: trajectories that were given, and fresh rollouts of the student as it is now."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from ketchup.models.language_model import LanguageModel
 from ketchup.models.scoring import StudentValues, TeacherValues, full_returns, score, score_teacher
 from ketchup.phases import Phases
 from ketchup.processes import Processes
-from ketchup.rollouts.engines import engine
+from ketchup.rollouts import engines
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Engine, Rollouts
@@ -68,11 +68,20 @@ class Measures:
 class Student:
     """The student at work: draws rollouts with the engine, which is handed the weights anew whenever they change."""
 
-    def __init__(self, model: LanguageModel, task: Task, engine_name: EngineName, phases: Phases) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        task: Task,
+        engine_name: EngineName,
+        phases: Phases,
+        told: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`told` gets to know which engine draws, and why that one, when the first is made."""
         self.model = model
         self.task = task
         self.engine_name = engine_name
         self.phases = phases
+        self._told = told
         self._engine: Engine | None = None
         self._stale = True
 
@@ -84,7 +93,9 @@ class Student:
         """Rollouts of all inputs in one batch, from the weights of this moment."""
         with self.phases.phase("sample"):
             if self._engine is None:
-                self._engine = engine(self.engine_name, whole(self.model))
+                found = engines.chosen(self.engine_name, whole(self.model))
+                self._engine = found.engine
+                self._told(str(found))
             elif self._stale:
                 self._engine.update(whole(self.model))
             self._stale = False

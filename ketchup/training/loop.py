@@ -24,6 +24,7 @@ from ketchup.models.weights import not_finite
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
+from ketchup.runs import MANIFEST, note_circumstances
 from ketchup.tasks.base import Task
 from ketchup.training.checkpoints import TrainerState, last_state, restore, save, tidy
 from ketchup.training.experience import Inputs, Measures, Student, step_trajectories
@@ -63,7 +64,12 @@ def train(
     schedule.last_epoch = state.step  # the optimiser's state brought the learning rate of this step along
     _check_narrowed(model, settings.save_dtype, run)
     phases = Phases()
-    student = Student(model, task, settings.engine, phases)
+
+    def told(engine: str) -> None:
+        if processes.main and (run / MANIFEST).exists():
+            note_circumstances(run, engines={model.name: engine})
+
+    student = Student(model, task, settings.engine, phases, told)
 
     def validated() -> dict[str, float]:
         return validate(method, student, teacher, validation, settings.batch_size, settings.seed, processes)

@@ -19,7 +19,7 @@ from ketchup.progress import progress
 from ketchup.rollouts.fill import Block, Writer, blocks_of, fill
 from ketchup.rollouts.lines import LineStore
 from ketchup.rollouts.types import Decoding, Rollouts
-from ketchup.runs import MANIFEST, run_of_all
+from ketchup.runs import MANIFEST, note_circumstances, run_of_all
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.evaluation.settings import EvaluationSettings, System
 from ketchup_eval.predictions import FOLDER, Prediction
@@ -77,7 +77,14 @@ def decode(
         if missing:
             greedy = Decoding(task.max_new_tokens, temperature=0)
             writer = Writer(
-                student, settings.engine, 1, greedy, 0, task.calculator, lambda example: prompts[example.id]
+                student,
+                settings.engine,
+                1,
+                greedy,
+                0,
+                task.calculator,
+                lambda example: prompts[example.id],
+                lambda engine: note_circumstances(state, engines={student.name: engine}),
             )
             with progress("decode", total=len(examples), unit="inputs", done=len(examples) - left) as bar:
                 fill(writer, partial(_returns, teacher), store, processes, bar, Phases())

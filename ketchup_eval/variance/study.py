@@ -20,7 +20,7 @@ from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.fill import Writer, blocks_of, fill
 from ketchup.rollouts.types import Decoding, Rollouts
-from ketchup.runs import run_of_all
+from ketchup.runs import note_circumstances, run_of_all
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples
@@ -100,7 +100,7 @@ def run_variance(
     with phases.phase("loading"):
         teacher, students = _load(rollouts, placed)
     writers = [
-        _writer(rollouts, task, teacher, student, store) for student, store in zip(students, stores, strict=True)
+        _writer(rollouts, task, teacher, student, store, run) for student, store in zip(students, stores, strict=True)
     ]
     prints = {model.name: model.fingerprint for model in (teacher, *students)}
     recorded = {**asdict(rollouts), **placed.recorded, "fingerprints": prints}
@@ -163,7 +163,7 @@ def _load(rollouts: RolloutSettings, placed: Placement) -> tuple[LanguageModel, 
 
 
 def _writer(
-    rollouts: RolloutSettings, task: Task, teacher: LanguageModel, student: LanguageModel, store: PartStore
+    rollouts: RolloutSettings, task: Task, teacher: LanguageModel, student: LanguageModel, store: PartStore, run: Path
 ) -> Writer:
     """The student at work on what the store lacks; raises `ModelError` where teacher or student cannot read it."""
     rollouts.decoding.check_fits(student)
@@ -184,6 +184,7 @@ def _writer(
         rollouts.seed,
         task.calculator,
         prompt,
+        lambda engine: note_circumstances(run, engines={student.name: engine}),
     )
 
 

@@ -80,6 +80,8 @@ def test_types_are_a_runs_own_and_its_device_is_not(tmp_path, inputs, command):
     assert recorded["settings"]["teacher_dtype"] == recorded["settings"]["student_dtype"] == "bfloat16"
     assert "device" not in recorded["settings"]
     assert recorded["devices"] == ["cpu"]
+    (engine,) = recorded["engines"].values()
+    assert engine.startswith("transformers on cpu (CTranslate2 does not support")
     assert invoke(tmp_path, inputs, command, *narrow, "--device", "cpu").exit_code == 0
     other = invoke(tmp_path, inputs, command, *narrow[:2])
     assert other.exit_code == 1

@@ -1,15 +1,17 @@
 """Engines draw from the student's own distribution; vLLM has a file of its own."""
 
+from dataclasses import replace
 from importlib.util import find_spec
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import pytest
 import torch
 
 from ketchup.errors import ModelError, UsageError
 from ketchup.rollouts import ctranslate2_engine
+from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine, reason_against
 from ketchup.rollouts.engines import ENGINES as ENGINE_CLASSES
-from ketchup.rollouts.engines import engine
+from ketchup.rollouts.engines import chosen, engine
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.types import Decoding
 from tests import tiny
@@ -136,3 +138,59 @@ def test_ctranslate2_is_the_default_where_it_can_and_refused_where_not():
 def test_decoding_refuses_what_cannot_be(settings, words):
     with pytest.raises(UsageError, match=words):
         Decoding(**{"max_new_tokens": 5, **settings})
+
+
+class Seen(NamedTuple):
+    """What `reason_against` looks at of a model on a GPU, which this machine need not have."""
+
+    name: str
+    network: object
+    device: torch.device
+    spread: bool = False
+
+
+@pytest.mark.parametrize(("seen", "taken"), [(0, False), (1, False), (2, True)])
+def test_ctranslate2_is_tried_on_the_gpus_that_its_build_sees(monkeypatch, seen, taken):
+    monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: seen)
+    reason = reason_against(Seen("t5", tiny.network("t5", 6), torch.device("cuda", 1)))
+    assert (reason is None) == taken
+    assert taken or "does not support 't5' on cuda:1" in reason
+
+
+def test_a_build_that_has_no_cuda_at_all_is_none_for_a_gpu(monkeypatch):
+    def refuse():
+        raise RuntimeError("This CTranslate2 package was not compiled with CUDA support")
+
+    monkeypatch.setattr("ctranslate2.get_cuda_device_count", refuse)
+    assert "its build has no CUDA" in reason_against(Seen("t5", tiny.network("t5", 6), torch.device("cuda", 0)))
+
+
+def test_a_runner_is_made_on_the_models_device(monkeypatch):
+    """As far as this can be seen without a GPU: what CTranslate2 is asked for."""
+    built = CTranslate2Engine(tiny.language_model("t5"))
+    asked = {}
+    monkeypatch.setattr("ctranslate2.Translator", lambda *_, **options: asked.update(options))
+    built.model = Seen("t5", None, torch.device("cuda", 1))
+    monkeypatch.setattr(Seen, "encoder_decoder", True, raising=False)
+    built._runner(0)
+    assert (asked["device"], asked["device_index"], asked["compute_type"]) == ("cuda", 1, "float32")
+
+
+def test_why_an_engine_was_chosen(monkeypatch):
+    model = tiny.language_model("t5")
+    assert str(chosen("auto", model)).startswith("ctranslate2 on cpu (the fastest")
+    assert str(chosen("transformers", model)) == "transformers on cpu (asked for)"
+    narrow = replace(model, network=tiny.network("t5", 6).to(torch.bfloat16))
+    assert str(chosen("auto", narrow)) == (
+        "transformers on cpu (CTranslate2 does not support 'tiny-t5-0' (its weights are bfloat16))"
+    )
+    with pytest.raises(UsageError, match=r"its weights are bfloat16\); use --engine transformers"):
+        chosen("ctranslate2", narrow)
+
+    def no_library(*_):
+        raise RuntimeError("Library libcublas.so.12 is not found or cannot be loaded")
+
+    monkeypatch.setattr(CTranslate2Engine, "_gap", no_library)
+    found = chosen("auto", model)
+    assert found.engine.name == "transformers"
+    assert "libcublas.so.12 is not found" in found.why
