@@ -51,7 +51,7 @@ class Numbers:
         return replace(self, mask=self.mask & ~rows[:, None])
 
     def in_gauge(self, gauge: Gauge) -> "Numbers":
-        """With the constant of each state's logits chosen, as `ketchup.maths.gauges.in_gauge` does for q and v."""
+        """With the constant of each state's logits chosen, see `ketchup.maths.gauges`; padding is shifted too."""
         if gauge == "raw":
             return self
         self.check(gauge_needs(gauge), f"the gauge {gauge}")

@@ -13,25 +13,16 @@ from torch import Tensor
 Gauge = Literal["raw", "centered", "logprob"]
 
 
-def in_gauge(q: Tensor, v: Tensor, mean: Tensor, logsumexp: Tensor, gauge: Gauge) -> tuple[Tensor, Tensor]:
-    """The pair (q, v) with the state's constant chosen; nats, any common shape.
-
-    * `raw`: the logits as the teacher emits them (the paper).
-    * `centered`: minus `mean`, the mean of the state's logits over the vocabulary (LLMR's published code). It depends
-      on which rows the vocabulary has, so rows that only pad the embedding matrix must be cut before the mean.
-    * `logprob`: minus `logsumexp`, which makes q_t the teacher's log-probability of the action.
-
-    `mean` and `logsumexp` are those of `divergences.token_statistics`. Padding holds whatever it held, shifted.
-    Raises `ValueError` for an unknown gauge.
-    """
-    constant = gauge_constant(mean, logsumexp, gauge)
-    return (q, v) if constant is None else (q - constant, v - constant)
-
-
 def gauge_constant(mean: Tensor | None, logsumexp: Tensor | None, gauge: Gauge) -> Tensor | None:
-    """What a gauge subtracts from all logits of a state, of the shape of `mean`; `None` where that is nothing.
+    """What a gauge subtracts from all logits of a state, in nats and of the shape of `mean`; `None` for nothing.
 
-    Only the constant of the gauge itself must be given. Raises `ValueError` for an unknown gauge.
+    * `raw`: nothing, the logits as the teacher emits them (the paper).
+    * `centered`: `mean`, the mean of the state's logits over the vocabulary (LLMR's published code). It depends on
+      which rows the vocabulary has, so rows that only pad the embedding matrix must be cut before the mean.
+    * `logprob`: `logsumexp`, so that q_t becomes the teacher's log-probability of the action.
+
+    `mean` and `logsumexp` are those of `divergences.token_statistics`; what a gauge does not use may be `None`.
+    Raises `ValueError` for an unknown gauge.
     """
     if gauge not in get_args(Gauge):
         raise ValueError(f"the gauge is 'raw', 'centered' or 'logprob', not {gauge!r}")

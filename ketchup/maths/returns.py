@@ -139,20 +139,6 @@ def remaining_actions(mask: Tensor) -> Tensor:
     return mask.sum(dim=1, keepdim=True) - 1 - t
 
 
-def k_step_terms(remaining: Tensor, k: int, tail: Tail = "segment") -> Tensor:
-    """Number of terms in Ĝ_t, the q_t included, when n = `remaining` actions follow a_t; any shape, n ≥ 0.
-
-    `segment`: ⌊n/K⌋ + 1, the count in Eq. 24 (n + 1 for K = 1, Eq. 19). `one-step`: ⌊n/K⌋ + n mod K + 1. If terms were
-    independent and alike, the variance of a return would be proportional to this count: that is Theorem 1. The terms
-    under K are among those under 1, so equal counts mean the same return, term by term.
-
-    Raises `ValueError` for a K below 1 or an unknown tail.
-    """
-    _check_choice([k], tail)
-    jumps = remaining // k + 1
-    return jumps if tail == "segment" else jumps + remaining % k
-
-
 def later_sums(values: Tensor, k: int = 1) -> Tensor:
     """Σ_{j ≥ 1} x_{t+jK} for every t of `values[R, T]`, [R, T], without a loop over t; padding must hold 0.
 

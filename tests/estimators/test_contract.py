@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ketchup.errors import DataError
-from ketchup.estimators import BASELINES, ESTIMATORS, NUMBERS, Estimator, Row, baseline, estimator
+from ketchup.estimators import BASELINES, ESTIMATORS, NUMBERS, Estimator, Row, baseline, estimator, k_step
 from ketchup.estimators.objectives import EXPECTED_RETURN
-from ketchup.maths.returns import k_step_terms
+from tests import reference
 from tests.estimators import literal
 from tests.estimators.given import TEXTS, batch, flat, numbers, rows_of
 from tests.tabular import random_world
@@ -87,13 +87,22 @@ def test_coefficients_are_those_of_the_terms_of_the_return(row):
             assert found[r, t].item() == pytest.approx((coefficients * terms).sum().item(), abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("text", "k", "tail"), [("k-step:4", 4, "segment"), ("k-step:4:one-step", 4, "one-step"), ("llmr", 1, "segment")]
-)
-def test_squared_coefficients_count_the_terms_of_theorem_1(text, k, tail):
+@pytest.mark.parametrize("tail", ["segment", "one-step"])
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 8, 40])
+def test_terms_are_counted(k, tail):
+    """Σ c_i² is the count of Eqs. 19 and 24, of the positions that a walk of K actions at a time looks at."""
+    row = k_step.build(k, tail)
     for n in (0, 1, 3, 4, 5, 17):
-        counted = estimator(text).coefficients(n).square().sum().item()
-        assert counted == k_step_terms(torch.tensor(n), k, tail).item()
+        assert row.coefficients(n).square().sum().item() == len(reference.visited(n + 1, 0, k, tail))
+
+
+def test_mean_term_counts_of_the_two_lengths_worked_out_in_the_notes():
+    # Numbers of advantage terms under Algorithm 1, averaged over positions, for K = 1, 2, 4, 8, 16.
+    for length, expected in [(20, [9.5, 5.0, 3.5, 3.9, 6.5]), (300, [149.5, 75.0, 38.5, 21.7, 16.3])]:
+        for k, mean in zip((1, 2, 4, 8, 16), expected, strict=True):
+            row = k_step.build(k, "one-step")
+            counts = [row.coefficients(n).sum().item() - 1 for n in range(length)]
+            assert sum(counts) / length == pytest.approx(mean, abs=0.051)
 
 
 # In a world where everything is known

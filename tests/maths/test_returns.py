@@ -10,8 +10,6 @@ from ketchup.maths.returns import (
     implied_baseline,
     k_step_returns,
     k_step_returns_all,
-    k_step_terms,
-    remaining_actions,
     rollout_returns,
     step_rewards,
 )
@@ -154,26 +152,6 @@ def test_padding_changes_nothing(b, k, tail, extra):
     assert (narrow[:, length:] == 0).all()
 
 
-# Term counts
-
-
-@pytest.mark.parametrize("tail", TAILS)
-@pytest.mark.parametrize("k", [1, 2, 3, 5, 8, 40])
-def test_terms_are_counted(k, tail):
-    # With q = 0 and v = 1 every A is -1, so a return is minus the number of terms after q_t.
-    b = batch_of([([0.0] * n, [1.0] * n) for n in (1, 4, 17)])
-    counted = k_step_terms(remaining_actions(b.mask)[b.mask], k, tail)
-    assert torch.equal(counted, (1 - k_step_returns(b.q, b.v, b.mask, k, tail)[b.mask]).long())
-
-
-def test_mean_term_counts_of_the_two_lengths_worked_out_in_the_notes():
-    # Numbers of advantage terms under Algorithm 1, averaged over positions, for K = 1, 2, 4, 8, 16.
-    for length, expected in [(20, [9.5, 5.0, 3.5, 3.9, 6.5]), (300, [149.5, 75.0, 38.5, 21.7, 16.3])]:
-        remaining = torch.arange(length)
-        means = [(k_step_terms(remaining, k, "one-step") - 1).double().mean().item() for k in (1, 2, 4, 8, 16)]
-        assert means == pytest.approx(expected, abs=0.051)
-
-
 # Interfaces
 
 
@@ -209,8 +187,6 @@ def test_k_below_one_is_named(k):
     x = torch.zeros(1, 2)
     with pytest.raises(ValueError, match=f"not {k}$"):
         k_step_returns_all(x, x, x == 0, [2, k])
-    with pytest.raises(ValueError, match=f"not {k}$"):
-        k_step_terms(torch.arange(2), k)
 
 
 def test_an_unknown_tail_is_named():
