@@ -1,7 +1,9 @@
 """What `import ketchup` shows: lazy, in need of torch alone, and right on rows as other trainers have them."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,3 +135,22 @@ def test_credit_needs_torch_alone():
     code = f"import ketchup, sys; ketchup.credit; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_readmes_python_runs(batch):
+    teacher, student, ids, mask = batch
+    log_probs = student.log_softmax(-1).gather(-1, ids.clamp(min=0)[..., None])[..., 0].nan_to_num()
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    names = {
+        "teacher_logits": teacher,
+        "ids": ids,
+        "mask": mask,
+        "log_probs": log_probs,
+        "prompt_ids": [0, 0, 1, 1, 2, 2],
+    }
+    exec(code, names)
+    expected = ketchup.credit(
+        teacher, ids, mask, estimator="k-step:4", baseline="leave-one-out", groups=[0, 0, 1, 1, 2, 2]
+    )
+    assert names["loss"] == -(expected.weights * log_probs).sum() / mask.sum()
