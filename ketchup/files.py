@@ -191,7 +191,7 @@ def parse_object(text: bytes) -> dict[str, Any]:
     row = text.removesuffix(f', "{CHECKSUM}": "{stated}"}}'.encode()) + b"}"
     # The second has no say in a row of ours; it lets pass what another program wrote anew with other white space.
     if stated not in (_checksum(row), _checksum(_json_bytes(value))):
-        raise ValueError("has changed since it was written")
+        raise ValueError(f'has changed since it was written (if you did that, take its "{CHECKSUM}" out)')
     return value
 
 

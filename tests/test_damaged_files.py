@@ -8,6 +8,7 @@ import pytest
 from ketchup.errors import KetchupError
 from ketchup.files import write_jsonl, write_kept_json
 from ketchup.models.loading import load
+from ketchup.rollouts.lines import LineStore
 from ketchup.runs import check_same_settings, read_manifest
 from ketchup.training.metrics import read_metrics
 from ketchup_eval.judge.verdicts import VerdictStore
@@ -123,6 +124,10 @@ KEPT = {
     "metrics.jsonl": (lambda path: _rows(path, {"step": 0}), lambda path: read_metrics(path.parent)),
     "verdicts.jsonl": (lambda path: _rows(path, {"key": "k", "reply": "r"}), lambda path: VerdictStore(path.parent)),
     "test.jsonl": (lambda path: write_jsonl(path, [{"id": "1", "prediction": ""}]), read_predictions),
+    "outputs.jsonl": (
+        lambda path: _rows(path, {"id": "1", "input": "h"}),
+        lambda path: LineStore(path, path.parent / "parts", [], lambda *_: []).known(),
+    ),
     "part-00000.parquet": (lambda path: path.write_bytes(b"PAR1PAR1"), part_inputs),
 }
 

@@ -217,7 +217,7 @@ def test_other_white_space_is_no_damage_and_another_value_is(tmp_path):
     assert read_jsonl(path) == (KEPT, False)
     rows[0]["loss"] = 0.5
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(RunError, match=r"line 1 has changed since it was written; remove that line"):
+    with pytest.raises(RunError, match=r"line 1 has changed since it was written \(if .*\); remove that line"):
         read_jsonl(path)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ketchup.errors import RunError
 from ketchup.files import read_jsonl, write_jsonl
 from ketchup.hashes import content_hash
+from ketchup.kinds import misfit
 from ketchup.rollouts.fill import Block
 from ketchup.rollouts.types import Rollouts
 from ketchup.tasks.base import Example
@@ -76,6 +77,6 @@ class LineStore:
 
 
 def _input(row: Row, file: Path) -> str:
-    if not isinstance(row.get("input"), str):
-        raise RunError(f'{file} has a row without "input"; it was not written by this command: move it away.')
+    if wrong := misfit(row, {"id": str, "input": str}):
+        raise RunError(f"{file} has a row that was not written by this command, as {wrong}; move the file away.")
     return str(row["input"])

@@ -8,6 +8,7 @@ import pytest
 from ketchup.errors import RunError
 from ketchup.files import write_jsonl
 from ketchup.models.loading import load
+from ketchup.training.checkpoints import last_state
 from ketchup.training.metrics import forget_after, read_metrics
 from tests.commands import ketchup
 from tests.training.runs import Run, assert_same
@@ -47,12 +48,17 @@ def assert_refused(done, *named):
     assert all(str(text) in line for text in named), line
 
 
+def assert_not_resumed(run, *named):
+    with pytest.raises(RunError) as caught:
+        last_state(run)
+    assert all(text in str(caught.value) for text in named), caught.value
+
+
 @pytest.mark.parametrize("damage", [flip, lambda file: file.unlink()])
 @pytest.mark.parametrize("name", FILES[:-1])
-def test_a_checkpoint_with_a_damaged_file_is_neither_resumed_nor_loaded(tmp_path, inputs, run, name, damage):
-    file = (run.folder / "last").resolve() / name
-    damage(file)
-    assert_refused(train(tmp_path, inputs), f"checkpoints/step-000003/{name} is", "put a copy of it back")
+def test_a_checkpoint_with_a_damaged_file_is_neither_resumed_nor_loaded(run, name, damage):
+    damage((run.folder / "last").resolve() / name)
+    assert_not_resumed(run.folder, f"checkpoints/step-000003/{name} is", "put a copy of it back")
     if name == "trainer.pt":  # no part of the model, and older checkpoints lack it
         assert load(str(run.folder / "last")).vocabulary == 6
     else:
@@ -60,9 +66,14 @@ def test_a_checkpoint_with_a_damaged_file_is_neither_resumed_nor_loaded(tmp_path
             load(str(run.folder / "last"))
 
 
-def test_damaged_hashes_are_damage(tmp_path, inputs, run):
+def test_damaged_hashes_are_damage(run):
     flip(run.folder / "last" / FILES[-1])
-    assert_refused(train(tmp_path, inputs), "put a copy of it back; if you changed it yourself, delete SHA256SUMS")
+    assert_not_resumed(run.folder, "put a copy of it back; if you changed it yourself, delete SHA256SUMS")
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path, inputs, run):
+    flip((run.folder / "last").resolve() / "trainer.pt")
+    assert_refused(train(tmp_path, inputs), "checkpoints/step-000003/trainer.pt is damaged")
 
 
 def test_the_hashes_are_those_of_sha256sum(run):
@@ -82,7 +93,7 @@ def test_checkpoints_of_earlier_versions_have_no_hashes_and_are_read(tmp_path, i
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04", None])
-def test_a_trainer_state_without_hashes_that_cannot_be_read(tmp_path, inputs, run, content):
+def test_a_trainer_state_without_hashes_that_cannot_be_read(run, content):
     last = (run.folder / "last").resolve()
     (last / "SHA256SUMS").unlink()
     if content is None:
@@ -91,7 +102,7 @@ def test_a_trainer_state_without_hashes_that_cannot_be_read(tmp_path, inputs, ru
         torch.save({"step": 3, "another": []}, last / "trainer.pt")
     else:
         (last / "trainer.pt").write_bytes(content)
-    assert_refused(train(tmp_path, inputs), f"{last.name}/trainer.pt cannot be read", "put a copy of it back")
+    assert_not_resumed(run.folder, f"{last.name}/trainer.pt cannot be read", "put a copy of it back")
 
 
 def test_weights_without_hashes_that_do_not_fit(tmp_path, inputs, run):
@@ -108,14 +119,14 @@ def test_a_run_whose_links_were_lost_goes_on(tmp_path, inputs, run, trained):
     assert_same(run, trained)
 
 
-def test_a_run_whose_links_became_folders_says_so(tmp_path, inputs, trained):
+def test_a_run_whose_links_became_folders_says_so(tmp_path, trained):
     shutil.copytree(trained.folder, tmp_path / "runs/one")
-    assert_refused(train(tmp_path, inputs), "last is a folder where a link should be", "cp -a")
+    assert_not_resumed(tmp_path / "runs/one", "last is a folder where a link should be", "cp -a")
 
 
-def test_a_run_whose_last_checkpoint_is_gone_says_so(tmp_path, inputs, run):
+def test_a_run_whose_last_checkpoint_is_gone_says_so(run):
     shutil.rmtree((run.folder / "last").resolve())
-    assert_refused(train(tmp_path, inputs), "last leads to a folder that is gone", "put it back")
+    assert_not_resumed(run.folder, "last leads to a folder that is gone", "put it back")
 
 
 def test_a_run_without_its_manifest_is_refused(tmp_path, inputs, run):
