@@ -69,7 +69,7 @@ def _kept(folder: Path, metric: Metric, texts: Sequence[str], references: Sequen
 
 
 def _sum(statistics: Array) -> str:
-    """Their hash: the checksums of zip files are not looked at by every reading."""
+    """Their hash: a zip file's own checksum is not looked at where a damaged header says that an array is shorter."""
     return hashlib.sha256(np.ascontiguousarray(statistics).tobytes()).hexdigest()
 
 

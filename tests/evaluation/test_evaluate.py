@@ -1,5 +1,6 @@
 """`evaluate` and `compare` from end to end: tiny models, kills, files of any system, and what is refused."""
 
+import io
 import json
 import subprocess
 import sys
@@ -277,7 +278,7 @@ def test_statistics_that_an_evaluation_kept_are_not_computed_again(evaluated, mo
 
 
 def test_a_flipped_bit_in_kept_statistics_changes_nothing(tmp_path):
-    """They are computed again: 32 bits of checksum in a zip file are not looked at by every reading."""
+    """They are computed again."""
     metric, texts, references = METRICS["bleu"], ["de hond loopt", "een kat"], ["de hond rent", "een kat"]
     right = segment_statistics([metric], texts, references)
     keep_statistics(right, [metric], texts, references, tmp_path)
@@ -291,6 +292,10 @@ def test_a_flipped_bit_in_kept_statistics_changes_nothing(tmp_path):
         damaged[place] ^= 1 << place % 8
         file.write_bytes(damaged)
         assert np.array_equal(segment_statistics([metric], texts, references, 1, tmp_path)["bleu"], right["bleu"])
+    # A flip in an array's header may cut it, and the rest, with the zip file's own checksum at its end, is not read.
+    with np.load(io.BytesIO(content)) as kept:
+        np.savez(file, key=kept["key"], sum=kept["sum"], statistics=kept["statistics"][:1])
+    assert np.array_equal(segment_statistics([metric], texts, references, 1, tmp_path)["bleu"], right["bleu"])
 
 
 def test_a_run_and_itself_under_another_name_are_equal(evaluated):
