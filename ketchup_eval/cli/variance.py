@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEMO_LIMIT = 64
 WIDTH = 150
 """Columns of a table that is not printed on a terminal."""
-GRADIENT_WIDTH = 190
+GRADIENT_WIDTH = 230
 DEMO_STUDENTS = ["demo-student-1", "demo-student-2", "demo-student-3"]
 
 

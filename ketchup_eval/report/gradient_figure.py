@@ -113,7 +113,7 @@ def _finish(left: Any, right: Any, student: StudentResult) -> None:
     right.set_xscale("log")
     right.set_xlabel("noise: trace of the covariance over LLMR's (scaling changes it)")
     right.set_ylabel("bias by the length of the true gradient")
-    right.set_title(f"{name}: bias against noise (squares: with a baseline; grey: other rows)", fontsize=10)
+    right.set_title(f"{name}: bias against noise (square: with baseline; grey: other rows)", fontsize=9)
     for panel in (left, right):
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
