@@ -115,6 +115,7 @@ def variance(
     )
     tails: list[Tail] = ["segment", "one-step"] if tail == "both" else [tail]
     asked = estimators_of(k, tails, estimator or (controls(k) if gradient else ()))
+    checks.whole("--batch", batch)
     given = [name for name, value in (("--baseline", baseline), ("--batch", batch != 256)) if value]
     if given and not gradient:
         raise UsageError(f"{given[0]} goes with --gradient.")

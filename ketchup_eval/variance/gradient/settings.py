@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ketchup.errors import UsageError
 from ketchup_eval.variance.gradient.rows import Row
 
 BASELINES = ("none", "leave-one-out-per-step")
@@ -18,10 +17,6 @@ class GradientSettings:
     where: str = "head"
     batch: int = 256
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise UsageError(f"--batch must be at least 1, not {self.batch}.")
 
 
 def controls(ks: Sequence[int]) -> list[str]:
