@@ -83,18 +83,20 @@ class TransformersEngine:
         )
 
     def _gap(self, texts: Sequence[Text]) -> float:
-        """The worst relative error of the logits that greedy rows of these prompts are drawn from."""
+        """The worst relative error of the logits that two rows of each prompt are drawn from."""
         prompts = [text.prompt for text in texts]
         length = len(texts[0].answer)
-        config = self._config(Decoding(length, temperature=0), 1, length)
+        config = self._config(Decoding(length), 2, length)
         config.eos_token_id = None  # all positions count
         config.output_logits = True
-        output, skip = self._output(prompts, [[]] * len(prompts), config)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            output, skip = self._output(prompts, [[]] * len(prompts), config)
         drawn_from = torch.stack(output.logits, dim=1)[..., : self.model.vocabulary].float()
         rows = output.sequences[:, skip:].tolist()
         return max(
-            relative_error(found, plain_logits(self.model, Text(prompt, row)))
-            for prompt, row, found in zip(prompts, rows, drawn_from, strict=True)
+            relative_error(found, plain_logits(self.model, Text(prompts[index // 2], row)))
+            for index, (row, found) in enumerate(zip(rows, drawn_from, strict=True))
         )
 
     def _generate(
