@@ -5,6 +5,7 @@ the calculator writes, the calculator's. Keys and values of earlier tokens are k
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from ketchup.models.language_model import CACHE, LanguageModel, pad
+from ketchup.models.probe import TOLERANCE, Text, plain_logits, relative_error, trial_texts
 from ketchup.rollouts.calculator import Calculator, Row
 from ketchup.rollouts.types import Decoding
 
@@ -24,10 +26,23 @@ ENDED_SHARE = 0.25
 SPARE_TOKENS = 64
 """Room for so many tokens is made at once."""
 
+_tried: dict[tuple[str, str, str], bool] = {}
+
 
 def supports(model: LanguageModel) -> bool:
-    """True where a prompt's keys and values give what the network itself computes, and all are on one device."""
-    return model.reading == "shared" and not model.spread
+    """True where a prompt's keys and values give what the network itself computes, and all are on one device.
+
+    Going on from them token by token is tried once in a process, on texts of unequal length.
+    """
+    if model.reading != "shared" or model.spread:
+        return False
+    key = (model.fingerprint, str(model.network.dtype), model.device.type)
+    if key not in _tried:
+        try:
+            _tried[key] = _gap(model) < TOLERANCE.get(model.network.dtype, 0.0)
+        except Exception:  # of any kind: architectures fail in their own ways, and there is another way of writing
+            _tried[key] = False
+    return _tried[key]
 
 
 def write(
@@ -36,7 +51,7 @@ def write(
     samples: int,
     decoding: Decoding,
     seed: int,
-    machine: Calculator,
+    machine: Calculator | None,
 ) -> list[Row]:
     """`samples` rows of each prompt, an input's rows adjacent; greedy ones are copies of one."""
     drawn = 1 if decoding.greedy else samples
@@ -73,11 +88,11 @@ class _Batch:
                 self.cache = _roomy_cache(model)
                 if ids.shape[1] > 1:
                     self._read(ids[:, :-1], self.mask[:, :-1])
-                    self.cache.batch_repeat_interleave(samples)
+                    self.cache.reorder_cache(torch.arange(len(ids), device=ids.device).repeat_interleave(samples))
             self.mask = self.mask.repeat_interleave(samples, dim=0)
 
     @torch.inference_mode()
-    def write(self, decoding: Decoding, generator: torch.Generator, machine: Calculator) -> list[Row]:
+    def write(self, decoding: Decoding, generator: torch.Generator, machine: Calculator | None) -> list[Row]:
         """Each row until it ends or is as long as allowed."""
         open_rows: list[Row | None] = list(self.rows)
         due: dict[int, list[int]] = {}
@@ -95,7 +110,7 @@ class _Batch:
                 row.chosen.append(chosen)
                 if chosen and tokens[place] in self.model.eos_ids:
                     open_rows[place] = None
-                elif chosen and (forced := machine.due(row.tokens)):
+                elif chosen and machine and (forced := machine.due(row.tokens)):
                     due[id(row)] = list(forced)
             self.last = torch.tensor(tokens, device=self.model.device)[:, None]
             left = [place for place, row in enumerate(open_rows) if row is not None]
@@ -136,9 +151,32 @@ class _Batch:
         return logits
 
     def _keep(self, places: Tensor) -> None:
-        self.cache.batch_select_indices(places)
+        self.cache.reorder_cache(places)  # which layers of all kinds have
         self.last, self.mask = self.last[places], self.mask[places]
         self.encoded = None if self.encoded is None else self.encoded[places]
+
+
+class _Recorded(_Batch):
+    """A batch that keeps the logits of each step."""
+
+    def __init__(self, model: LanguageModel, prompts: Sequence[Sequence[int]], samples: int) -> None:
+        super().__init__(model, prompts, samples)
+        self.steps: list[Tensor] = []
+
+    def _next_logits(self) -> Tensor:
+        self.steps.append(super()._next_logits())
+        return self.steps[-1]
+
+
+def _gap(model: LanguageModel) -> float:
+    """The worst relative error of the logits that two rows of each trial text are drawn from."""
+    texts = trial_texts(model)
+    batch = _Recorded(replace(model, eos_ids=()), [text.prompt for text in texts], 2)
+    rows = batch.write(Decoding(len(texts[0].answer)), torch.Generator().manual_seed(0), None)
+    return max(
+        relative_error(drawn_from, plain_logits(model, Text(texts[index // 2].prompt, row.tokens)))
+        for index, (row, drawn_from) in enumerate(zip(rows, torch.stack(batch.steps, dim=1), strict=True))
+    )
 
 
 class _RoomyLayer(DynamicLayer):

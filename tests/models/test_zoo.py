@@ -10,22 +10,23 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from ketchup.errors import ModelError
+from ketchup.errors import KetchupError, ModelError
 from ketchup.methods.base import Trajectory
 from ketchup.methods.batches import action_states
 from ketchup.models.language_model import pad
 from ketchup.models.layers import keep_layers
 from ketchup.models.loading import load
 from ketchup.models.scoring import log_probs, score
-from ketchup.rollouts import ctranslate2_engine, engines
+from ketchup.rollouts import engines, stepwise
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.types import Decoding
+from ketchup.training.whole import with_adapters
 from tests import zoo
 
 drawn = torch.Generator().manual_seed(0)
 PROMPTS = [torch.randint(3, zoo.SIZE, (length,), generator=drawn).tolist() for length in (41, 23, 34, 2)]
 """Of unequal length; three are longer than any window."""
-SAMPLES, ACTIONS = 48, 5
+SAMPLES, ACTIONS = 40, 5
 SHARES_NO_PROMPT = {"GPT", "RWKV", "BART's decoder", "Switch"}
 NEEDS_ITS_OWN_HEAD = {"Mamba", "RecurrentGemma"}
 CTRANSLATE2 = {
@@ -140,6 +141,46 @@ def test_transformers_draws_from_the_model(name, models, networks):
     assert abs(drawn_from_the_model(engine("transformers", models(name)), networks(name))) < 4
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT asks for it
+@pytest.mark.parametrize("name", ["Gemma 2", "Mistral", "BART", "FLAN-T5"])
+def test_adapters_are_trained_on_what_the_adapted_network_computes(name, folders):
+    model = with_adapters(load(str(folders(name, 0))), 2, seed=0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name_of, weight in model.network.named_parameters():
+            if "lora_B" in name_of:  # zero at first, which is no change
+                weight.normal_(std=0.2)
+    rows = torch.tensor([[5, 9, 3], [3, 22, 30]])
+    batch = [Trajectory(p, row.tolist(), [True] * 3) for p, row in zip(PROMPTS[:2], rows, strict=True)]
+    found = log_probs(model, *action_states(model, batch))
+    log_pi = torch.cat([plain(model.network, p, row[None])[0] for p, row in zip(PROMPTS[:2], rows, strict=True)])
+    expected = log_pi.log_softmax(-1).gather(-1, rows.reshape(-1, 1))[:, 0]
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=0)
+    trained = [weight for weight in model.network.parameters() if weight.requires_grad]
+    gradients = [torch.autograd.grad(values.sum(), trained) for values in (found, expected)]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3 * float(theirs.abs().max()) + 1e-6, rtol=0)
+
+
+class Stepwise:
+    """Token by token, as with a calculator, here without one."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def sample(self, prompts, prefixes, samples, decoding, seed):
+        return [row.tokens for row in stepwise.write(self.model, prompts, samples, decoding, seed, None)]
+
+
+@every_model
+def test_writing_token_by_token_draws_from_the_model_or_is_left_alone(name, models, networks):
+    model = models(name)
+    known = model.reading == "shared" and not name.startswith("M2M-100")  # which counts positions by what is no pad
+    assert stepwise.supports(model) == known
+    if known:
+        assert abs(drawn_from_the_model(Stepwise(model), networks(name))) < 4
+
+
 @every_model
 def test_ctranslate2_draws_from_the_model_or_leaves_it_to_transformers(name, models, networks, caplog):
     model = models(name)
@@ -153,16 +194,12 @@ def test_ctranslate2_draws_from_the_model_or_leaves_it_to_transformers(name, mod
         assert abs(drawn_from_the_model(runner, networks(name))) < 4
         return
     assert runner.name == "transformers"
-    if not ctranslate2_engine.supports(model):
-        assert not caplog.messages
-        return
-    with pytest.raises(
-        ModelError, match=r"^CTranslate2 (computes other|cannot convert) .*; use --engine transformers\.$"
-    ):
-        engine("ctranslate2", model)
     (notice,) = caplog.messages
-    assert notice.startswith("CTranslate2 c")
+    assert notice.startswith("CTranslate2 ")
     assert notice.endswith("; it is sampled with transformers.")
+    with pytest.raises(KetchupError) as refused:
+        engine("ctranslate2", model)
+    assert str(refused.value) == notice.replace("it is sampled with transformers.", "use --engine transformers.")
 
 
 @every_model

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ketchup.errors import ModelError, UsageError
-from ketchup.rollouts import ctranslate2_engine
+from ketchup.rollouts import ctranslate2_engine, transformers_engine
 from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine, reason_against
 from ketchup.rollouts.engines import ENGINES as ENGINE_CLASSES
 from ketchup.rollouts.engines import chosen, engine
@@ -79,6 +79,23 @@ def test_after_an_update_samples_follow_the_new_weights(kind, name):
     runner.update(model)
     rows = runner.sample(PROMPTS[:1], None, 3000, Decoding(2), seed=5)
     assert_drawn_from(rows, tiny.sequence_probabilities(model, PROMPTS[0], 2))
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_prompt_of_one_token_may_stand_beside_longer_ones(kind, name):
+    model = tiny.language_model(kind)
+    prompts = [[2, 3, 4, 5], [5], [4, 4]]
+    rows = engine(name, model).sample(prompts, None, 2000, Decoding(2), seed=6)
+    for index, prompt in enumerate(prompts):
+        mine = rows[index * 2000 : (index + 1) * 2000]
+        assert_drawn_from(mine, tiny.sequence_probabilities(model, prompt, 2))
+
+
+def test_generation_from_other_probabilities_is_refused(monkeypatch):
+    monkeypatch.setattr(transformers_engine, "relative_error", lambda *_: 0.5)
+    with pytest.raises(ModelError, match=r"from other probabilities than its forward pass gives \(off by 0.5 .*\);"):
+        engine("transformers", tiny.language_model("llama"))
 
 
 def test_every_engine_has_a_name_and_every_name_an_engine():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import tiny
+from tests import tiny, zoo
 from tests.training.test_processes import finish, launcher, start
 
 SCRIPT = """
@@ -17,13 +17,18 @@ from ketchup.training.experience import Measures
 from ketchup.processes import Processes
 from ketchup.training.shards import gathered, shard, shard_student
 from ketchup.methods import method
+from ketchup.models.loading import load
 from tests import tiny
 
-kind = sys.argv[1]
+kind, *folders = sys.argv[1:]
+
+def model(seed):
+    return load(folders[seed]) if folders else tiny.language_model(kind, seed)
+
 processes = Processes("float32", sharded=True)
-ordinary, teacher = tiny.language_model(kind, 1), tiny.language_model(kind, 2)
-parts = shard_student(tiny.language_model(kind, 1), processes, samples=True)
-teacher_parts = shard(tiny.language_model(kind, 2), processes)
+ordinary, teacher = model(0), model(1)
+parts = shard_student(model(0), processes, samples=True)
+teacher_parts = shard(model(1), processes)
 network = parts.network
 
 def held(network):
@@ -71,8 +76,10 @@ processes.finish()
 """
 
 
-@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize("kind", [*tiny.KINDS, "Gemma 2", "BART"])
 def test_each_process_holds_half_and_passes_go_in_step(tmp_path, kind):
+    """Those of the zoo cap their logits, or add a bias to them."""
+    folders = [zoo.save(kind, tmp_path / str(seed), seed) for seed in (0, 1)] if kind in zoo.ZOO else []
     file = tmp_path / "script.py"
     file.write_text(SCRIPT)
-    finish(tmp_path, start(tmp_path, [*map(str, launcher(2)), str(file), kind]))
+    finish(tmp_path, start(tmp_path, [*map(str, launcher(2)), str(file), kind, *map(str, folders)]))
