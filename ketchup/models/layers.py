@@ -114,7 +114,7 @@ def _logits(model: PreTrainedModel) -> Tensor:
     ids = [index % rows for index in range(2, reach(model.config) + 24)]
     start = 0 if model.config.is_encoder_decoder else None
     training = model.training
-    found = own_logits(model.eval(), Text(ids[:-8], ids[-8:]), start).float()
+    found = own_logits(model.eval(), Text(ids[:-8], ids[-8:]), start, model.device).float()
     model.train(training)
     return found
 

@@ -7,6 +7,7 @@ and longer than any window or chunk that the configuration names, as that is whe
 same texts.
 """
 
+import math
 import random
 from collections.abc import Iterator
 from contextlib import suppress
@@ -38,6 +39,8 @@ ANSWER = 12
 """Actions of a text: more than a short convolution sees."""
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.25}
 """Largest relative error of a text's logits that rounding may be blamed for; a wrong reading is off by 0.2 to 1.5."""
+EXCLUDED = -6e4
+"""A logit below this, the least number of a float type or so, keeps a token from being drawn."""
 SLOW = 1.0
 """Seconds from which on what was found is kept in a file, as a small model is tried sooner than a file is written."""
 
@@ -92,13 +95,13 @@ def reach(config: PretrainedConfig) -> int:
 
 def plain_logits(model: LanguageModel, text: Text) -> Tensor:
     """Logits `[T, V]` of each action in float32 as the network itself computes them, from one unpadded text."""
-    return own_logits(model.network, text, model.start_id)[:, : model.vocabulary].float()
+    return own_logits(model.network, text, model.start_id, model.device)[:, : model.vocabulary].float()
 
 
 @torch.no_grad()
-def own_logits(network: PreTrainedModel, text: Text, start_id: int | None) -> Tensor:
+def own_logits(network: PreTrainedModel, text: Text, start_id: int | None, device: torch.device) -> Tensor:
     """What a network's own forward pass says of each token of the answer; `start_id` is that of a decoder's start."""
-    prompt, answer = (torch.tensor([ids], device=network.device) for ids in text)
+    prompt, answer = (torch.tensor([ids], device=device) for ids in text)
     if start_id is not None:
         start = torch.full_like(answer[:, :1], start_id)
         read = {"input_ids": prompt, "decoder_input_ids": torch.cat([start, answer[:, :-1]], dim=1)}
@@ -113,10 +116,17 @@ def own_logits(network: PreTrainedModel, text: Text, start_id: int | None) -> Te
 
 
 def relative_error(ours: Tensor, plain: Tensor) -> float:
-    """How far logits `[T, V]` are from the plain ones, in units of their spread over the vocabulary; mean over T."""
+    """How far logits `[T, V]` are from the plain ones, in units of their spread over the vocabulary; mean over T.
+
+    Tokens that a network excludes must be those that ours exclude. Where any is not a number, the error is infinite.
+    """
+    excluded = plain < EXCLUDED
+    if not torch.equal(ours < EXCLUDED, excluded):
+        return math.inf
+    ours, plain = ours.masked_fill(excluded, 0), plain.masked_fill(excluded, 0)
     spread = (plain - plain.mean(-1, keepdim=True)).norm(dim=-1)
-    error = (ours - plain).norm(dim=-1) / spread.clamp(min=1e-6)
-    return float(error.mean())
+    error = float(((ours - plain).norm(dim=-1) / spread.clamp(min=1e-6)).mean())
+    return error if math.isfinite(error) else math.inf
 
 
 def _cheapest(model: LanguageModel) -> Reading:

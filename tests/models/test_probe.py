@@ -1,5 +1,6 @@
 """What is found out when a model is loaded, and what is kept of it."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -118,6 +119,21 @@ def test_what_is_too_long_to_try_is_not_shared(tmp_path):
 def test_an_error_is_relative_to_the_spread_of_logits():
     plain = torch.tensor([[1.0, -1.0], [10.0, -10.0]])
     assert relative_error(plain + torch.tensor([[0.1, 0.0], [0.0, 0.0]]), plain) == pytest.approx(0.1 / 2**0.5 / 2)
+
+
+def test_what_is_no_number_is_never_near_enough():
+    plain = torch.tensor([[1.0, -1.0], [3.0, 2.0]])
+    assert relative_error(plain, plain) == 0
+    for where in ((plain * torch.nan, plain), (plain, plain * torch.nan), (plain / 0, plain)):
+        assert relative_error(*where) == math.inf
+
+
+def test_excluded_tokens_hide_no_other_error():
+    """Networks exclude tokens by the least number of their type, beside which any other error is nothing."""
+    plain = torch.tensor([[1.0, -1.0, torch.finfo(torch.float32).min]])
+    assert relative_error(plain, plain) == 0
+    assert relative_error(torch.tensor([[2.0, -1.0, torch.finfo(torch.float32).min]]), plain) > 0.5
+    assert relative_error(torch.tensor([[1.0, -1.0, 0.0]]), plain) == math.inf
 
 
 # What is kept
