@@ -67,6 +67,12 @@ def variance(
     engine: Annotated[
         EngineName, typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers")
     ] = "auto",
+    resamples: Annotated[
+        int | None,
+        typer.Option(
+            help="percentile bootstraps of so many resamples in place of Hall's intervals, which draw nothing"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     device: Device = "auto",
     teacher_dtype: TeacherDtype = "auto",
@@ -97,6 +103,7 @@ def variance(
     from ketchup.tasks import task as task_named
     from ketchup_eval.variance.gradient.rows import rows_of
     from ketchup_eval.variance.gradient.settings import BASELINES, GradientSettings, controls
+    from ketchup_eval.variance.over_inputs import OverInputs
     from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
     from ketchup_eval.variance.study import describe, run_variance
 
@@ -116,6 +123,8 @@ def variance(
     tails: list[Tail] = ["segment", "one-step"] if tail == "both" else [tail]
     asked = estimators_of(k, tails, estimator or (controls(k) if gradient else ()))
     checks.whole("--batch", batch)
+    if resamples is not None:
+        checks.resamples("--resamples", resamples)
     given = [name for name, value in (("--baseline", baseline), ("--batch", batch != 256)) if value]
     if given and not gradient:
         raise UsageError(f"{given[0]} goes with --gradient.")
@@ -127,6 +136,7 @@ def variance(
         gauge=gauge,
         limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
         gradient=GradientSettings(rows, gradient_of, batch, seed) if gradient else None,
+        intervals=OverInputs(resamples, seed),
     )
     where = Where(device, teacher_dtype, student_dtype, teacher_memory)
     if dry_run:

@@ -29,7 +29,7 @@ def variance_notes(result: VarianceResult) -> str:
     return (
         f"{result.inputs} inputs x {result.rollouts.samples} samples, at most {decoding.max_new_tokens} tokens, "
         f"temperature {decoding.temperature:g}, gauge {result.analysis.gauge}, seed {result.rollouts.seed}; "
-        "[low, high]: 95% intervals over inputs (Hall's).\n"
+        f"[low, high]: 95% intervals ({result.analysis.intervals.method}).\n"
         "Variance, bias and MSE are those of the return of the whole output (t = 0), in nats² and nats. Theory: number "
         "of terms, as in Theorem 1; independent: each term's own variance; the rest of the measured ratio is "
         "covariance, of which theory.png has the pieces.\n"

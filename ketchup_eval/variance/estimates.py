@@ -7,8 +7,8 @@ import numpy as np
 from ketchup.maths.gauges import Gauge
 from ketchup.maths.returns import Tail
 from ketchup_eval.stats.bootstrap import Array, Estimate
-from ketchup_eval.stats.intervals import means, ratios
 from ketchup_eval.stats.proportions import shares
+from ketchup_eval.variance.over_inputs import OverInputs
 from ketchup_eval.variance.per_input import InputStatistics
 from ketchup_eval.variance.slices import Slice, slices
 from ketchup_eval.variance.theory import PIECES, TheoryGap, theory_gap
@@ -58,7 +58,10 @@ class ReturnEstimate:
     """Var[Ĝ_0] and E[Ĝ_0 - G_0] among the rollouts of an input whose lengths are in a range."""
 
 
-def summarise(statistics: InputStatistics, gauge: Gauge) -> list[ReturnEstimate]:
+HALL = OverInputs()
+
+
+def summarise(statistics: InputStatistics, gauge: Gauge, over: OverInputs = HALL) -> list[ReturnEstimate]:
     """Averages over inputs, one `ReturnEstimate` for each of `statistics.estimators` in order, LLMR first.
 
     What is so by definition (LLMR against itself or K = 1) has no interval.
@@ -74,8 +77,8 @@ def summarise(statistics: InputStatistics, gauge: Gauge) -> list[ReturnEstimate]
         "covariance": s.variance - s.independent,
     }
     to_first = {"variance_ratio": s.variance, "independent_ratio": s.independent, "theory_ratio": s.terms}
-    estimates = means(np.hstack(list(averaged.values())))
-    estimates += ratios(
+    estimates = over.means(np.hstack(list(averaged.values())))
+    estimates += over.ratios(
         np.hstack(list(to_first.values())), np.hstack([_first(columns) for columns in to_first.values()])
     )
     same = [
@@ -94,15 +97,15 @@ def summarise(statistics: InputStatistics, gauge: Gauge) -> list[ReturnEstimate]
             row.unbiased,
             **dict(zip(names, columns[column :: len(s.estimators)], strict=True)),
             theory_gap=theory_gap(s.terms, [getattr(s, name) for name in PIECES], column),
-            by_position=_slices(s.actions_by_position, s.variance_by_position, s.bias_by_position, column),
-            by_length=_slices(s.rollouts_by_length, s.variance_by_length, s.bias_by_length, column),
+            by_position=_slices(s.actions_by_position, s.variance_by_position, s.bias_by_position, column, over),
+            by_length=_slices(s.rollouts_by_length, s.variance_by_length, s.bias_by_length, column, over),
         )
         for column, row in enumerate(s.estimators)
     ]
 
 
-def _slices(counts: Array, variance: Array, bias: Array, row: int) -> list[Slice]:
-    return slices(counts, means(variance[:, row]), means(bias[:, row]))
+def _slices(counts: Array, variance: Array, bias: Array, row: int, over: OverInputs) -> list[Slice]:
+    return slices(counts, over.means(variance[:, row]), over.means(bias[:, row]))
 
 
 def _first(columns: Array) -> Array:

@@ -30,7 +30,7 @@ def as_json(result: VarianceResult) -> dict[str, Any]:
         "seed": result.rollouts.seed,
         "interval": {
             "level": 0.95,
-            "method": "Hall's over inputs, within Wilson's for shares",
+            "method": result.analysis.intervals.method,
         },
         "seconds": result.seconds,
         "students": [_student(student) for student in result.students],

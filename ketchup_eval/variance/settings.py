@@ -1,7 +1,7 @@
 """What a variance study is asked to do, in two parts: what decides the rollouts, and what is computed from them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ketchup import checks
@@ -14,6 +14,7 @@ from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks.base import Split
 from ketchup_eval.variance.gradient.settings import GradientSettings
+from ketchup_eval.variance.over_inputs import OverInputs
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class AnalysisSettings:
     gauge: Gauge
     limit: int | None
     gradient: GradientSettings | None = None
+    intervals: OverInputs = field(default_factory=OverInputs)
 
     def __post_init__(self) -> None:
         checks.whole("--limit", self.limit)

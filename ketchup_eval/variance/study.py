@@ -25,7 +25,7 @@ from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples
 from ketchup_eval.stats.bootstrap import Array, Estimate
-from ketchup_eval.stats.intervals import ENOUGH, Concentration, concentration, means, ratios
+from ketchup_eval.stats.intervals import ENOUGH, Concentration, concentration
 from ketchup_eval.stats.proportions import shares
 from ketchup_eval.variance.estimates import ReturnEstimate, summarise
 from ketchup_eval.variance.gradient.settings import GradientSettings
@@ -202,7 +202,7 @@ def _missing_inputs(store: PartStore) -> int:
 def _student_result(
     name: str, store: PartStore, rollouts: RolloutSettings, analysis: AnalysisSettings
 ) -> StudentResult:
-    per_input = PerInput(analysis.estimators, analysis.gauge)
+    per_input, over = PerInput(analysis.estimators, analysis.gauge), analysis.intervals
     statistics: list[InputStatistics] = []
     blocks, longest = [], 0
     for part in store.read(_wanted(rollouts, analysis)):
@@ -213,14 +213,14 @@ def _student_result(
     over_inputs = concatenate(statistics)
     return StudentResult(
         name,
-        kl=ratios(kl, actions)[0],
-        mean_return=means(mean_returns)[0],
-        mean_length=means(mean_lengths)[0],
+        kl=over.ratios(kl, actions)[0],
+        mean_return=over.means(mean_returns)[0],
+        mean_length=over.means(mean_lengths)[0],
         longest=longest,
         ended=shares(ended, samples)[0],
-        length_share=ratios(*by_length)[0],
+        length_share=over.ratios(*by_length)[0],
         concentration=concentration(over_inputs.variance[:, 0]),
-        estimates=summarise(over_inputs, analysis.gauge)[1:],
+        estimates=summarise(over_inputs, analysis.gauge, over)[1:],
     )
 
 
