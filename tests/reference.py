@@ -46,6 +46,11 @@ def k_step_returns(q: Sequence[float], v: Sequence[float], k: int, tail: str) ->
     return {"segment": equation_7, "one-step": algorithm_1}[tail](q, v, k)
 
 
+def returns_in(world, rollout: Sequence[int], k: int, tail: str) -> list[float]:
+    """Those of a rollout in a world of `ketchup.maths.tabular`."""
+    return k_step_returns(*world.values(rollout), k, tail)
+
+
 def visited(length: int, t: int, k: int, tail: str) -> list[int]:
     """The positions whose values a K-step return from t looks at, as a walk through a rollout of that length.
 

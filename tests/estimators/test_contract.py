@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from ketchup.errors import DataError
-from ketchup.estimators import BASELINES, ESTIMATORS, NUMBERS, Estimator, Row, baseline, estimator, k_step
+from ketchup.estimators import BASELINES, ESTIMATORS, NUMBERS, Estimator, Numbers, Row, baseline, estimator, k_step
 from ketchup.estimators.objectives import EXPECTED_RETURN
+from ketchup.maths.tabular import random_world
 from tests import reference
 from tests.estimators import literal
 from tests.estimators.given import TEXTS, batch, flat, numbers, rows_of
-from tests.tabular import random_world
 
 GAUGES = ("raw", "centered", "logprob")
 DOUBLE = {"dtype": torch.float64}
@@ -120,7 +120,11 @@ def pairs(world):
     n = len(p)
     index = torch.stack([torch.arange(n).repeat_interleave(n), torch.arange(n).repeat(n)], dim=1).flatten()
     doubled = type(rollouts)(*(getattr(rollouts, name)[index] for name in ("q", "v", "mask", "actions", "states")))
-    return doubled, world.numbers(doubled, 2), (p[:, None] * p).flatten().repeat_interleave(2) / 2
+    return (
+        doubled,
+        Numbers(doubled.mask, 2, **world.known(doubled)),
+        (p[:, None] * p).flatten().repeat_interleave(2) / 2,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +240,7 @@ def test_kl_of_a_state_is_logsumexp_less_entropy_less_own_value(world):
     log_pi, logits = world.student_logits().log_softmax(-1), world.teacher_logits()
     divergence = (log_pi.exp() * (log_pi - logits.log_softmax(-1))).sum(-1)
     rollouts, _ = world.listed()
-    n = world.numbers(rollouts)
+    n = Numbers(rollouts.mask, 1, **world.known(rollouts))
     found = (n.logsumexp - n.entropy - n.own_value)[n.mask]
     torch.testing.assert_close(found, divergence[rollouts.states[n.mask]])
 

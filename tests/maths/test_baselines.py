@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 
 from ketchup.maths.baselines import mean_baseline, mean_per_step_baseline, min_variance_baseline, score_norms
-from tests import tabular
+from ketchup.maths.tabular import random_world
 from tests.maths.strategies import batches
 
 few = settings(max_examples=60, deadline=None)
@@ -85,7 +85,7 @@ def test_score_norms_are_those_of_autograd():
 
 def test_baselines_lower_the_variance_of_the_gradient_and_the_min_variance_one_the_most():
     """In the tabular world, where every norm is exact: trace of the covariance of one-action gradients."""
-    world = tabular.random_world(3)
+    world = random_world(3)
     samples = world.sample(4000, torch.Generator().manual_seed(0))
     from ketchup.maths.returns import k_step_returns
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ketchup.maths.returns import implied_baseline, k_step_returns
+from ketchup.maths.tabular import EOS, World, random_world
 from tests import reference
 from tests.maths.strategies import TAILS
-from tests.tabular import EOS, World, random_world
 
 SIGMAS = 4
 ROLLOUTS = 100_000
@@ -42,7 +42,7 @@ def test_the_listed_rollouts_are_all_there_are(world):
 def test_a_world_by_hand():
     # One state; EOS with probability 1/4 is the teacher's choice, worth 1; the other token is cut off, worth -2.
     tiny = World(2, 1, teacher={(): [1.0, -2.0]}, student={(): [0.0, math.log(3)]})
-    value = {r: tiny.returns(r, 1, "segment")[0] for r in tiny.rollouts}
+    value = {r: reference.returns_in(tiny, r, 1, "segment")[0] for r in tiny.rollouts}
     assert value == {(0,): 1.0, (1,): -2.0}
     assert tiny.expectation(value.get) == pytest.approx(1 / 4 - 2 * 3 / 4)
     assert tiny.central_moment(value.get) == pytest.approx(3 / 16 * 9)
@@ -73,10 +73,10 @@ def test_mean_variance_and_bias_of_sampled_returns(world, samples, k, tail, t):
     n = int(alive.sum())
 
     def g_hat(rollout):
-        return world.returns(rollout, k, tail)[t]
+        return reference.returns_in(world, rollout, k, tail)[t]
 
     def gap(rollout):
-        return g_hat(rollout) - world.returns(rollout, 1, tail)[t]
+        return g_hat(rollout) - reference.returns_in(world, rollout, 1, tail)[t]
 
     variance = world.central_moment(g_hat, t=t)
     spread_of_squares = world.central_moment(g_hat, order=4, t=t) - variance**2
@@ -92,14 +92,16 @@ def test_full_returns_give_the_gradient_of_the_expected_return(world):
     logits = world.student_logits().requires_grad_()
     world.expected_return(logits).backward()
     for tail in TAILS:
-        torch.testing.assert_close(world.policy_gradient(lambda r, tail=tail: world.returns(r, 1, tail)), logits.grad)
+        torch.testing.assert_close(
+            world.policy_gradient(lambda r, tail=tail: reference.returns_in(world, r, 1, tail)), logits.grad
+        )
 
 
 @pytest.mark.parametrize(("k", "tail"), CHOICES[1:])
 def test_k_step_returns_add_the_predicted_bias_to_it(world, k, tail):
     logits = world.student_logits().requires_grad_()
     world.expected_return(logits).backward()
-    bias = world.policy_gradient(lambda r: world.returns(r, k, tail)) - logits.grad
+    bias = world.policy_gradient(lambda r: reference.returns_in(world, r, k, tail)) - logits.grad
     # Eq. 26: E[-b_t ∇ log π(a_t | s_t)], b_t the sum of the skipped advantages.
     predicted = world.policy_gradient(
         lambda r: [-b for b in reference.skipped_advantages(*world.values(r), k, tail)],
@@ -111,8 +113,8 @@ def test_k_step_returns_add_the_predicted_bias_to_it(world, k, tail):
 @pytest.mark.parametrize(("k", "tail"), CHOICES)
 def test_a_gauge_moves_no_expected_gradient(world, k, tail):
     other = world.shifted(torch.Generator().manual_seed(2))
-    gradient = world.policy_gradient(lambda r: world.returns(r, k, tail))
-    torch.testing.assert_close(other.policy_gradient(lambda r: other.returns(r, k, tail)), gradient)
+    gradient = world.policy_gradient(lambda r: reference.returns_in(world, r, k, tail))
+    torch.testing.assert_close(other.policy_gradient(lambda r: reference.returns_in(other, r, k, tail)), gradient)
 
 
 @pytest.mark.parametrize(("k", "tail"), CHOICES)
@@ -120,7 +122,7 @@ def test_a_gauge_moves_the_variance_of_later_returns_only(world, k, tail):
     other = world.shifted(torch.Generator().manual_seed(4))
 
     def variance(of, t):
-        return of.central_moment(lambda r: of.returns(r, k, tail)[t], t=t)
+        return of.central_moment(lambda r: reference.returns_in(of, r, k, tail)[t], t=t)
 
     assert variance(other, 0) == pytest.approx(variance(world, 0))
     assert variance(other, 1) > 10 * variance(world, 1)
@@ -130,6 +132,6 @@ def test_a_gauge_moves_the_variance_of_later_returns_only(world, k, tail):
 def test_sampled_gradients_agree_with_the_exact_one(world, samples, k, tail):
     weights = k_step_returns(samples.q, samples.v, samples.mask, k, tail)
     gradients = world.gradients(samples, weights)
-    exact = world.policy_gradient(lambda r: world.returns(r, k, tail))
+    exact = world.policy_gradient(lambda r: reference.returns_in(world, r, k, tail))
     error = (gradients.mean(0) - exact).abs() / (gradients.std(0) / math.sqrt(ROLLOUTS))
     assert (error < SIGMAS).all()

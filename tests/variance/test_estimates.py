@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ketchup.estimators import Numbers
+from ketchup.maths.tabular import random_world
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.variance import estimates
 from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
@@ -13,7 +14,6 @@ from ketchup_eval.variance.settings import estimators_of
 from ketchup_eval.variance.theory import PIECES
 from tests import reference
 from tests.maths.strategies import TAILS
-from tests.tabular import random_world
 
 KS = [2, 3, 4]
 ALL = [field.name for field in fields(InputStatistics) if field.name != "estimators"]
@@ -315,10 +315,10 @@ def exact(world, k, tail):
     """The same quantities of the world, as sums over its list of rollouts."""
 
     def g_hat(t):
-        return lambda r: world.returns(r, k, tail)[t]
+        return lambda r: reference.returns_in(world, r, k, tail)[t]
 
     def excess(t):
-        return lambda r: world.returns(r, k, tail)[t] - world.returns(r, 1, tail)[t]
+        return lambda r: reference.returns_in(world, r, k, tail)[t] - reference.returns_in(world, r, 1, tail)[t]
 
     def term(i):
         return lambda r: terms_of_first_return(*world.values(r), k, tail, world.horizon)[i]
@@ -337,7 +337,7 @@ def exact(world, k, tail):
         "variance_mean_t": sum(world.survival(t) * world.central_moment(g_hat(t), t=t) for t in times) / actions,
         "bias_mean_t": sum(world.survival(t) * world.expectation(excess(t), t) for t in times) / actions,
         "mse": world.expectation(
-            lambda r: (g_hat(0)(r) - world.expectation(lambda x: world.returns(x, 1, tail)[0])) ** 2
+            lambda r: (g_hat(0)(r) - world.expectation(lambda x: reference.returns_in(world, x, 1, tail)[0])) ** 2
         ),
         "independent": independent,
         "covariance": variance - independent,

@@ -13,9 +13,6 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from ketchup.estimators import Numbers
-from tests import reference
-
 EOS = 0
 Rollout = tuple[int, ...]
 
@@ -43,10 +40,12 @@ class World:
 
     @property
     def states(self) -> list[Rollout]:
+        """All prefixes without EOS; their order is that of [S, V] tensors."""
         return list(self.teacher)
 
     @property
     def rollouts(self) -> list[Rollout]:
+        """All that can be written: those that end with EOS and those that are cut off at the horizon."""
         ended = [(*state, EOS) for state in self.states]
         cut_off = [(*state, a) for state in self.states if len(state) == self.horizon - 1 for a in self.tokens]
         return ended + cut_off
@@ -57,15 +56,13 @@ class World:
         return range(EOS + 1, self.vocabulary)
 
     def probability(self, rollout: Rollout) -> float:
+        """That the student writes it."""
         return math.prod(softmax(self.student[rollout[:t]])[a] for t, a in enumerate(rollout))
 
     def values(self, rollout: Rollout) -> tuple[list[float], list[float]]:
         """The lists q and v of a rollout."""
         logits = [self.teacher[rollout[:t]] for t in range(len(rollout))]
         return [row[a] for row, a in zip(logits, rollout, strict=True)], [max(row) for row in logits]
-
-    def returns(self, rollout: Rollout, k: int, tail: str) -> list[float]:
-        return reference.k_step_returns(*self.values(rollout), k, tail)
 
     # Exact moments
 
@@ -75,6 +72,7 @@ class World:
         return sum(p * x for p, x in alive) / sum(p for p, _ in alive)
 
     def central_moment(self, quantity: Callable[[Rollout], float], order: int = 2, t: int = 0) -> float:
+        """E of a power of its distance to its mean, given that the rollout has an action t; the variance by default."""
         mean = self.expectation(quantity, t)
         return self.expectation(lambda r: (quantity(r) - mean) ** order, t)
 
@@ -85,17 +83,12 @@ class World:
     # Exact gradients with respect to the student's logits, [S, V] with S states
 
     def student_logits(self) -> Tensor:
+        """Those of all states, [S, V] in float64."""
         return torch.tensor([self.student[state] for state in self.states], dtype=torch.float64)
 
     def expected_return(self, student_logits: Tensor) -> Tensor:
         """J = E[G_0] as a differentiable function of the student's logits [S, V] (Eq. 3)."""
-        log_pi = student_logits.log_softmax(-1)
-        row = {state: i for i, state in enumerate(self.states)}
-        total = torch.zeros((), dtype=student_logits.dtype)
-        for rollout in self.rollouts:
-            log_probability = sum(log_pi[row[rollout[:t]], a] for t, a in enumerate(rollout))
-            total = total + log_probability.exp() * reference.reward_to_go(*self.values(rollout))[0]
-        return total
+        return self._expectation_at(student_logits, self._bellman_rewards)
 
     def policy_gradient(self, weights: Callable[[Rollout], Sequence[float]]) -> Tensor:
         """E[Σ_t w_t ∇ log π(a_t | s_t)] (Eq. 8 with w = Ĝ); ∇ log softmax is onehot(a) - π at the state's logits."""
@@ -109,24 +102,33 @@ class World:
 
     def objective(self, name: str, student_logits: Tensor) -> Tensor:
         """What the objectives of `ketchup.estimators.objectives` say, by their definitions, as a function of logits."""
-        if name == "expected-return":
-            return self.expected_return(student_logits)
         log_pi = student_logits.log_softmax(-1)
         log_p = self.teacher_logits().log_softmax(-1)
         if name == "state-kl":  # states as they come: their frequency is a constant
             visits = log_pi.new_tensor([self.visits(state) for state in self.states])
             return -(visits * (log_pi.exp() * (log_pi - log_p)).sum(-1)).sum()
+        worth = {
+            "expected-return": self._bellman_rewards,
+            "log-likelihood": lambda _, state, action: log_p[state, action].sum(),
+            "sequence-kl": lambda _, state, action: (log_p - log_pi)[state, action].sum(),
+            "none": lambda *_: student_logits.new_zeros(()),
+        }
+        return self._expectation_at(student_logits, worth[name])
+
+    def _bellman_rewards(self, rollout: Rollout, _state: Tensor, _action: Tensor) -> Tensor:
+        """The sum of q_t - v_{t+1}, where v is 0 after the last action (Eq. 2)."""
+        q, v = self.values(rollout)
+        return torch.tensor(sum(q) - sum(v[1:]), dtype=torch.float64)
+
+    def _expectation_at(self, student_logits: Tensor, worth: Callable[[Rollout, Tensor, Tensor], Tensor]) -> Tensor:
+        """E of what a rollout, its states and its actions are worth, under a student with these logits [S, V]."""
+        log_pi = student_logits.log_softmax(-1)
         row = {state: i for i, state in enumerate(self.states)}
-        total = torch.zeros((), dtype=student_logits.dtype)
+        total = student_logits.new_zeros(())
         for rollout in self.rollouts:
-            places = [(row[rollout[:t]], a) for t, a in enumerate(rollout)]
-            log_probability = sum(log_pi[place] for place in places)
-            worth = sum(log_p[place] for place in places)
-            if name == "sequence-kl":
-                worth = worth - log_probability
-            elif name != "log-likelihood":
-                return total * student_logits.sum()
-            total = total + log_probability.exp() * worth
+            state = torch.tensor([row[rollout[:t]] for t in range(len(rollout))])
+            action = torch.tensor(rollout)
+            total = total + log_pi[state, action].sum().exp() * worth(rollout, state, action)
         return total
 
     def visits(self, state: Rollout) -> float:
@@ -134,6 +136,7 @@ class World:
         return math.prod(softmax(self.student[state[:t]])[a] for t, a in enumerate(state))
 
     def teacher_logits(self) -> Tensor:
+        """Those of all states, [S, V] in float64."""
         return torch.tensor([self.teacher[state] for state in self.states], dtype=torch.float64)
 
     # Other worlds and samples
@@ -145,6 +148,7 @@ class World:
         return replace(self, teacher=moved)
 
     def sample(self, rollouts: int, generator: torch.Generator) -> Samples:
+        """Rollouts drawn token by token from the student."""
         row = {state: i for i, state in enumerate(self.states)}
         successor = torch.tensor([[row.get((*s, a), 0) for a in range(self.vocabulary)] for s in self.states])
         teacher = torch.tensor([self.teacher[s] for s in self.states], dtype=torch.float64)
@@ -158,24 +162,25 @@ class World:
             columns.append((teacher[state, a] * alive, teacher[state].amax(1) * alive, alive, a, state))
             alive = alive & (a != EOS)
             state = successor[state, a]
-        return Samples(*(torch.stack(column, dim=1) for column in zip(*columns, strict=True)))
+        q, v, mask, actions, states = (torch.stack(column, dim=1) for column in zip(*columns, strict=True))
+        return Samples(q, v, mask, actions, states)
 
     def listed(self) -> tuple[Samples, Tensor]:
         """All rollouts there are, and the probability of each."""
         row = {state: i for i, state in enumerate(self.states)}
-        columns = [torch.zeros(len(self.rollouts), self.horizon, dtype=torch.float64) for _ in range(2)]
+        q, v = (torch.zeros(len(self.rollouts), self.horizon, dtype=torch.float64) for _ in range(2))
         mask, actions, states = (torch.zeros(len(self.rollouts), self.horizon, dtype=torch.long) for _ in range(3))
         for i, rollout in enumerate(self.rollouts):
-            for column, values in zip(columns, self.values(rollout), strict=True):
+            for column, values in zip((q, v), self.values(rollout), strict=True):
                 column[i, : len(rollout)] = torch.tensor(values)
             mask[i, : len(rollout)] = 1
             actions[i, : len(rollout)] = torch.tensor(rollout)
             states[i, : len(rollout)] = torch.tensor([row[rollout[:t]] for t in range(len(rollout))])
         probabilities = torch.tensor([self.probability(r) for r in self.rollouts], dtype=torch.float64)
-        return Samples(*columns, mask.bool(), actions, states), probabilities
+        return Samples(q, v, mask.bool(), actions, states), probabilities
 
-    def numbers(self, samples: Samples, per_input: int = 1) -> Numbers:
-        """All that estimators may look at; NaN in padding."""
+    def known(self, samples: Samples) -> dict[str, Tensor]:
+        """All numbers that `ketchup.estimators.Numbers` has of the actions, by name, [R, T]; NaN in padding."""
         logits, log_pi = self.teacher_logits(), self.student_logits().log_softmax(-1)
         of_states = {
             "mean": logits.mean(-1),
@@ -186,9 +191,7 @@ class World:
         }
         values = {name: column[samples.states] for name, column in of_states.items()}
         values |= {"q": samples.q, "v": samples.v, "log_prob": log_pi[samples.states, samples.actions]}
-        return Numbers(
-            samples.mask, per_input, **{n: torch.where(samples.mask, x, math.nan) for n, x in values.items()}
-        )
+        return {name: torch.where(samples.mask, x, math.nan) for name, x in values.items()}
 
     def gradients(self, samples: Samples, weights: Tensor) -> Tensor:
         """Σ_t w_t ∇ log π(a_t | s_t) of each sampled rollout, [R, S, V]; no state is visited twice by one rollout."""
@@ -201,6 +204,7 @@ class World:
 
 
 def softmax(logits: Sequence[float]) -> list[float]:
+    """Probabilities of a list of logits."""
     weights = [math.exp(x) for x in logits]
     return [w / sum(weights) for w in weights]
 
