@@ -49,6 +49,6 @@ def _items_of_file(task: Task, split: Split, path: Path, part: Literal["source",
     while lines and not lines[-1].strip():
         lines.pop()
     return [
-        Example(id=str(number), **{"source": "", "reference": ""} | {part: line})
+        Example(str(number), line if part == "source" else "", line if part == "reference" else "")
         for number, line in enumerate(lines, start=1)
     ]

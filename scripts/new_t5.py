@@ -49,7 +49,9 @@ def main() -> None:
     options = parser.parse_args()
     task = task_named(options.task)
     examples = list(islice(load_examples(task, "train", options.data, options.rows), options.rows))
-    texts = [text for example in examples for text in (task.prefix + example.source, example.reference)]
+    texts = [
+        text for example in examples for text in (task.prompts.source.format(source=example.source), example.reference)
+    ]
     tokenizer = new_tokenizer(texts, options.vocabulary)
     torch.manual_seed(options.seed)
     config = T5Config(

@@ -14,7 +14,7 @@ from pathlib import Path
 import openai
 
 from ketchup.files import atomic_write_text
-from ketchup.tasks import xsum
+from ketchup.tasks import task
 from ketchup.tasks.rows import load_examples
 
 
@@ -29,15 +29,16 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="as the server calls it")
     options = parser.parse_args()
     client = openai.OpenAI(base_url=options.base_url, api_key="none")
+    xsum = task("xsum")
     articles, leads, summaries = [], [], []
-    for row in load_examples(xsum.TASK, "test", options.data, options.articles):
+    for row in load_examples(xsum, "test", options.data, options.articles):
         text = " ".join(row.source.split()[: options.words])
         articles.append({"id": row.id, "document": text, "summary": row.reference})
         leads.append({"id": row.id, "prediction": re.split(r"(?<=[.!?])\s", text)[0]})
         completion = client.chat.completions.create(
             model=options.model,
-            messages=[{"role": "user", "content": xsum.TASK.instruction.format(source=text)}],
-            max_tokens=xsum.TASK.max_new_tokens,
+            messages=[{"role": "user", "content": xsum.prompts.chat.format(source=text)}],
+            max_tokens=xsum.max_new_tokens,
             temperature=0,
         )
         summaries.append({"id": row.id, "prediction": (completion.choices[0].message.content or "").strip()})

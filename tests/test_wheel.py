@@ -12,6 +12,7 @@ import pytest
 
 import ketchup
 from ketchup.models.builtin import DEMO_MODELS
+from ketchup.tasks import TASKS
 from ketchup.training.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +70,7 @@ def test_the_wheel_holds_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     allowed = ("ketchup_eval/prompts/", "ketchup_eval/report/templates/", "ketchup/models/demo/", f"{DIST_INFO}/")
     expected = {f"ketchup/training/presets/{name}.toml" for name in PRESETS}
+    expected |= {f"ketchup/tasks/{name}.toml" for name in TASKS}
     expected |= {"ketchup/py.typed", "ketchup_eval/py.typed"}
     assert expected <= set(names)
     others = [name for name in names if not name.startswith(allowed) and name not in expected]

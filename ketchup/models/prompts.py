@@ -25,7 +25,7 @@ def default_style(model: LanguageModel) -> PromptStyle:
 
 def text_form(model: LanguageModel, task: Task) -> Form:
     """`spaced` where the tokenizer cannot write the task's `<<a=b>>` (T5's own pieces lack `<`), else `native`."""
-    if task.spaced is None:
+    if not task.calculator:
         return "native"
     probe = "<<1+2=3>>"
     back = text_of(model, model.tokenizer(probe, add_special_tokens=False).input_ids)
@@ -54,18 +54,30 @@ def _prompt_ids(model: LanguageModel, task: Task, example: Example, style: Promp
         raise UsageError(f"Prompt style {style!r} does not fit {model.name!r}; leave --prompt-style out.")
     tokenizer = model.tokenizer
     source = task.text(example.source, text_form(model, task))
-    if style == "source":
-        return list(tokenizer(task.prefix + source, truncation=True, max_length=task.max_prompt_tokens).input_ids)
+    prompts = task.prompts
+    if style == "source" and prompts.source.endswith("{source}"):
+        asked = prompts.source.format(source=source)
+        return list(tokenizer(asked, truncation=True, max_length=task.max_prompt_tokens).input_ids)
     source = _cut(model, source, task.max_prompt_tokens)
-    asked = task.instruction.format(source=source)
-    if style == "plain":
-        return list(tokenizer(asked + "\nAnswer:").input_ids)
-    return _chat_ids(model, asked)
+    if style == "chat":
+        return _chat_ids(model, prompts.chat.format(source=source), prompts.system.format())
+    ids = list(tokenizer((prompts.source if style == "source" else prompts.plain).format(source=source)).input_ids)
+    return ids or _opening(model)
 
 
-def _chat_ids(model: LanguageModel, asked: str) -> list[int]:
+def _opening(model: LanguageModel) -> list[int]:
+    """What a decoder-only model goes on from where it is asked nothing: its token for the start of a text, or the end.
+
+    Models that know no start, such as GPT-2's, were trained on texts that follow each other's end.
+    """
+    start = model.tokenizer.bos_token_id
+    return [model.eos_id if start is None else int(start)]
+
+
+def _chat_ids(model: LanguageModel, asked: str, system: str) -> list[int]:
     tokenizer = model.tokenizer
-    turns = [{"role": "user", "content": asked}]
+    turns = [{"role": "system", "content": system}] if system else []
+    turns.append({"role": "user", "content": asked})
     try:
         template = _dated(tokenizer.get_chat_template())
         ids = tokenizer.apply_chat_template(
@@ -115,7 +127,9 @@ def target_ids(model: LanguageModel, task: Task, reference: str) -> list[int]:
     A reference that has an end of its own in it ends there, as an output would.
     """
     text = task.text(reference, text_form(model, task))
-    ids = model.tokenizer(text if model.encoder_decoder else _lead(model, text), add_special_tokens=False).input_ids
+    ids = model.tokenizer(
+        text if model.encoder_decoder else _lead(model, task, text), add_special_tokens=False
+    ).input_ids
     _check_tokens(model, f"The reference {reference[:40]!r}", ids, model.network.get_output_embeddings())
     return until_eos(model, [*ids, model.eos_id])[: task.max_new_tokens]
 
@@ -138,9 +152,10 @@ def _dated(template: str) -> str:
     return "{% macro strftime_now(format) %}{{ format" + fields + "}}{% endmacro %}{{ '' }}" + template
 
 
-def _lead(model: LanguageModel, text: str) -> str:
-    """A plain prompt ends in `Answer:`, a chat prompt in a new line: only the first wants a space before the text."""
-    return text if model.tokenizer.chat_template else " " + text
+def _lead(model: LanguageModel, task: Task, text: str) -> str:
+    """A plain prompt may end in `Answer:`, a chat prompt ends in a new line: only the first wants a space behind it."""
+    plain = task.prompts.plain
+    return text if model.tokenizer.chat_template or not plain or plain[-1].isspace() else " " + text
 
 
 def _cut(model: LanguageModel, source: str, most: int) -> str:

@@ -1,4 +1,4 @@
-"""The demo task: generated grade-school arithmetic word problems in GSM8K's own format.
+"""The rows of the demo task: generated grade-school arithmetic word problems in GSM8K's own format.
 
 Small enough for a two-million-parameter model to learn, so that every command has something to run on without a
 download. A problem is a chain: its sentences change one amount, step by step, and the answer repeats the chain
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ketchup.inputs import Row
-from ketchup.tasks.base import Split, Task
-from ketchup.tasks.gsm8k import spaced
+from ketchup.tasks.base import Split
 
 MOST_STEPS = 4
 LARGEST_NUMBER = 20
@@ -308,20 +307,3 @@ def _words(rng: Random) -> dict[str, str]:
         "stop": stop,
         "vehicle": rng.choice(VEHICLES),
     }
-
-
-TASK = Task(
-    name="demo",
-    kind="reasoning",
-    fields={"id": "id", "source": "question", "reference": "answer"},
-    instruction=(
-        "Solve the problem step by step, one calculation a line in the form 3*4=<<3*4=12>>12, "
-        "and end with a line #### followed by the answer.\n\n{source}"
-    ),
-    prefix="",
-    max_prompt_tokens=160,
-    max_new_tokens=128,
-    generate=generate,
-    calculator=True,
-    spaced=spaced,
-)

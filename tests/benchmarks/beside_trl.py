@@ -124,7 +124,7 @@ def main():
     examples = load_examples(task, "train", options.data, BATCH * steps)
     teacher = load(options.teacher)
     prompts = [prompt_ids(teacher, task, example, "chat") for example in examples]
-    questions = [task.instruction.format(source=example.source) for example in examples]
+    questions = [task.prompts.chat.format(source=example.source) for example in examples]
     results = {
         "ours": ours(teacher, load(options.student), prompts, task, steps),
         "trl": trls(teacher, load(options.student), questions, options.max_new_tokens, steps),

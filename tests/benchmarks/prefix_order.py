@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ketchup.models.builtin import resolve
-from ketchup.tasks import xsum
+from ketchup.tasks import task
 from ketchup.tasks.rows import load_examples
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.plan import make_plan
@@ -35,7 +35,7 @@ BLOCK = 128
 
 def plan_of(folder, data, articles, words, max_tokens):
     rows, ours, theirs = [], [], []
-    for row in load_examples(xsum.TASK, "test", data, articles):
+    for row in load_examples(task("xsum"), "test", data, articles):
         text = " ".join(row.source.split()[:words])
         rows.append({"id": row.id, "document": text, "summary": row.reference})
         ours.append({"id": row.id, "prediction": row.reference})

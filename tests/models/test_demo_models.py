@@ -12,17 +12,18 @@ from ketchup.models.scoring import score
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding
-from ketchup.tasks import demo
+from ketchup.tasks import task
 from ketchup.tasks.answers import extract_answer
 from ketchup.tasks.rows import load_examples
 
+TASK = task("demo")
 STUDENTS = ("demo-student-1", "demo-student-2", "demo-student-3")
 
 
 def drawn(model, inputs, samples, temperature):
-    examples = load_examples(demo.TASK, "test", limit=inputs)
-    prompts = [prompt_ids(model, demo.TASK, example, "source") for example in examples]
-    decoding = Decoding(demo.TASK.max_new_tokens, temperature)
+    examples = load_examples(TASK, "test", limit=inputs)
+    prompts = [prompt_ids(model, TASK, example, "source") for example in examples]
+    decoding = Decoding(TASK.max_new_tokens, temperature)
     ids = [example.id for example in examples]
     runner = engine("ctranslate2", model)
     return examples, prompts, sample(runner, model, ids, prompts, samples, decoding, 0, calculator=True)

@@ -6,15 +6,14 @@ import pytest
 
 from ketchup.errors import ModelError, UsageError
 from ketchup.models.prompts import default_style, output_text, prompt_ids, target_ids, text_form, text_of
-from ketchup.tasks.base import Example, Task
+from ketchup.tasks.base import Example, Prompts, Task
 from tests import tiny
 
 TASK = Task(
     name="tiny",
     kind="reasoning",
-    fields={},
-    instruction="b{source}c",
-    prefix="d",
+    fields={"source": "question"},
+    prompts=Prompts("d{source}", "b{source}c\nAnswer:", "b{source}c"),
     max_prompt_tokens=5,
     max_new_tokens=4,
 )
@@ -144,7 +143,7 @@ def test_an_output_is_read_without_its_end_even_if_that_is_an_ordinary_token():
 
 
 def test_the_spaced_form_is_for_tokenizers_that_cannot_write_the_brackets():
-    task = replace(TASK, spaced=str.upper)
+    task = replace(TASK, calculator=True)
     assert text_form(tiny.language_model("t5"), task) == "spaced"
     assert text_form(tiny.language_model("t5"), TASK) == "native"
     every = (*tiny.CALCULATOR_WORDS, "3")

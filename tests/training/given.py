@@ -3,7 +3,7 @@
 from ketchup.methods import method
 from ketchup.phases import Phases
 from ketchup.processes import Processes
-from ketchup.tasks.base import Task
+from ketchup.tasks.base import Prompts, Task
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import train
 from ketchup.training.settings import TrainSettings
@@ -13,8 +13,7 @@ TASK = Task(
     name="tiny",
     kind="reasoning",
     fields={"source": "question", "reference": "answer"},
-    instruction="{source}",
-    prefix="",
+    prompts=Prompts("{source}", "{source}\nAnswer:", "{source}"),
     max_prompt_tokens=16,
     max_new_tokens=6,
 )
