@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 import typer
 
 from ketchup import checks
+from ketchup.children import watched
 from ketchup.errors import KetchupError, UsageError
 from ketchup_eval.cli.command import EXIT_INTERRUPTED
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ketchup.devices import Where
 
 LAUNCHED = "KETCHUP_LAUNCHED"
-"""Set in a process that was started by another, whose end it must not outlive."""
+"""Set in a process that was started by another, which has nothing more to start."""
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_END = 10.0
 
@@ -37,7 +37,6 @@ def share_among(processes: int | None, where: "Where", teachers: Sequence[str | 
     could not compute `where` they are told.
     """
     if os.environ.get(LAUNCHED):
-        threading.Thread(target=_end_with_parent, daemon=True).start()
         return
     launcher = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if launcher and processes is not None:
@@ -99,7 +98,7 @@ def _start(arguments: Sequence[str], index: int, count: int, port: int, said: IO
     }
     return subprocess.Popen(
         [sys.executable, "-m", "ketchup_eval.cli", *arguments],
-        env={**os.environ, **{name: str(value) for name, value in together.items()}},
+        env=watched({**os.environ, **{name: str(value) for name, value in together.items()}}),
         stdin=subprocess.PIPE,
         stderr=said if index else None,
     )
@@ -115,12 +114,6 @@ def _wait(children: "Sequence[subprocess.Popen[bytes]]", *, end: bool = False) -
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-
-
-def _end_with_parent() -> None:
-    """Reads until the parent closes its end, which the system does too when it dies, and ends at once."""
-    os.read(0, 1)
-    os._exit(1)
 
 
 def _free_port() -> int:

@@ -16,6 +16,7 @@ from ketchup_eval.cli.init_student import init_student
 from ketchup_eval.cli.judge import judge
 from ketchup_eval.cli.output import log_plainly, say
 from ketchup_eval.cli.report import report
+from ketchup_eval.cli.study import study
 from ketchup_eval.cli.train import train
 from ketchup_eval.cli.variance import variance
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # errors are one sentence, see `command`
 )
 
-COMMANDS = (train, init_student, variance, evaluate, compare, judge, report, doctor)
+COMMANDS = (train, init_student, variance, evaluate, compare, judge, report, study, doctor)
 """In the order of the help; a command's name is its function's, with hyphens."""
 OBJECTS_PER_COLLECTION = 10_000
 """Python looks for garbage after 700 new objects. Ours live until the end, by the hundred thousand: looking so often

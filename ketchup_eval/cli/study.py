@@ -1,0 +1,105 @@
+"""`ketchup study PLAN`: a whole comparison by one command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ketchup import checks
+from ketchup.errors import UsageError
+from ketchup.files import atomic_write_text
+from ketchup_eval.cli.output import say
+
+if TYPE_CHECKING:
+    from ketchup_eval.study.graph import Node
+    from ketchup_eval.study.running import Outcome
+
+EXIT_INCOMPLETE = 3
+MOST_JOBS = 1024
+
+
+def study(
+    plan: Annotated[Path, typer.Argument(help="TOML file: teachers, students, tasks, methods, what to measure")],
+    jobs: Annotated[int, typer.Option(help="commands at once, which share the CPU's threads")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME...", help="these results alone: names, kinds, or patterns")
+    ] = None,
+    until: Annotated[
+        list[str] | None, typer.Option(metavar="NAME...", help="these results and all that they need")
+    ] = None,
+    drop: Annotated[int, typer.Option(help="leave out the first N methods of the plan's `drop`")] = 0,
+    print_lines: Annotated[bool, typer.Option("--print", help="print the commands as shell lines, and stop")] = False,
+    snakefile: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write the graph as a Snakemake workflow, and stop")
+    ] = None,
+    node: Annotated[str | None, typer.Option(help="run this one result, for an engine that keeps the order")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of a command; default: all, shared")] = None,
+    runs_dir: Annotated[Path, typer.Option(help="where runs live; the study's are in a folder there")] = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and stop")] = False,
+) -> None:
+    """Do all that a plan says; run the same command again to continue after a stop."""
+    checks.whole("--jobs", jobs, most=MOST_JOBS)
+    checks.whole("--threads", threads, most=checks.MOST_WORKERS)
+    from ketchup_eval.study.graph import graph, selected
+    from ketchup_eval.study.plan import read_plan
+    from ketchup_eval.study.running import run_graph, run_node
+    from ketchup_eval.study.shell import shell_line
+    from ketchup_eval.study.shell import snakefile as workflow
+
+    read = read_plan(plan).without(drop)
+    nodes, folder = graph(read, runs_dir), runs_dir / read.name
+    _check(nodes)
+    chosen = selected(nodes, only or (), until or ())
+    if node is not None:
+        if node not in nodes:
+            raise UsageError(f'{plan} has no result "{node}"; --dry-run names all.')
+        raise typer.Exit(run_node(nodes[node], folder, threads))
+    if print_lines:
+        say("\n".join(shell_line(one) for one in chosen.values()))
+    elif snakefile is not None:
+        atomic_write_text(snakefile, workflow(chosen.values(), plan, folder, threads or 1))
+        say(f"Written: {snakefile}")
+    elif dry_run:
+        _show_plan(chosen, folder)
+    else:
+        _tell(run_graph(nodes, chosen, folder, jobs, threads), folder)
+
+
+def _check(nodes: "dict[str, Node]") -> None:
+    """Every command of the graph is one that would be taken, before any of them runs."""
+    import click
+
+    from ketchup_eval.cli.program import app
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for node in nodes.values():
+        name, *words = node.words
+        try:
+            commands[name].make_context(name, list(words))
+        except click.UsageError as error:
+            raise UsageError(f"{node.name} would be no command: {error.format_message()}") from error
+
+
+def _show_plan(chosen: "dict[str, Node]", folder: Path) -> None:
+    from ketchup_eval.study.shell import counts, shell_line
+    from ketchup_eval.study.stamps import read_stamps
+
+    stamps = read_stamps(folder, chosen)
+    done = {name for name, stamp in stamps.items() if stamp.state == "done"}
+    for name, node in chosen.items():
+        say(f"{'done' if name in done else 'to do':6}{name}: {shell_line(node)}")
+    say(f"{len(chosen):,} commands ({counts(chosen)}), of which {len(done):,} are done; results go to {folder}.")
+
+
+def _tell(outcome: "Outcome", folder: Path) -> None:
+    from ketchup_eval.study.running import reason
+    from ketchup_eval.study.stamps import log_path
+
+    for name in outcome.failed:
+        say(f"{name} failed: {reason(folder, name)} (all of it: {log_path(folder, name)})", err=True)
+    if outcome.unreached:
+        say(f"Not reached, as what they need failed: {', '.join(outcome.unreached)}.", err=True)
+    say(f"{len(outcome.done):,} results are done in {folder}.")
+    if outcome.failed or outcome.unreached:
+        say("Run the same command again to try what is missing.", err=True)
+        raise typer.Exit(EXIT_INCOMPLETE)

@@ -1,0 +1,1 @@
+"""A study: one plan file, the graph of ordinary commands that it stands for, and what became of them."""

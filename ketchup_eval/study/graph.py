@@ -1,0 +1,339 @@
+"""The graph of a plan: ordinary commands, each with those that must be done before it.
+
+    init   a student of some layers            start  its pre-distillation          teacher  a fine-tuned teacher
+    tune   a short training at one rate        rate   the choice among them         train    one method, one seed
+    variance, evaluate, compare, judge         what is measured
+
+Nothing here runs or reads a run: the same plan always gives the same graph.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from ketchup.errors import UsageError
+from ketchup.runs import Run
+from ketchup_eval.study.plan import Options, Plan, StudentPlan, TaskPlan, normal
+
+KINDS = ("teacher", "init", "start", "tune", "rate", "train", "variance", "evaluate", "compare", "judge")
+CHECKPOINT = "best"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A command of the study. `words` follow `ketchup`; `needs` are names of nodes.
+
+    `rate` is the file with the learning rate that was chosen for it, which is handed on as `--learning-rate`.
+    `labels` say what the result belongs to: task, teacher, student, method, seed. `trials` are the runs that a choice
+    of a rate is made among, by rate. `threads` says whether the command takes `--threads`.
+    """
+
+    name: str
+    kind: str
+    words: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    rate: Path | None = None
+    trials: Mapping[float, Path] = field(default_factory=dict)
+    threads: bool = True
+
+
+def graph(plan: Plan, runs_dir: Path) -> dict[str, Node]:
+    """The nodes by name, each after those that it needs; a `UsageError` where two would have one name."""
+    nodes: dict[str, Node] = {}
+    for node in _Graph(plan, runs_dir / plan.name).nodes():
+        Run.new(node.name, runs_dir)
+        if node.name in nodes:
+            if nodes[node.name] == node:
+                continue  # a teacher or a model that several students share
+            raise UsageError(f'{plan.file}: two results would be called "{node.name}"; rename a student or a method.')
+        nodes[node.name] = node
+    return nodes
+
+
+@dataclass(frozen=True)
+class _Graph:
+    plan: Plan
+    folder: Path
+
+    def nodes(self) -> Iterator[Node]:
+        """All, in the order in which they could run one by one."""
+        for task in self.plan.tasks.values():
+            for student in self._students(task):
+                yield from self._teacher(task, student.teacher)
+                yield from self._made(task, student)
+        if "variance" in self.plan.measures:
+            yield from self._variances()
+        for task in self.plan.tasks.values():
+            for student in self._students(task):
+                yield from self._trained(task, student)
+        for task in self.plan.tasks.values():
+            for student in self._students(task):
+                yield from self._measured(task, student)
+
+    def _students(self, task: TaskPlan) -> list[StudentPlan]:
+        return [student for student in self.plan.students.values() if task.name in student.tasks]
+
+    # Models
+
+    def _teacher(self, task: TaskPlan, name: str) -> Iterator[Node]:
+        teacher = self.plan.teachers[name]
+        if teacher.train is None:
+            return
+        run = f"{name}-{task.name}"
+        options = {**self._options("train", task), **normal(teacher.train)}
+        words = ["train", "sft", *self._rows(task), "--student", teacher.model, *_words(options), *self._named(run)]
+        yield Node(run, "teacher", tuple(words), labels={"task": task.name, "teacher": name})
+
+    def _teacher_model(self, task: TaskPlan, name: str) -> tuple[str, tuple[str, ...]]:
+        """A teacher as commands name it, and what must be done before it is there."""
+        if self.plan.teachers[name].train is None:
+            return self.plan.teachers[name].model, ()
+        run = f"{name}-{task.name}"
+        return str(self.folder / run / CHECKPOINT), (run,)
+
+    def _made(self, task: TaskPlan, student: StudentPlan) -> Iterator[Node]:
+        """A student of some layers, and its pre-distillation."""
+        labels = {"task": task.name, "student": student.name}
+        if student.of in self.plan.students:
+            yield from self._made(task, self.plan.students[str(student.of)])
+        if student.layers is not None:
+            model, needs = self._source(task, str(student.of))
+            kept = {"layers": student.layers, "decoder_layers": student.decoder_layers}
+            out = self.folder / self._init(task, student)
+            words = ("init-student", "--teacher", model, *_words(kept), "--out", str(out))
+            yield Node(out.name, "init", words, needs, labels, threads=False)
+        if student.start is not None:
+            model, needs = self._beginning(task, student)
+            teacher, more = self._teacher_model(task, student.teacher)
+            options = {**self._options("train", task), **normal(student.train), **normal(student.start)}
+            method = str(options.pop("method"))
+            run = self._start(task, student)
+            models = ["--teacher", teacher, "--student", model]
+            words = ("train", method, *self._rows(task), *models, *_words(options), *self._named(run))
+            yield Node(run, "start", words, (*needs, *more), labels)
+
+    def _source(self, task: TaskPlan, of: str) -> tuple[str, tuple[str, ...]]:
+        """What a student is made of: a teacher, another student as it begins, or any model."""
+        if of in self.plan.teachers:
+            return self._teacher_model(task, of)
+        if of in self.plan.students:
+            return self._student_model(task, self.plan.students[of])
+        return of, ()
+
+    def _beginning(self, task: TaskPlan, student: StudentPlan) -> tuple[str, tuple[str, ...]]:
+        """A student before its pre-distillation."""
+        if student.layers is None:
+            return str(student.model), ()
+        made = self._init(task, student)
+        return str(self.folder / made), (made,)
+
+    def _student_model(self, task: TaskPlan, student: StudentPlan) -> tuple[str, tuple[str, ...]]:
+        """A student as every method gets it."""
+        if student.start is None:
+            return self._beginning(task, student)
+        run = self._start(task, student)
+        return str(self.folder / run / CHECKPOINT), (run,)
+
+    @staticmethod
+    def _init(task: TaskPlan, student: StudentPlan) -> str:
+        return f"init-{student.name}-{task.name}"
+
+    @staticmethod
+    def _start(task: TaskPlan, student: StudentPlan) -> str:
+        return f"start-{student.name}-{task.name}"
+
+    # Training
+
+    def _trained(self, task: TaskPlan, student: StudentPlan) -> Iterator[Node]:
+        for method in student.methods:
+            rate: Path | None = None
+            chosen: tuple[str, ...] = ()
+            if self.plan.tuning is not None:
+                yield from self._tuned(task, student, method)
+                rate = self._rate_file(task, student, method)
+                chosen = (rate.stem,)
+            for seed in student.seeds:
+                run = f"{student.name}-{task.name}-{method}-s{seed}"
+                yield self._training(run, "train", task, student, method, {"seed": seed}, rate, chosen)
+
+    def _training(
+        self,
+        run: str,
+        kind: str,
+        task: TaskPlan,
+        student: StudentPlan,
+        method: str,
+        own: Options,
+        rate: Path | None = None,
+        needs: tuple[str, ...] = (),
+    ) -> Node:
+        arm = self.plan.methods[method]
+        model, made = self._student_model(task, student)
+        teacher, taught = self._teacher_model(task, student.teacher)
+        options = {**self._options("train", task), **normal(student.train), **normal(arm.options), **own}
+        if rate is not None:
+            options.pop("learning_rate", None)
+            options.pop("lr", None)
+        words = ["train", arm.method, *self._rows(task), "--teacher", teacher, "--student", model, *_words(options)]
+        labels = {"task": task.name, "student": student.name, "method": method, "seed": options["seed"]}
+        before = tuple(dict.fromkeys((*made, *taught, *needs)))
+        return Node(run, kind, (*words, *self._named(run)), before, labels, rate)
+
+    def _tuned(self, task: TaskPlan, student: StudentPlan, method: str) -> Iterator[Node]:
+        tuning = self.plan.tuning
+        assert tuning is not None
+        runs = {rate: f"tune-{student.name}-{task.name}-{method}-{rate:g}" for rate in tuning.rates}
+        for rate, run in runs.items():
+            own = {**normal(tuning.options), "learning_rate": rate, "seed": tuning.seed}
+            yield self._training(run, "tune", task, student, method, own)
+        place = self._rate_file(task, student, method)
+        labels = {"task": task.name, "student": student.name, "method": method}
+        words = ("study", str(self.plan.file), "--node", place.stem, "--runs-dir", str(self.folder.parent))
+        trials = {rate: self.folder / run for rate, run in runs.items()}
+        yield Node(place.stem, "rate", words, tuple(runs.values()), labels, trials=trials, threads=False)
+
+    def _rate_file(self, task: TaskPlan, student: StudentPlan, method: str) -> Path:
+        return self.folder / "rates" / f"rate-{student.name}-{task.name}-{method}.txt"
+
+    # Measurements
+
+    def _variances(self) -> Iterator[Node]:
+        """Before any method trains: all students of a teacher in one study."""
+        for task in self.plan.tasks.values():
+            students = self._students(task)
+            for teacher in dict.fromkeys(student.teacher for student in students):
+                mine = [student for student in students if student.teacher == teacher]
+                models = [self._student_model(task, student) for student in mine]
+                place, taught = self._teacher_model(task, teacher)
+                run = f"variance-{teacher}-{task.name}"
+                given = ["--teacher", place, "--student", *(model for model, _ in models)]
+                options = _words(self._options("variance", task))
+                needs = dict.fromkeys([name for _, made in models for name in made] + list(taught))
+                labels = {"task": task.name, "teacher": teacher, "students": [student.name for student in mine]}
+                words = ("variance", *self._rows(task), *given, *options, *self._named(run))
+                yield Node(run, "variance", words, tuple(needs), labels)
+
+    def _measured(self, task: TaskPlan, student: StudentPlan) -> Iterator[Node]:
+        runs = {
+            method: [f"{student.name}-{task.name}-{method}-s{seed}" for seed in student.seeds]
+            for method in student.methods
+        }
+        if "evaluate" in self.plan.measures:
+            yield from self._evaluated(task, student, runs)
+        if "compare" in self.plan.measures:
+            yield from self._compared(task, student, runs)
+        if "judge" in self.plan.measures:
+            yield from self._judged(task, student, runs)
+
+    def _evaluated(self, task: TaskPlan, student: StudentPlan, runs: Mapping[str, Sequence[str]]) -> Iterator[Node]:
+        labels = {"task": task.name, "student": student.name}
+        begun, needs = self._student_model(task, student)
+        taught, more = self._teacher_model(task, student.teacher)
+        options = _words(self._options("evaluate", task))
+        for model, made, label in (
+            (begun, needs, {**labels, "method": "start"}),
+            (taught, more, {"task": task.name, "teacher": student.teacher, "method": "teacher"}),
+        ):
+            owner = student.name if label["method"] == "start" else student.teacher
+            run = f"evaluate-{label['method']}-{owner}-{task.name}"
+            words = ("evaluate", model, *self._rows(task), "--teacher", taught, *options, *self._named(run))
+            before = tuple(dict.fromkeys((*made, *more)))
+            yield Node(run, "evaluate", words, before, label)
+        for method, seeds in runs.items():
+            words = ("evaluate", *seeds, *options, "--runs-dir", str(self.folder))
+            name = self._evaluation(task, student, method)
+            yield Node(name, "evaluate", words, tuple(seeds), {**labels, "method": method})
+
+    def _compared(self, task: TaskPlan, student: StudentPlan, runs: Mapping[str, Sequence[str]]) -> Iterator[Node]:
+        reference = str(self.plan.reference)
+        if reference not in runs:
+            return
+        options = _words(self._options("compare", task))
+        for method, seeds in runs.items():
+            if method == reference:
+                continue
+            name = f"compare-{student.name}-{task.name}-{method}"
+            many = ["--seeds"] if len(seeds) > 1 else []
+            sides = ["--a", *runs[reference], "--b", *seeds, *many]
+            out = ["--out", str(self.folder / f"{name}.json"), "--runs-dir", str(self.folder)]
+            needs = tuple(self._evaluation(task, student, one) for one in (reference, method))
+            labels = {"task": task.name, "student": student.name, "method": method}
+            yield Node(name, "compare", ("compare", *sides, *options, *out), needs, labels, threads=False)
+
+    def _judged(self, task: TaskPlan, student: StudentPlan, runs: Mapping[str, Sequence[str]]) -> Iterator[Node]:
+        """The first seed of each method against that of the reference."""
+        reference = str(self.plan.reference)
+        others = [method for method in runs if method != reference]
+        if reference not in runs or not others:
+            return
+        name = f"judge-{student.name}-{task.name}"
+        sides = ["--a", *(runs[method][0] for method in others), "--b", runs[reference][0]]
+        needs = tuple(self._evaluation(task, student, method) for method in (reference, *others))
+        words = ("judge", *sides, *_words(self._options("judge", task)), *self._named(name))
+        labels = {"task": task.name, "student": student.name}
+        yield Node(name, "judge", words, needs, labels, threads=False)
+
+    @staticmethod
+    def _evaluation(task: TaskPlan, student: StudentPlan, method: str) -> str:
+        return f"evaluate-{student.name}-{task.name}-{method}"
+
+    # Words
+
+    def _options(self, command: str, task: TaskPlan) -> dict[str, Any]:
+        return {**normal(self.plan.options[command]), **normal(task.options[command])}
+
+    def _rows(self, task: TaskPlan) -> list[str]:
+        return ["--task", task.task, *(["--data", task.data] if task.data else [])]
+
+    def _named(self, run: str) -> list[str]:
+        return ["--name", run, "--runs-dir", str(self.folder)]
+
+
+def selected(nodes: Mapping[str, Node], only: Sequence[str], until: Sequence[str]) -> dict[str, Node]:
+    """The part of a graph that is asked for by names, kinds, or patterns of names; all where nothing is.
+
+    `only` these nodes, and `until`: those and all that they need. Raises `UsageError` for what nothing is called.
+    """
+    if not only and not until:
+        return dict(nodes)
+    wanted = _matching(nodes, "--only", only) | _with_needs(nodes, _matching(nodes, "--until", until))
+    return {name: node for name, node in nodes.items() if name in wanted}
+
+
+def _matching(nodes: Mapping[str, Node], option: str, patterns: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for pattern in patterns:
+        hit = {name for name, node in nodes.items() if pattern == node.kind or fnmatch(name, pattern)}
+        if not hit:
+            raise UsageError(
+                f'{option} "{pattern}" is neither a result of the plan nor one of {", ".join(KINDS)}; --dry-run names '
+                "all."
+            )
+        found |= hit
+    return found
+
+
+def _with_needs(nodes: Mapping[str, Node], names: set[str]) -> set[str]:
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += nodes[name].needs
+    return found
+
+
+def _words(options: Options) -> list[str]:
+    """Options as on the command line: true is a flag, false and null are left out, a list is its values."""
+    words: list[str] = []
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words += [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+    return words

@@ -1,0 +1,88 @@
+"""The graph of a plan: which commands, in which order, with which words."""
+
+from pathlib import Path
+
+import pytest
+
+from ketchup.errors import UsageError
+from ketchup_eval.study.graph import Node, graph, selected
+from ketchup_eval.study.plan import read_plan
+from tests.study.plans import PLAN, plan_file
+
+TUNED = PLAN + "[tune]\nlearning_rate = [1e-5, 0.001]\n"
+
+
+def nodes_of(folder: Path, text: str = PLAN) -> dict[str, Node]:
+    return graph(read_plan(plan_file(folder, text)), Path("runs"))
+
+
+def test_every_node_comes_after_what_it_needs(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    for node in nodes_of(tmp_path, TUNED).values():
+        assert seen.issuperset(node.needs), node.name
+        seen.add(node.name)
+
+
+def test_kinds_are_counted(tmp_path: Path) -> None:
+    kinds = [node.kind for node in nodes_of(tmp_path, TUNED).values()]
+    # Two students, two methods, two rates: four choices of two trials. Seeds: two of one student, one of the other.
+    # Evaluated are both starts, the teacher they share, and each method of each student.
+    expected = {"init": 1, "start": 1, "variance": 1, "tune": 8, "rate": 4, "train": 6, "evaluate": 7, "compare": 2}
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == expected
+
+
+def test_a_training_is_an_ordinary_command(tmp_path: Path) -> None:
+    node = nodes_of(tmp_path)["made-demo-k4-s1"]
+    assert " ".join(node.words) == (
+        "train ketchup --task demo --teacher demo-teacher --student runs/tiny/start-made-demo/best --batch-size 4 "
+        "--k 4 --seed 1 --name made-demo-k4-s1 --runs-dir runs/tiny"
+    )
+    assert node.needs == ("start-made-demo",)
+    assert node.labels == {"task": "demo", "student": "made", "method": "k4", "seed": 1}
+
+
+def test_the_more_special_table_wins(tmp_path: Path) -> None:
+    text = PLAN.replace("[tasks.demo]", "[tasks.demo]\n[tasks.demo.train]\nbatch_size = 5\nsteps = 1\n")
+    text = text.replace("k = 4", "k = 4\nsteps = 9")
+    words = " ".join(nodes_of(tmp_path, text)["far-demo-k4-s7"].words)
+    assert "--batch-size 5" in words
+    assert "--steps 9" in words
+
+
+def test_a_chosen_rate_takes_the_place_of_any_other(tmp_path: Path) -> None:
+    nodes = nodes_of(tmp_path, TUNED.replace("batch_size = 4", "batch_size = 4\nlr = 3e-4"))
+    node = nodes["far-demo-llmr-s7"]
+    assert node.rate == Path("runs/tiny/rates/rate-far-demo-llmr.txt")
+    assert not {"--lr", "--learning-rate"} & set(node.words)
+    assert "rate-far-demo-llmr" in node.needs
+    assert nodes["rate-far-demo-llmr"].trials == {
+        1e-5: Path("runs/tiny/tune-far-demo-llmr-1e-05"),
+        1e-3: Path("runs/tiny/tune-far-demo-llmr-0.001"),
+    }
+
+
+def test_a_tuned_teacher_is_what_all_learn_from(tmp_path: Path) -> None:
+    text = PLAN.replace('model = "demo-teacher"', 'model = "demo-teacher"\n[teachers.teacher.train]\nsteps = 1', 1)
+    nodes = nodes_of(tmp_path, text)
+    assert nodes["teacher-demo"].words[:2] == ("train", "sft")
+    for name in ("init-made-demo", "start-made-demo", "far-demo-k4-s7", "variance-teacher-demo"):
+        assert "runs/tiny/teacher-demo/best" in nodes[name].words
+        assert "teacher-demo" in nodes[name].needs
+
+
+def test_two_results_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = PLAN.replace("[methods.k4]", "[methods.demo-llmr]\nmethod = 'kl'\n[methods.k4]")
+    text = text.replace("[students.far]", "[students.far-demo]\nmodel = 'x'\n[students.far]")
+    text = text.replace("[tasks.demo]", "[tasks.demo]\n[tasks.demo-demo]\ntask = 'demo'")
+    with pytest.raises(UsageError, match="two results would be called"):
+        nodes_of(tmp_path, text)
+
+
+def test_a_part_is_chosen_by_name_kind_or_pattern(tmp_path: Path) -> None:
+    nodes = nodes_of(tmp_path)
+    assert list(selected(nodes, ["variance"], [])) == ["variance-teacher-demo"]
+    assert list(selected(nodes, ["far-*-s7"], [])) == ["far-demo-llmr-s7", "far-demo-k4-s7"]
+    assert list(selected(nodes, [], ["made-demo-k4-s0"])) == ["init-made-demo", "start-made-demo", "made-demo-k4-s0"]
+    assert selected(nodes, [], []) == nodes
+    with pytest.raises(UsageError, match='--only "far-x" is neither a result of the plan nor one of teacher, init'):
+        selected(nodes, ["far-x"], [])
