@@ -1,7 +1,7 @@
 """`ketchup study PLAN`: a whole comparison by one command."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,9 +40,11 @@ def study(
     """Do all that a plan says; run the same command again to continue after a stop."""
     checks.whole("--jobs", jobs, most=MOST_JOBS)
     checks.whole("--threads", threads, most=checks.MOST_WORKERS)
-    from ketchup_eval.study.graph import graph, selected
-    from ketchup_eval.study.plan import read_plan
+    from ketchup_eval.study.graph import graph
+    from ketchup_eval.study.keeping import Keeper
+    from ketchup_eval.study.reading import read_plan
     from ketchup_eval.study.running import run_graph, run_node
+    from ketchup_eval.study.selection import selected
     from ketchup_eval.study.shell import shell_line
     from ketchup_eval.study.shell import snakefile as workflow
 
@@ -62,21 +64,25 @@ def study(
     elif dry_run:
         _show_plan(chosen, folder)
     else:
-        _tell(run_graph(nodes, chosen, folder, jobs, threads), folder)
+        keep = Keeper(read, nodes, folder)
+        outcome = run_graph(nodes, chosen, folder, jobs, threads, keep.now_and_then)
+        keep.now()
+        _tell(outcome, folder)
 
 
 def _check(nodes: "dict[str, Node]") -> None:
     """Every command of the graph is one that would be taken, before any of them runs."""
-    import click
-
     from ketchup_eval.cli.program import app
+
+    # some versions of typer have their own copy of click, of whose errors they show this one alone
+    refusal: type[Any] = typer.BadParameter.__mro__[1]
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for node in nodes.values():
         name, *words = node.words
         try:
             commands[name].make_context(name, list(words))
-        except click.UsageError as error:
+        except refusal as error:
             raise UsageError(f"{node.name} would be no command: {error.format_message()}") from error
 
 
@@ -99,7 +105,7 @@ def _tell(outcome: "Outcome", folder: Path) -> None:
         say(f"{name} failed: {reason(folder, name)} (all of it: {log_path(folder, name)})", err=True)
     if outcome.unreached:
         say(f"Not reached, as what they need failed: {', '.join(outcome.unreached)}.", err=True)
-    say(f"{len(outcome.done):,} results are done in {folder}.")
+    say(f"{len(outcome.done):,} results are done in {folder}; all numbers: {folder}/study.json, claims.json.")
     if outcome.failed or outcome.unreached:
         say("Run the same command again to try what is missing.", err=True)
         raise typer.Exit(EXIT_INCOMPLETE)

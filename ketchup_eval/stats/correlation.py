@@ -1,7 +1,11 @@
 """Rank correlation of two quantities of the same items."""
 
+import math
+from collections.abc import Sequence
+from itertools import permutations
+
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 
 from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.corpus import percentile_estimate
@@ -20,6 +24,34 @@ def spearman(x: Array, y: Array, seed: int, resamples: int = 2000) -> Estimate:
     known = rho[~np.isnan(rho)]
     enough = len(known) >= 0.99 * len(rho)
     return percentile_estimate(value, known if enough else np.array([np.nan]), n)
+
+
+MOST_FOR_EXACT = 8
+"""Pairs of which all orders are tried: 40,320 of eight."""
+Z95 = 1.959963984540054
+
+
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> tuple[Estimate, float | None]:
+    """Spearman's ρ of a few pairs, with Bonett and Wright's (2000) interval and a two-sided p-value.
+
+    The interval is tanh(artanh ρ ± 1.96 √((1 + ρ²/2) / (n - 3))), for four pairs or more that are not in perfect order.
+    The p-value counts orders of one side that have as much correlation, all of them up to eight pairs; above, that of
+    Student's t. Neither is there where one side is constant.
+    """
+    x, y = (np.array(side, dtype=float) for side in zip(*pairs, strict=True))
+    n = len(pairs)
+    rho = float(_rho(x[None], y[None])[0]) if n > 1 else math.nan
+    if math.isnan(rho):
+        return Estimate(None, None, None, n), None
+    low = high = None
+    if n > 3 and abs(rho) < 1 - 1e-12:
+        half = Z95 * math.sqrt((1 + rho**2 / 2) / (n - 3))
+        low, high = (math.tanh(math.atanh(rho) + side * half) for side in (-1, 1))
+    if n > MOST_FOR_EXACT:
+        return Estimate(rho, low, high, n), float(spearmanr(x, y).pvalue)
+    orders = np.array(list(permutations(y)))
+    others = _rho(np.broadcast_to(x, orders.shape), orders)
+    return Estimate(rho, low, high, n), float((np.abs(others) >= abs(rho) - 1e-12).mean())
 
 
 def _rho(x: Array, y: Array) -> Array:

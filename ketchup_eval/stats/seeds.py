@@ -42,6 +42,24 @@ class RunsComparison:
     detectable: float | None
 
 
+def difference_of_means(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> RunsComparison:
+    """The mean of b's runs minus that of a's, one number a run, by Welch's t: both sides have two runs or more.
+
+    The unit is the run, and the runs of one side vary as they like. Where all runs of both sides are alike nothing
+    varies: then there is no interval, and no p-value unless the means agree.
+    """
+    difference = fmean(b) - fmean(a)
+    n = len(a) + len(b)
+    parts = [stdev(side) ** 2 / len(side) for side in (a, b)]
+    if math.sqrt(sum(parts)) <= TIE * max(abs(value) for value in (*a, *b)):
+        return RunsComparison(Estimate(difference, None, None, n), 1.0 if difference == 0 else None, None)
+    degrees = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (a, b), strict=True))
+    error = math.sqrt(sum(parts))
+    half = float(stdtrit(degrees, (1 + level) / 2)) * error
+    p = 2 * float(stats.t.sf(abs(difference) / error, degrees))
+    return RunsComparison(Estimate(difference, difference - half, difference + half, n), p, None)
+
+
 def compare_runs(a: list[Array], b: list[Array], rule: Rule, bootstrap: Bootstrap) -> RunsComparison:
     """The mean score over b's runs minus that over a's, by how far items and runs could have moved it.
 

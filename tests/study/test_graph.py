@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from ketchup.errors import UsageError
-from ketchup_eval.study.graph import Node, graph, selected
-from ketchup_eval.study.plan import read_plan
+from ketchup_eval.study.graph import Node, graph
+from ketchup_eval.study.reading import read_plan
+from ketchup_eval.study.selection import selected
 from tests.study.plans import PLAN, plan_file
 
 TUNED = PLAN + "[tune]\nlearning_rate = [1e-5, 0.001]\n"

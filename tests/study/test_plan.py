@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ketchup.errors import UsageError
-from ketchup_eval.study.plan import read_plan
+from ketchup_eval.study.reading import read_plan
 from tests.study.plans import PLAN, plan_file
 
 

@@ -1,0 +1,54 @@
+"""Claims about what is measured before anything trains: variance and bias of the return, Fig. 2."""
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from ketchup_eval.study.claims.base import Evidence
+from ketchup_eval.study.claims.numbers import about, apart, estimate, negated, short
+from ketchup_eval.study.collect import Content
+
+
+def variance_falls(content: Content) -> Iterator[Evidence]:
+    """Variance at K against K = 1, paired over inputs, for each K of each student."""
+    for place, rows in _students(content):
+        for row in rows:
+            if row["k"] > 1:
+                ratio = estimate(row["variance_ratio"])
+                yield about(place, f"1 - variance ratio, K = {row['k']}", negated(ratio, 1.0))
+
+
+def bias_grows(content: Content) -> Iterator[Evidence]:
+    """Bias at each K against the K before it."""
+    for place, rows in _students(content):
+        for before, row in pairwise(rows):
+            difference = apart(estimate(before["bias"]), estimate(row["bias"]))
+            yield about(place, f"bias at K = {row['k']} minus that at K = {before['k']}", difference)
+
+
+def nearer_is_better(content: Content) -> Iterator[Evidence]:
+    """Neighbours in KL: variance at the smallest K, bias at the largest."""
+    for one in content["variance"]:
+        students = [
+            (student["kl"]["value"], student["name"], {row["k"]: row for row in _paper_rows(student)})
+            for student in one["result"]["students"]
+        ]
+        for near, far in pairwise(sorted(student for student in students if student[0] is not None)):
+            shared = sorted(near[2].keys() & far[2].keys())
+            for quantity, k in (("variance", shared[:1]), ("bias", shared[-1:])):
+                for at in k:
+                    low, high = (estimate(side[2][at][quantity]) for side in (near, far))
+                    place = f"{one['task']}: {short(near[1])} and {short(far[1])}"
+                    yield about(place, f"{quantity} at K = {at} of the farther minus the nearer", apart(low, high))
+
+
+def _students(content: Content) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Each student of each variance study, with the rows of the paper's Fig. 2, by K."""
+    for one in content["variance"]:
+        for student in one["result"]["students"]:
+            yield f"{one['task']}: {short(student['name'])}", _paper_rows(student)
+
+
+def _paper_rows(student: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    rows = [row for row in student["estimates"] if row.get("tail") == "segment" and row.get("k")]
+    return sorted(rows, key=lambda row: int(row["k"]))

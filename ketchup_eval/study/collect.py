@@ -1,0 +1,222 @@
+"""What a study found, read from its runs: the content of `study.json`, from which tables, page and claims are made.
+
+It can be read while the study still runs; what is not there yet is absent. Every number is {value, low, high, n}: over
+seeds where a method has several (n seeds, Student's t), else over items.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ketchup.files import atomic_write_json, read_kept_json
+from ketchup.runs import has_manifest, read_manifest
+from ketchup.training.metrics import METRICS, VALIDATION, read_metrics
+from ketchup_eval.metrics import METRICS as TASK_METRICS
+from ketchup_eval.scores_file import SCORES, read_scores
+from ketchup_eval.stats.multiplicity import holm
+from ketchup_eval.stats.seeds import mean_over_seeds
+from ketchup_eval.study.graph import Node
+from ketchup_eval.study.plan import Plan
+from ketchup_eval.study.shell import shell_line
+from ketchup_eval.study.stamps import LOGS, read_stamps
+
+SCHEMA = 1
+STUDY = "study.json"
+ABOUT_OUTPUTS = frozenset({"no-answer", "length", "empty", "truncated"})
+"""Rows of `scores.json` that tell about outputs and are no scores."""
+REMEDY = "delete it and run the study again"
+
+Content = dict[str, Any]
+
+
+def collect(plan: Plan, nodes: Mapping[str, Node], folder: Path) -> Content:
+    """All that is there of a study. Paths in it are relative to `folder`."""
+    runs = [_training(node, folder) for node in nodes.values() if node.kind == "train"]
+    known = [run for run in runs if run is not None]
+    begun = [_model(node, folder) for node in nodes.values() if node.kind == "evaluate"]
+    return {
+        "schema": SCHEMA,
+        "name": plan.name,
+        "plan": {
+            "file": plan.file.name,
+            "digest": plan.digest,
+            "reference": plan.reference,
+            "seeds": list(plan.seeds),
+            "tasks": list(plan.tasks),
+            "students": list(plan.students),
+            "methods": list(plan.methods),
+        },
+        "circumstances": _circumstances(nodes, folder),
+        "commands": _commands(nodes, folder),
+        "runs": known,
+        "methods": [*(row for row in begun if row), *_methods(plan, known)],
+        "comparisons": _comparisons(nodes, folder),
+        "variance": _results(nodes, folder, "variance", "variance.json"),
+        "judge": _results(nodes, folder, "judge", "judge.json"),
+    }
+
+
+def write_study(content: Content, folder: Path) -> Path:
+    """Writes `study.json` into the folder of the study."""
+    path = folder / STUDY
+    atomic_write_json(path, content)
+    return path
+
+
+def higher_is_better(score: str) -> bool:
+    """Whether more of a score is better; a return is a score too."""
+    scales = [scale for metric in TASK_METRICS.values() for scale in metric.scales if scale.name == score]
+    return scales[0].higher_is_better if scales else True
+
+
+def _commands(nodes: Mapping[str, Node], folder: Path) -> list[Content]:
+    stamps = read_stamps(folder, nodes)
+    found = []
+    for name, node in nodes.items():
+        stamp = stamps.get(name)
+        found.append(
+            {
+                "name": name,
+                "kind": node.kind,
+                "state": stamp.state if stamp else "to do",
+                "seconds": round(stamp.seconds, 1) if stamp else None,
+                "started": stamp.started if stamp else None,
+                "command": shell_line(node),
+                "log": f"{LOGS}/{name}.log" if stamp else None,
+                "labels": dict(node.labels),
+            }
+        )
+    return found
+
+
+def _circumstances(nodes: Mapping[str, Node], folder: Path) -> Content | None:
+    """Versions, commit and machine of the first run that says so."""
+    for name in nodes:
+        if has_manifest(folder / name):
+            recorded = read_manifest(folder / name)
+            return {key: recorded.get(key) for key in ("versions", "python", "platform", "git")}
+    return None
+
+
+def _training(node: Node, folder: Path) -> Content | None:
+    run = folder / node.name
+    if not (run / METRICS).exists() or not has_manifest(run):
+        return None
+    settings = read_manifest(run)["settings"]
+    rows = read_metrics(run)
+    curve = [
+        {"step": row["step"], **{name.removeprefix(VALIDATION): x for name, x in row.items() if _is_validation(name)}}
+        for row in rows
+        if any(map(_is_validation, row))
+    ]
+    seconds: dict[str, float] = {}
+    for row in rows:
+        for phase, spent in row.get("seconds", {}).items():
+            seconds[phase] = seconds.get(phase, 0.0) + spent
+    return {
+        "run": node.name,
+        **node.labels,
+        "algorithm": settings["method"],
+        "options": settings["options"],
+        "learning_rate": settings["learning_rate"],
+        "steps": rows[-1]["step"] if rows else 0,
+        "curve": curve,
+        "best_validation": _best(curve),
+        "seconds": seconds,
+        "scores": _scores(run),
+    }
+
+
+def _is_validation(name: str) -> bool:
+    return name.startswith(VALIDATION)
+
+
+def _best(curve: Sequence[Mapping[str, float]]) -> float | None:
+    """The best validation, the higher the better: minus the loss of a method that has one, else the return."""
+    losses = [-row["loss"] for row in curve if "loss" in row]
+    values = losses or [row["return"] for row in curve if "return" in row]
+    return max((value for value in values if math.isfinite(value)), default=None)
+
+
+def _scores(run: Path) -> Content:
+    """The scores of a run's outputs, each {value, low, high, n, signature}; of the one split that was evaluated."""
+    splits = read_scores(run / SCORES)
+    for about in splits.values():
+        return {name: score for name, score in about["scores"].items() if name not in ABOUT_OUTPUTS}
+    return {}
+
+
+def _model(node: Node, folder: Path) -> Content | None:
+    """What a study begins with: a teacher, or a student before any method."""
+    if "run" in node.labels or node.labels["method"] not in ("start", "teacher"):
+        return None
+    scores = _scores(folder / node.name)
+    if not scores:
+        return None
+    shown = {name: {key: score[key] for key in ("value", "low", "high", "n")} for name, score in scores.items()}
+    return {**node.labels, "seeds": [], "over": "items", "scores": shown, "runs": [node.name]}
+
+
+def _methods(plan: Plan, runs: Sequence[Content]) -> Iterator[Content]:
+    """Each method of each student on each task: its runs together."""
+    for task in plan.tasks:
+        for student in plan.students:
+            for method in plan.methods:
+                mine = [run for run in runs if (run["task"], run["student"], run["method"]) == (task, student, method)]
+                if mine:
+                    yield _together(mine)
+
+
+def _together(runs: Sequence[Content]) -> Content:
+    first = runs[0]
+    shared = [name for name in first["scores"] if all(name in run["scores"] for run in runs)]
+    known = {name: [run["scores"][name] for run in runs] for name in shared}
+    known = {name: scores for name, scores in known.items() if all(score["value"] is not None for score in scores)}
+    many = len(runs) > 1
+    best = [run["best_validation"] for run in runs if run["best_validation"] is not None]
+    return {
+        **{key: first[key] for key in ("task", "student", "method", "algorithm", "options", "learning_rate")},
+        "seeds": [run["seed"] for run in runs],
+        "runs": [run["run"] for run in runs],
+        "over": "seeds" if many else "items",
+        "best_validation": sum(best) / len(best) if best else None,
+        "scores": {
+            name: asdict(mean_over_seeds([score["value"] for score in scores]))
+            if many
+            else {key: scores[0][key] for key in ("value", "low", "high", "n")}
+            for name, scores in known.items()
+        },
+        "by_seed": {name: [score["value"] for score in scores] for name, scores in known.items()},
+    }
+
+
+def _comparisons(nodes: Mapping[str, Node], folder: Path) -> list[Content]:
+    """Each method against the reference; p after Holm over all methods and scores of a student on a task."""
+    found: list[Content] = []
+    families: dict[tuple[str, str], list[Content]] = {}
+    for node in nodes.values():
+        path = folder / f"{node.name}.json"
+        if node.kind != "compare" or not path.exists():
+            continue
+        study = read_kept_json(path, REMEDY)
+        for row in study["comparisons"]:
+            kept = {key: row[key] for key in ("score", "difference", "test", "p", "higher_is_better", "detectable")}
+            one = {**node.labels, **kept}
+            found.append(one)
+            families.setdefault((node.labels["task"], node.labels["student"]), []).append(one)
+    for family in families.values():
+        for one, adjusted in zip(family, holm([one["p"] for one in family]), strict=True):
+            one["holm"] = adjusted
+    return found
+
+
+def _results(nodes: Mapping[str, Node], folder: Path, kind: str, file: str) -> list[Content]:
+    """The results that commands of a kind have written, with the labels of each."""
+    found = []
+    for node in nodes.values():
+        path = folder / node.name / file
+        if node.kind == kind and path.exists():
+            found.append({"run": node.name, **node.labels, "result": read_kept_json(path, REMEDY)})
+    return found

@@ -1,0 +1,268 @@
+"""A plan: the file that says what a study trains and measures, read strictly.
+
+    name = "demo"                       the study's runs live in RUNS_DIR/demo
+    seeds = [0, 1, 2]
+    [tasks.demo]                        a task by name or file (`task`), its `data`, and options by command
+    [teachers.large]                    a `model`; with a table `train`, it is fine-tuned on each task first
+    [students.small]                    a `model`, or `layers` `of` a model, a teacher or another student; its `start`
+    [methods.k4]                        a `method` of `ketchup train`, with its options
+    [train] [variance] [evaluate] [compare] [judge]      options of all such commands; what has a table is measured
+    [tune]                              learning rates to choose from, alike for every method
+
+An option is called as on the command line, without its dashes. Where tables meet, the more special one wins: [train],
+then the task's, the student's, the method's.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from ketchup import checks
+from ketchup.errors import UsageError
+from ketchup.hashes import content_hash
+from ketchup.inputs import read_text
+from ketchup.runs import Run
+from ketchup_eval.study.plan import (
+    COMMANDS,
+    LISTS,
+    MEASURES,
+    MethodPlan,
+    Plan,
+    StudentPlan,
+    TaskPlan,
+    TeacherPlan,
+    Tuning,
+    normal,
+)
+
+
+def read_plan(file: Path) -> Plan:
+    """The plan in a TOML file.
+
+    Raises `DataError` for a file that cannot be read and `UsageError` for what is no plan: an unknown key, with the
+    nearest one known, a value of another kind, a name that is not there, a method that is there twice, a student that
+    is made of itself.
+    """
+    text = read_text(file)
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file} is no TOML ({error}); mend that line.") from error
+    return _Reader(file).plan(content, content_hash(text))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads tables of one file; its errors name the file and the table."""
+
+    file: Path
+
+    def plan(self, content: dict[str, Any], digest: str) -> Plan:
+        top = ("name", "seeds", "reference", "drop", "tune", *LISTS, *COMMANDS)
+        self.known("the plan", content, top)
+        name = self.typed("the plan", content, "name", str, default=self.file.stem)
+        Run.new(name, Path())
+        seeds = self.seeds("the plan", content, (0,))
+        named = {kind: self.tables(content, kind) for kind in LISTS}
+        tasks = {key: self.task(key, table) for key, table in named["tasks"].items()}
+        teachers = {key: self.teacher(key, table) for key, table in named["teachers"].items()}
+        methods = {key: self.method(key, table) for key, table in named["methods"].items()}
+        self.check_apart(methods)
+        every = (teachers, seeds, tuple(tasks), tuple(methods))
+        students = {key: self.student(key, table, *every) for key, table in named["students"].items()}
+        self.check_made(students, teachers)
+        options = {command: self.table("the plan", content, command) for command in COMMANDS}
+        reference = self.typed("the plan", content, "reference", str, default=None)
+        drop = self.names("the plan", content, "drop", tuple(methods), ())
+        self.check_reference(content, reference, methods, drop)
+        return Plan(
+            file=self.file,
+            digest=digest,
+            name=name,
+            seeds=seeds,
+            tasks=tasks,
+            teachers=teachers,
+            students=students,
+            methods=methods,
+            tuning=self.tuning(content, students),
+            options=options,
+            measures=tuple(command for command in MEASURES if command in content),
+            reference=reference,
+            drop=drop,
+        )
+
+    def task(self, name: str, table: dict[str, Any]) -> TaskPlan:
+        place = f"[tasks.{name}]"
+        self.known(place, table, ("task", "data", *COMMANDS))
+        return TaskPlan(
+            name=name,
+            task=self.typed(place, table, "task", str, default=name),
+            data=self.typed(place, table, "data", str, default=None),
+            options={command: self.table(place, table, command) for command in COMMANDS},
+        )
+
+    def teacher(self, name: str, table: dict[str, Any]) -> TeacherPlan:
+        place = f"[teachers.{name}]"
+        self.known(place, table, ("model", "train"))
+        train = self.table(place, table, "train") if "train" in table else None
+        return TeacherPlan(name, self.typed(place, table, "model", str), train)
+
+    def method(self, name: str, table: dict[str, Any]) -> MethodPlan:
+        place = f"[methods.{name}]"
+        method = self.typed(place, table, "method", str, default=name)
+        return MethodPlan(name, method, {key: value for key, value in table.items() if key != "method"})
+
+    def student(
+        self,
+        name: str,
+        table: dict[str, Any],
+        teachers: Mapping[str, TeacherPlan],
+        seeds: tuple[int, ...],
+        tasks: tuple[str, ...],
+        methods: tuple[str, ...],
+    ) -> StudentPlan:
+        place = f"[students.{name}]"
+        keys = ("model", "of", "layers", "decoder_layers", "teacher", "start", "train", "seeds", "tasks", "methods")
+        self.known(place, table, keys)
+        layers = self.typed(place, table, "layers", int, default=None)
+        model = self.typed(place, table, "model", str, default=None)
+        if (model is None) == (layers is None):
+            raise UsageError(f"{self.file}: {place} needs a `model`, or how many `layers` of one; give one of them.")
+        teacher = self.typed(place, table, "teacher", str, default=next(iter(teachers)))
+        self.one_of(place, "teacher", teacher, tuple(teachers))
+        of = self.typed(place, table, "of", str, default=None)
+        if of is not None and layers is None:
+            raise UsageError(f"{self.file}: {place} has `of` without `layers`; say how many to keep.")
+        start = self.table(place, table, "start") if "start" in table else None
+        if start is not None:
+            self.typed(f"[students.{name}.start]", dict(start), "method", str)
+        return StudentPlan(
+            name=name,
+            model=model,
+            of=(of or teacher) if layers is not None else None,
+            layers=layers,
+            decoder_layers=self.typed(place, table, "decoder_layers", int, default=None),
+            teacher=teacher,
+            start=start,
+            train=self.table(place, table, "train"),
+            seeds=self.seeds(place, table, seeds),
+            tasks=self.names(place, table, "tasks", tasks, tasks),
+            methods=self.names(place, table, "methods", methods, methods),
+        )
+
+    def tuning(self, content: dict[str, Any], students: Mapping[str, StudentPlan]) -> Tuning | None:
+        if "tune" not in content:
+            return None
+        table, place = self.table("the plan", content, "tune"), "[tune]"
+        self.known(place, table, ("learning_rate", "seed", "train"))
+        rates = table.get("learning_rate")
+        if not isinstance(rates, list) or len(rates) < 2 or not all(_is_number(rate) for rate in rates):
+            raise UsageError(f"{self.file}: {place} needs `learning_rate`, a list of two or more numbers.")
+        if len({float(rate) for rate in rates}) < len(rates):
+            raise UsageError(f"{self.file}: {place} has a learning rate twice; name each once.")
+        seed = self.typed(place, dict(table), "seed", int, default=1000)
+        if any(seed in student.seeds for student in students.values()):
+            raise UsageError(
+                f"{self.file}: {place} tunes with seed {seed}, one that results are made with; take another."
+            )
+        return Tuning(tuple(float(rate) for rate in rates), seed, self.table(place, dict(table), "train"))
+
+    def check_apart(self, methods: Mapping[str, MethodPlan]) -> None:
+        for one, two in combinations(methods.values(), 2):
+            if (one.method, normal(one.options)) == (two.method, normal(two.options)):
+                raise UsageError(
+                    f"{self.file}: [methods.{one.name}] and [methods.{two.name}] are the same method twice; leave one "
+                    "of them out."
+                )
+
+    def check_made(self, students: Mapping[str, StudentPlan], teachers: Mapping[str, TeacherPlan]) -> None:
+        for name in students.keys() & teachers.keys():
+            raise UsageError(f'{self.file}: "{name}" is a teacher and a student; call one of them otherwise.')
+        for student in students.values():
+            seen, of = [student.name], students.get(student.of or "")
+            while of is not None:
+                if of.name in seen:
+                    raise UsageError(f"{self.file}: a student is made of itself ({' of '.join([*seen, of.name])}).")
+                seen.append(of.name)
+                of = students.get(of.of or "")
+
+    def check_reference(
+        self, content: dict[str, Any], reference: str | None, methods: Mapping[str, MethodPlan], drop: Sequence[str]
+    ) -> None:
+        if reference is not None:
+            self.one_of("the plan", "reference", reference, tuple(methods))
+            if reference in drop:
+                raise UsageError(f"{self.file}: `drop` has {reference}, the `reference` of all; take another.")
+            return
+        for command in ("compare", "judge"):
+            if command in content:
+                raise UsageError(f"{self.file}: [{command}] needs a `reference`, the method that others are held to.")
+
+    def tables(self, content: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+        found = self.table("the plan", content, kind)
+        if not found:
+            raise UsageError(f"{self.file} has no [{kind}.NAME]; add one or more.")
+        for name, table in found.items():
+            if not isinstance(table, dict):
+                raise UsageError(f"{self.file}: [{kind}] has {name} = {_shown(table)}; write a table [{kind}.{name}].")
+            if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+                raise UsageError(f"{self.file}: [{kind}.{name}] is no name; use letters, digits, - and _.")
+        return found
+
+    def table(self, place: str, content: Mapping[str, Any], key: str) -> dict[str, Any]:
+        value = content.get(key, {})
+        if not isinstance(value, dict):
+            raise UsageError(f"{self.file}: {place} has {key} = {_shown(value)}; make it a table.")
+        return value
+
+    def known(self, place: str, table: Mapping[str, Any], keys: Sequence[str]) -> None:
+        for key in table:
+            self.one_of(place, "key", key, keys)
+
+    def one_of(self, place: str, what: str, name: str, known: Sequence[str]) -> None:
+        if name in known:
+            return
+        near = get_close_matches(name, known, 1, 0.0)[0]
+        raise UsageError(f'{self.file}: {place} has the unknown {what} "{name}"; the nearest known is "{near}".')
+
+    def typed(self, place: str, table: Mapping[str, Any], key: str, kind: type, **default: Any) -> Any:
+        if key not in table and "default" in default:
+            return default["default"]
+        value = table.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            word = {str: "a text", int: "a whole number"}[kind]
+            held = f"it has {_shown(value)}" if key in table else "it is missing"
+            raise UsageError(f"{self.file}: {place} needs `{key}`, {word}; {held}.")
+        return value
+
+    def seeds(self, place: str, table: Mapping[str, Any], default: tuple[int, ...]) -> tuple[int, ...]:
+        found = table.get("seeds", list(default))
+        if not isinstance(found, list) or not found or len(set(map(str, found))) < len(found):
+            raise UsageError(f"{self.file}: {place} needs `seeds`, a list of different whole numbers.")
+        for seed in found:
+            checks.seed(f"{self.file}: {place} seeds", seed)
+        return tuple(found)
+
+    def names(
+        self, place: str, table: Mapping[str, Any], key: str, known: tuple[str, ...], default: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        found = table.get(key, list(default))
+        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+            raise UsageError(f"{self.file}: {place} needs `{key}`, a list of names.")
+        for name in found:
+            self.one_of(place, key, name, known)
+        if len(set(found)) < len(found):
+            raise UsageError(f"{self.file}: {place} has a name twice in `{key}`; name each once.")
+        return tuple(found)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:40]

@@ -1,0 +1,85 @@
+"""`ketchup study` as it is typed, up to where commands would run."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ketchup_eval.cli import app
+from tests.study.plans import PLAN, plan_file
+
+SNAKEMAKE = shutil.which("snakemake", path=str(Path(sys.executable).parent))
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, ["study", *map(str, words)])
+
+
+def test_a_dry_run_names_every_command_and_runs_none(tmp_path):
+    result = invoke(plan_file(tmp_path), "--runs-dir", tmp_path / "runs", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "to do made-demo-k4-s1: ketchup train ketchup --task demo" in result.output
+    assert "(1 init, 1 start, 1 variance, 6 train, 7 evaluate, 2 compare), of which 0 are done" in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_lines_for_a_shell_read_the_chosen_rate(tmp_path):
+    file = plan_file(tmp_path, PLAN + "[tune]\nlearning_rate = [1e-5, 1e-4]\n")
+    result = invoke(file, "--runs-dir", "runs", "--print", "--only", "far-demo-k4-s7", "rate-far-demo-k4")
+    lines = result.output.splitlines()
+    assert lines[0] == f"ketchup study {file} --node rate-far-demo-k4 --runs-dir runs"
+    assert lines[1].endswith('--learning-rate "$(cat runs/tiny/rates/rate-far-demo-k4.txt)"')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "batch_size = 4",
+            "batch_sise = 4",
+            "start-made-demo would be no command: No such option: --batch-sise (Possible options: --batch-size",
+        ),
+        ("batch_size = 4", 'batch_size = "many"', "'--batch-size': Input should be a valid integer"),
+        ("limit = 8", 'split = "exam"', "'exam' is not one of"),
+    ],
+)
+def test_a_command_that_would_be_refused_is_found_before_anything_runs(tmp_path, old, new, words):
+    result = invoke(plan_file(tmp_path, PLAN.replace(old, new)), "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert words in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_node_is_named(tmp_path):
+    result = invoke(plan_file(tmp_path), "--node", "nothing")
+    assert result.exit_code == 2
+    assert 'has no result "nothing"' in result.output
+
+
+@pytest.mark.skipif(SNAKEMAKE is None, reason="no snakemake beside this Python")
+def test_snakemake_runs_the_same_graph(tmp_path):
+    plan_file(tmp_path)
+    result = invoke(
+        tmp_path / "plan.toml",
+        "--runs-dir",
+        tmp_path / "runs",
+        "--until",
+        "init",
+        "--snakefile",
+        tmp_path / "Snakefile",
+    )
+    assert result.exit_code == 0, result.output
+    for said in ("1 of 2 steps", "Nothing to be done"):
+        done = subprocess.run(
+            [str(SNAKEMAKE), "-s", "Snakefile", "--cores", "1"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said in done.stdout + done.stderr
+    assert (tmp_path / "runs" / "tiny" / "init-made-demo" / "model.safetensors").exists()
