@@ -17,8 +17,6 @@ from ketchup.errors import DataError
 from ketchup.inputs import is_json_lines, json_rows, text_field, text_lines
 from ketchup.runs import Run
 
-FOLDER = "predictions"
-
 _log = logging.getLogger(__name__)
 
 
@@ -85,19 +83,16 @@ def read_outputs(path: Path, ids: Sequence[str]) -> list[Prediction]:
 
 def predictions_file(run_or_file: str, runs_dir: Path, split: str) -> Path:
     """The file of a run's outputs, the run given by its name under `runs_dir`, by its folder or by the file itself."""
-    run = Run.find(run_or_file, runs_dir, lambda folder: _outputs(folder, split).is_file())
+    run = Run.find(run_or_file, runs_dir, lambda run: run.predictions(split).is_file())
     if run is not None:
-        return _outputs(run.folder, split)
+        return run.predictions(split)
     if os.path.isfile(run_or_file):  # noqa: PTH113  (a path too long for any file is no error there)
         return Path(run_or_file)
+    expected = Run(runs_dir / run_or_file).predictions(split)
     raise DataError(
-        f'"{run_or_file}" has no outputs on the {split} split ({_outputs(runs_dir / run_or_file, split)} is missing); '
+        f'"{run_or_file}" has no outputs on the {split} split ({expected} is missing); '
         f"run `ketchup evaluate {run_or_file} --split {split}` first, or check the name."
     )
-
-
-def _outputs(run: Path, split: str) -> Path:
-    return run / FOLDER / f"{split}.jsonl"
 
 
 def _prediction(row: Mapping[str, Any], place: str) -> Prediction:

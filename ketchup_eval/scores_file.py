@@ -7,20 +7,19 @@ from typing import Any
 from ketchup.errors import RunError
 from ketchup.files import read_kept_json, run_lock, write_kept_json
 from ketchup.kinds import NUMBER, Kinds, misfit
-from ketchup.runs import OF_SETTINGS
-from ketchup_eval.predictions import FOLDER
+from ketchup.manifests import OF_SETTINGS
+from ketchup.runs import Run
 
-SCORES = "scores.json"
 SCHEMA = 1
 OF_A_SPLIT: Kinds = {**OF_SETTINGS, "n": int, "references_fingerprint": str, "scores": dict}
 OF_A_SCORE: Kinds = {"value": NUMBER, "signature": str}
 REMEDY = "delete it and run `ketchup evaluate` again"
 
 
-def write_split(run: Path, split: str, about: Mapping[str, Any]) -> Path:
+def write_split(run: Run, split: str, about: Mapping[str, Any]) -> Path:
     """Puts what is known of a split into a run's `scores.json`, which keeps its other splits."""
-    path = run / SCORES
-    with run_lock(run / FOLDER, wait=True):  # another evaluation may be about to add another split
+    path = run.scores
+    with run_lock(run.predictions(split).parent, wait=True):  # another evaluation may be about to add another split
         write_kept_json(path, {"schema": SCHEMA, "splits": {**read_scores(path), split: about}})
     return path
 
@@ -43,7 +42,6 @@ def read_scores(path: Path) -> dict[str, Any]:
 
 def recorded(predictions: Path, split: str) -> Mapping[str, Any] | None:
     """What is known of a file of a run's outputs; `None` where they were not evaluated or belong to no run."""
-    if predictions.parent.name != FOLDER:
-        return None
-    found: Mapping[str, Any] | None = read_scores(predictions.parents[1] / SCORES).get(split)
+    run = Run.of_predictions(predictions)
+    found: Mapping[str, Any] | None = read_scores(run.scores).get(split) if run else None
     return found

@@ -1,5 +1,6 @@
 """The shape of the code: floors, what a call for help costs, and files that fit in a head."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,20 @@ def test_help_imports_neither_torch_nor_transformers():
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
     assert "Usage: ketchup" in done.stdout
+
+
+def test_where_a_run_keeps_what_is_written_in_one_place():
+    """As a part of a path, `folder / "predictions"`, or as the name of a file."""
+    names = {"manifest.json", "metrics.jsonl", "scores.json"}
+    folders = {"best", "last", "checkpoints", "predictions", "segments", "rollouts"}
+    found = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            part = node.right if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) else node
+            known = names if part is node else names | folders
+            if isinstance(part, ast.Constant) and part.value in known:
+                found.add(path.relative_to(ROOT).as_posix())
+    assert found == {"ketchup/runs.py"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

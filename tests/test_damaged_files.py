@@ -7,9 +7,10 @@ import pytest
 
 from ketchup.errors import KetchupError
 from ketchup.files import write_jsonl, write_kept_json
+from ketchup.manifests import check_same_settings, read_manifest
 from ketchup.models.loading import load
 from ketchup.rollouts.lines import LineStore
-from ketchup.runs import check_same_settings, read_manifest
+from ketchup.runs import Run
 from ketchup.training.metrics import read_metrics
 from ketchup_eval.judge.verdicts import VerdictStore
 from ketchup_eval.predictions import read_predictions
@@ -121,7 +122,7 @@ KEPT = {
         lambda path: read_manifest(path.parent),
     ),
     "scores.json": (lambda path: write_kept_json(path, {"splits": {}}), read_scores),
-    "metrics.jsonl": (lambda path: _rows(path, {"step": 0}), lambda path: read_metrics(path.parent)),
+    "metrics.jsonl": (lambda path: _rows(path, {"step": 0}), lambda path: read_metrics(Run(path.parent))),
     "verdicts.jsonl": (lambda path: _rows(path, {"key": "k", "reply": "r"}), lambda path: VerdictStore(path.parent)),
     "test.jsonl": (lambda path: write_jsonl(path, [{"id": "1", "prediction": ""}]), read_predictions),
     "outputs.jsonl": (

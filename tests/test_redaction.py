@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from ketchup.manifests import check_same_settings, manifest
 from ketchup.redaction import redacted, redacted_command
-from ketchup.runs import check_same_settings, manifest
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """Names of runs: which are refused, and that every command finds the same run under one name."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
 from ketchup.errors import RunError, UsageError
 from ketchup.files import append_jsonl
-from ketchup.runs import Run, check_same_settings
+from ketchup.manifests import check_same_settings
+from ketchup.models.builtin import model_of
+from ketchup.runs import Run
 from ketchup_eval.cli import app
 from ketchup_eval.evaluation.settings import system_named
 from ketchup_eval.items import Rows
@@ -69,6 +72,7 @@ def resolved(name, runs_dir):
     (reported,) = json.loads(done.stdout)["runs"]
     model = system_named(name, runs_dir, None, None).model
     outputs = predictions_file(name, runs_dir, "test")
+    assert model_of(name, runs_dir) == model
     seed = task_and_rows(name, runs_dir, "test", None, Rows())[0].removeprefix("task-")
     of_task = {"1": runs_dir / "k4", "2": runs_dir.parent / "k4"}[seed]
     return {
@@ -93,6 +97,26 @@ def test_what_is_no_run_does_not_stand_before_one(two_runs):
         (two_runs / "away").rename(folder)
 
 
+def test_a_run_is_a_student_and_a_teacher_of_other_commands(two_runs):
+    """As `ketchup evaluate` takes it: by name, its best checkpoint, whatever empty folder lies beside."""
+    shutil.rmtree(two_runs / "k4")
+    (two_runs / "k4").mkdir()
+    for words in (
+        ("variance", "--teacher", "demo-teacher", "--student", "k4"),
+        ("variance", "--teacher", "k4", "--student", "demo-student-1"),
+        ("train", "sft", "--student", "k4"),
+    ):
+        done = invoke(*words, "--dry-run")
+        assert done.exit_code == 0, done.output
+        assert "runs/k4/best" in done.output
+
+
+def test_built_in_models_stand_before_runs(two_runs):
+    (two_runs / "runs/k4").rename(two_runs / "runs/demo-teacher")
+    assert model_of("demo-teacher", two_runs / "runs") == "demo-teacher"
+    assert model_of("nowhere/model", two_runs / "runs") == "nowhere/model"
+
+
 def test_a_run_that_is_not_there(tmp_path):
     with pytest.raises(RunError, match=r'There is no run "k4", as neither .*/k4 nor the folder k4 has a manifest'):
         Run.named("k4", tmp_path)
@@ -105,8 +129,8 @@ def test_a_run_that_is_not_there(tmp_path):
 def test_results_of_a_folder_go_under_its_own_name(two_runs, monkeypatch):
     """`ketchup evaluate .` or `..` must not write beside the runs."""
     monkeypatch.chdir(two_runs / "k4")
-    assert system_named(".", two_runs / "runs", None, None).run == two_runs / "runs/k4"
+    assert system_named(".", two_runs / "runs", None, None).run.folder == two_runs / "runs/k4"
     monkeypatch.chdir(two_runs / "k4/best")
-    assert system_named("..", two_runs / "runs", None, None).run == two_runs / "runs/k4"
-    assert system_named(".", two_runs / "runs", None, None).run == two_runs / "runs/k4-best"
-    assert system_named("../best", two_runs / "runs", None, None).run == two_runs / "runs/k4-best"
+    assert system_named("..", two_runs / "runs", None, None).run.folder == two_runs / "runs/k4"
+    assert system_named(".", two_runs / "runs", None, None).run.folder == two_runs / "runs/k4-best"
+    assert system_named("../best", two_runs / "runs", None, None).run.folder == two_runs / "runs/k4-best"

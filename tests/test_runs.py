@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ketchup.errors import RunError
-from ketchup.runs import check_same_settings, manifest, read_manifest
+from ketchup.manifests import check_same_settings, manifest, read_manifest
 
 
 def test_a_manifest_holds_the_circumstances(monkeypatch):

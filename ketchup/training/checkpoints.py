@@ -25,10 +25,10 @@ from ketchup.methods.base import Method
 from ketchup.models.folder import check_files
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import read_network
+from ketchup.runs import Run
 from ketchup.training.shards import ShardedModel, load_parts
 from ketchup.training.whole import has_adapters, trained_weights
 
-CHECKPOINTS = "checkpoints"
 TRAINER = "trainer.pt"
 
 
@@ -54,7 +54,7 @@ class TrainerState:
             self.best_step, self.best_value = self.step, value
 
 
-def last_state(run: Path) -> tuple[Path, TrainerState] | None:
+def last_state(run: Run) -> tuple[Path, TrainerState] | None:
     """The newest whole checkpoint of a run and its state, or `None` for a run that has none."""
     folder = _last(run)
     if folder is None:
@@ -91,7 +91,7 @@ def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: 
 
 
 def save(
-    run: Path,
+    run: Run,
     model: LanguageModel,
     ordinary: LanguageModel,
     state: TrainerState,
@@ -102,7 +102,7 @@ def save(
 
     `ordinary` is what `whole` makes of the model.
     """
-    folder = run / CHECKPOINTS / f"step-{state.step:06d}"
+    folder = run.step(state.step)
     weights = {name: value.cpu() for name, value in ordinary.network.state_dict().items()}
     extra = trained_weights(model) if has_adapters(model) else weights if dtype != "float32" else {}
     kept = replace(state, weights=extra)
@@ -116,8 +116,8 @@ def save(
         write_sums(temporary)
     # `best` first: a run goes on from `last`, and would not come past this step again to mend the other link.
     if state.best_step == state.step:
-        _point(run / "best", folder)
-    _point(run / "last", folder)
+        _point(run.checkpoint("best"), folder)
+    _point(run.checkpoint("last"), folder)
     _prune(run, milestones)
     return folder
 
@@ -137,42 +137,42 @@ def _save_model(model: LanguageModel, folder: Path, weights: dict[str, Any], dty
 def _point(link: Path, folder: Path) -> None:
     temporary = link.with_name(f".{link.name}.new")
     temporary.unlink(missing_ok=True)  # a kill may have left it
-    temporary.symlink_to(Path(CHECKPOINTS) / folder.name)
+    temporary.symlink_to(Path(folder.parent.name) / folder.name)
     os.replace(temporary, link)  # noqa: PTH105
 
 
-def tidy(run: Path, found: tuple[Path, TrainerState] | None, milestones: tuple[int, ...]) -> None:
+def tidy(run: Run, found: tuple[Path, TrainerState] | None, milestones: tuple[int, ...]) -> None:
     """Mends what a kill left half done, before a run goes on from the checkpoint that was `found`."""
     if found:
         folder, state = found
         if state.best_step == state.step:
-            _point(run / "best", folder)
-        _point(run / "last", folder)
+            _point(run.checkpoint("best"), folder)
+        _point(run.checkpoint("last"), folder)
     _prune(run, milestones)
 
 
-def _last(run: Path) -> Path | None:
+def _last(run: Run) -> Path | None:
     """The folder to go on from: where `last` leads, or without that link the newest one, as each is whole."""
-    link = run / "last"
+    link = run.checkpoint("last")
     if link.is_dir() and not link.is_symlink():
         raise RunError(
             f"{link} is a folder where a link should be, as the run was copied without its links; copy it with cp -a, "
-            f"or make {link} a link to its folder in {run / CHECKPOINTS}."
+            f"or make {link} a link to its folder in {run.checkpoints}."
         )
     if link.exists():
         return link.resolve()
-    newest = max((file.parent for file in run.glob(f"{CHECKPOINTS}/step-*/{TRAINER}")), default=None)
+    newest = max((file.parent for file in run.checkpoints.glob(f"step-*/{TRAINER}")), default=None)
     if link.is_symlink() and newest is None:
         raise RunError(f"{link} leads to a folder that is gone; put it back, or delete {run} and start again.")
     return newest
 
 
-def _prune(run: Path, milestones: tuple[int, ...]) -> None:
+def _prune(run: Run, milestones: tuple[int, ...]) -> None:
     """Leaves the last, the best and the milestones' checkpoints; what goes was linked to earlier, or never yet."""
-    last = (run / "last").resolve()
-    needed = {last, (run / "best").resolve(), *(run / CHECKPOINTS / f"step-{step:06d}" for step in milestones)}
-    for folder in (run / CHECKPOINTS).glob("*"):
-        if folder.resolve() not in {path.resolve() for path in needed}:
+    last = run.checkpoint("last").resolve()
+    needed = {last, run.checkpoint("best").resolve(), *(run.step(step).resolve() for step in milestones)}
+    for folder in run.checkpoints.glob("*"):
+        if folder.resolve() not in needed:
             shutil.rmtree(folder, ignore_errors=True)
         elif folder.resolve() != last:
             (folder / TRAINER).unlink(missing_ok=True)

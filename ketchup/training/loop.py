@@ -18,18 +18,19 @@ from transformers import get_scheduler
 from ketchup.errors import RunError
 from ketchup.files import append_jsonl
 from ketchup.hashes import content_hash
+from ketchup.manifests import note_circumstances
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.weights import not_finite
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
-from ketchup.runs import MANIFEST, note_circumstances
+from ketchup.runs import Run
 from ketchup.tasks.base import Task
 from ketchup.training.checkpoints import TrainerState, last_state, restore, save, tidy
 from ketchup.training.experience import Inputs, Measures, Student, step_trajectories
 from ketchup.training.gradient import accumulate
-from ketchup.training.metrics import METRICS, forget_after
+from ketchup.training.metrics import forget_after
 from ketchup.training.settings import SCHEDULERS, TrainSettings
 from ketchup.training.shards import clip_gradients, optimizer_state
 from ketchup.training.validation import validate
@@ -44,7 +45,7 @@ def train(
     teacher: LanguageModel | None,
     inputs: Inputs,
     validation: Inputs,
-    run: Path,
+    run: Run,
     processes: Processes,
 ) -> Path:
     """Trains `model` in place on `inputs`, from the run's last checkpoint if it has one; returns the last checkpoint.
@@ -66,8 +67,8 @@ def train(
     phases = Phases()
 
     def told(engine: str) -> None:
-        if processes.main and (run / MANIFEST).exists():
-            note_circumstances(run, engines={model.name: engine})
+        if processes.main and run.manifest.exists():
+            note_circumstances(run.folder, engines={model.name: engine})
 
     student = Student(model, task, settings.engine, phases, told)
 
@@ -75,7 +76,7 @@ def train(
         return validate(method, student, teacher, validation, settings.batch_size, settings.seed, processes)
 
     with progress(f"train {method.name}", total=steps, unit="steps", done=state.step) as bar:
-        if state.step == 0 and not (run / METRICS).exists():
+        if state.step == 0 and not run.metrics.exists():
             _log({"step": 0, **validated(), "seconds": phases.lap()}, run, processes)
         while state.step < steps:
             mine = inputs.at(processes.share(step_inputs(settings, state.step, len(inputs), processes.count)))
@@ -92,7 +93,7 @@ def train(
             if last or state.step % settings.save_every == 0 or state.step in (*settings.milestones, state.best_step):
                 _save(run, model, optimizer, state, settings, processes)
             bar.advance(1, note=_note(entry))
-    return (run / "last").resolve()
+    return run.checkpoint("last").resolve()
 
 
 def total_steps(settings: TrainSettings, inputs: int, processes: int = 1) -> int:
@@ -163,7 +164,7 @@ def _optimiser_step(
 
 
 def _resume(
-    run: Path, model: LanguageModel, optimizer: Optimizer, milestones: tuple[int, ...], processes: Processes
+    run: Run, model: LanguageModel, optimizer: Optimizer, milestones: tuple[int, ...], processes: Processes
 ) -> TrainerState:
     """Puts the last checkpoint's weights and moments back and forgets what was logged and saved beside it."""
     found = last_state(run)
@@ -178,7 +179,7 @@ def _resume(
 
 
 def _save(
-    run: Path,
+    run: Run,
     model: LanguageModel,
     optimizer: Optimizer,
     state: TrainerState,
@@ -191,9 +192,9 @@ def _save(
     processes.first(lambda: save(run, model, ordinary, state, settings.save_dtype, settings.milestones))
 
 
-def _log(entry: dict[str, Any], run: Path, processes: Processes) -> None:
+def _log(entry: dict[str, Any], run: Run, processes: Processes) -> None:
     if processes.main:
-        append_jsonl(run / METRICS, entry)
+        append_jsonl(run.metrics, entry)
     processes.log(entry, entry["step"])
 
 
@@ -203,7 +204,7 @@ def _note(entry: dict[str, Any]) -> str:
     return f"{shown} {entry[shown]:.3f}" if shown in entry else ""
 
 
-def _check_weights(model: LanguageModel, step: int, run: Path, processes: Processes) -> None:
+def _check_weights(model: LanguageModel, step: int, run: Run, processes: Processes) -> None:
     """Before anything is drawn from them or saved: a step may be finite and still go too far."""
     trained = ((name, weight) for name, weight in model.network.named_parameters() if weight.requires_grad)
     strange = not_finite(trained)
@@ -214,7 +215,7 @@ def _check_weights(model: LanguageModel, step: int, run: Path, processes: Proces
         )
 
 
-def _check_narrowed(ordinary: LanguageModel, dtype: str, run: Path) -> None:
+def _check_narrowed(ordinary: LanguageModel, dtype: str, run: Run) -> None:
     """The type that weights are saved in may not reach as far as they do."""
     if strange := not_finite(ordinary.network.named_parameters(), getattr(torch, dtype)):
         raise RunError(
@@ -223,7 +224,7 @@ def _check_narrowed(ordinary: LanguageModel, dtype: str, run: Path) -> None:
         )
 
 
-def _check_finite(entry: dict[str, Any], step: int, run: Path) -> None:
+def _check_finite(entry: dict[str, Any], step: int, run: Run) -> None:
     values = [entry.get("loss", 0.0), entry["grad_norm"]]
     if not all(math.isfinite(value) for value in values):
         raise RunError(

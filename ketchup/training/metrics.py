@@ -2,26 +2,25 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
 from ketchup.files import read_jsonl, write_jsonl
 from ketchup.kinds import misfit
+from ketchup.runs import Run
 
-METRICS = "metrics.jsonl"
 VALIDATION = "validation_"
 """What the names of validation quantities begin with."""
 
 _log = logging.getLogger(__name__)
 
 
-def read_metrics(run: Path, last: int | None = None) -> list[dict[str, Any]]:
+def read_metrics(run: Run, last: int | None = None) -> list[dict[str, Any]]:
     """The rows up to step `last`, by default all; a warning names the steps whose rows are lost.
 
     Raises `RunError` with the line for a row that is damaged or of other kinds.
     """
-    path = run / METRICS
+    path = run.metrics
     rows, torn = read_jsonl(path)
     for number, row in enumerate(rows, start=1):
         validated = dict.fromkeys((name for name in row if name.startswith(VALIDATION)), float)
@@ -37,9 +36,9 @@ def read_metrics(run: Path, last: int | None = None) -> list[dict[str, Any]]:
     return [row for row in rows if row["step"] <= last]
 
 
-def forget_after(run: Path, last: int) -> None:
+def forget_after(run: Run, last: int) -> None:
     """Leaves the rows up to step `last`: what came after it is to be done again."""
-    path = run / METRICS
+    path = run.metrics
     kept = read_metrics(run, last)
     if not kept:
         path.unlink(missing_ok=True)
@@ -47,9 +46,9 @@ def forget_after(run: Path, last: int) -> None:
         write_jsonl(path, kept)
 
 
-def _saved_step(run: Path) -> int:
+def _saved_step(run: Run) -> int:
     """The step of the last checkpoint, whose row was written before it; -1 without one."""
-    name = (run / "last").resolve().name.removeprefix("step-")
+    name = run.checkpoint("last").resolve().name.removeprefix("step-")
     return int(name) if name.isdecimal() else -1
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from ketchup.devices import Placement, placement
 from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
+from ketchup.manifests import run_of_all
 from ketchup.methods import method as method_named
 from ketchup.methods.base import Method, Trajectory, Writer
 from ketchup.models.language_model import LanguageModel
@@ -18,21 +19,20 @@ from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.calculator import Calculator
 from ketchup.rollouts.types import Decoding
-from ketchup.runs import run_of_all
+from ketchup.runs import OF_TRAINING, Run
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Split, Task
 from ketchup.tasks.rows import load_examples
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
-from ketchup.training.metrics import METRICS
 from ketchup.training.settings import TrainSettings
 from ketchup.training.shards import shard, shard_student
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
 from ketchup.training.whole import with_adapters
 
 
-def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Sequence[str] = ()) -> Path:
-    """Trains as `settings` say in the directory `run`; goes on where an earlier process was stopped.
+def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Sequence[str] = ()) -> Path:
+    """Trains as `settings` say; goes on where an earlier process was stopped.
 
     `outputs` is the folder of cached teacher outputs, shared by runs; `trackers` are shown the metrics as well.
     Returns the last checkpoint's folder.
@@ -69,7 +69,7 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
         "rows_fingerprint": _fingerprint(examples),
         "processes": processes.count,
     }
-    with run_of_all(run, recorded, processes, results=("checkpoints/step-*", METRICS)):
+    with run_of_all(run.folder, recorded, processes, results=OF_TRAINING):
         processes.track("ketchup", recorded)
         inputs = {
             split: _inputs(settings, method, task, student, teacher, rows, asked[split], style, outputs, processes)
@@ -84,7 +84,7 @@ def run_training(settings: TrainSettings, run: Path, outputs: Path, trackers: Se
     return folder
 
 
-def describe(settings: TrainSettings, run: Path) -> str:
+def describe(settings: TrainSettings, run: Run) -> str:
     """One line on what a run would do."""
     method, task = _method(settings), _task(settings)
     inputs = len(load_examples(task, "train", settings.data, settings.limit))

@@ -8,6 +8,7 @@ from typing import Any
 from ketchup.errors import RunError
 from ketchup.files import atomic_write_json
 from ketchup.hashes import content_hash
+from ketchup.manifests import lock_of_all
 from ketchup.methods.base import Trajectory
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.prompts import PromptStyle
@@ -18,7 +19,6 @@ from ketchup.rollouts.fill import Block, Writer, blocks_of, fill
 from ketchup.rollouts.lines import LineStore
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.types import Decoding, Rollouts
-from ketchup.runs import lock_of_all
 from ketchup.tasks.base import Example, Task
 
 BLOCK = 64

@@ -8,6 +8,7 @@ import typer
 
 from ketchup.choices import BleuTokenizer
 from ketchup.rollouts.names import EngineName
+from ketchup.runs import Which
 from ketchup_eval.cli.devices import Device, Dtype, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
 
@@ -28,9 +29,7 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="default: the run's own, else demo")] = None,
     data: Annotated[Path | None, typer.Option(help="folder with SPLIT.jsonl; default: the run's own")] = None,
     limit: Annotated[int | None, typer.Option(help="use the first N inputs")] = None,
-    checkpoint: Annotated[
-        Literal["best", "last"] | None, typer.Option(help="of a training run; default: best if there is one")
-    ] = None,
+    checkpoint: Annotated[Which | None, typer.Option(help="of a training run; default: best if there is one")] = None,
     teacher: Annotated[
         str | None, typer.Option(help="whose return is measured; default: the run's own, `none` for none")
     ] = None,
@@ -75,6 +74,7 @@ def evaluate(
     """Score greedy outputs with error bars; run the same command again to continue after a stop."""
     from ketchup import checks
     from ketchup.errors import UsageError
+    from ketchup.models.builtin import model_of
     from ketchup.runs import Run
     from ketchup_eval.evaluation.settings import EvaluationSettings, system_named
 
@@ -101,7 +101,7 @@ def evaluate(
         references=references,
         split=split,
         limit=limit,
-        teacher=teacher,
+        teacher=teacher and model_of(teacher, runs_dir),
         max_new_tokens=max_new_tokens,
         prompt_style=prompt_style,
         engine=engine,
@@ -114,7 +114,7 @@ def evaluate(
     if predictions:
         from ketchup_eval.evaluation.evaluate import evaluate_file
 
-        run = Run.new(predictions.stem if name is None else name, runs_dir).folder
+        run = Run.new(predictions.stem if name is None else name, runs_dir)
         _show([_written(evaluate_file(predictions, run, settings))], correlate, as_json, as_latex)
         return
     systems = [system_named(run, runs_dir, checkpoint, name) for run in runs or ()]
@@ -172,7 +172,7 @@ def _show(evaluations: "list[Evaluation]", correlate: bool, as_json: bool, as_la
     if correlate:  # the figures first, so that they are there whatever is printed
         for one in evaluations:
             found[one.run] = correlations(one)
-            write_scatter_figure(found[one.run], one.run / f"correlation-{one.about['split']}.png")
+            write_scatter_figure(found[one.run], one.run.folder / f"correlation-{one.about['split']}.png")
     if as_json:
         content = {
             str(one.run): json_content(one.scores, one.about) | {"return_correlation": _rhos(found.get(one.run, []))}
@@ -186,7 +186,7 @@ def _show(evaluations: "list[Evaluation]", correlate: bool, as_json: bool, as_la
     for evaluation in evaluations:
         show(scores_table(evaluation), width=WIDTH)
         say(scores_notes(evaluation))
-        say(f"Written: {evaluation.run}/scores.json and predictions/{evaluation.about['split']}.jsonl")
+        say(f"Written: {evaluation.run.scores} and {evaluation.run.predictions(evaluation.about['split'])}")
     if correlate:
         show(correlation_table([row for one in evaluations for row in found[one.run]]), width=WIDTH)
         if len(evaluations) > 1:

@@ -9,7 +9,8 @@ from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.hashes import write_sums
-from ketchup.runs import MANIFEST, manifest
+from ketchup.manifests import manifest
+from ketchup.runs import MANIFEST
 from ketchup_eval.cli.devices import Dtype
 from ketchup_eval.cli.output import say
 

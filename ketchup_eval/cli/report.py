@@ -24,9 +24,9 @@ def report(
     from ketchup_eval.report.learning_figure import write_learning_figure
     from ketchup_eval.report.learning_table import learning_table
 
-    folders = [Run.named(run, runs_dir).folder for run in runs]
-    curves = learning_curves.learning_curves(folders)
-    content = learning_curves.as_json(curves, folders)
+    found = [Run.named(run, runs_dir) for run in runs]
+    curves = learning_curves.learning_curves(found)
+    content = learning_curves.as_json(curves, found)
     folder = out or runs_dir / "report"
     atomic_write_json(folder / "curves.json", content)
     write_learning_figure(curves, folder)

@@ -175,7 +175,7 @@ def train(
     from ketchup.training.run import describe, run_training
 
     settings = _settings(ctx)
-    run = Run.new(f"{method}-{settings.task}" if name is None else name, runs_dir).folder
+    run = Run.new(f"{method}-{settings.task}" if name is None else name, runs_dir)
     if dry_run:
         say(describe(settings, run))
         return
@@ -187,6 +187,7 @@ def _settings(ctx: typer.Context) -> "TrainSettings":
     """What was given, over the preset, over the defaults."""
     from ketchup.errors import UsageError
     from ketchup.methods import METHODS
+    from ketchup.models.builtin import model_of
     from ketchup.training.presets import preset
     from ketchup.training.settings import TrainSettings
 
@@ -204,4 +205,6 @@ def _settings(ctx: typer.Context) -> "TrainSettings":
         raise UsageError("Name the model to train with --student.")
     if values["task"] == "demo" and values["teacher"] is None and values["method"] in METHODS.keys() - {"sft"}:
         values["teacher"] = "demo-teacher"
+    for name in ("teacher", "student"):
+        values[name] = values[name] and model_of(values[name], ctx.params["runs_dir"])
     return TrainSettings(options={name: value for name, value in options.items() if value is not None}, **values)

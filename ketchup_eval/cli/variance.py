@@ -93,12 +93,13 @@ def variance(
     from ketchup.errors import UsageError
     from ketchup.runs import Run
 
-    run = Run.new(f"variance-{task}" if name is None else name, runs_dir).folder
+    run = Run.new(f"variance-{task}" if name is None else name, runs_dir)
     if (teacher is None) != (not student):
         raise UsageError("Name a --teacher together with its --student models, or neither for the demo's own.")
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     use_threads(threads)
     from ketchup.devices import Where
+    from ketchup.models.builtin import model_of
     from ketchup.rollouts.types import Decoding
     from ketchup.tasks import task as task_named
     from ketchup_eval.variance.gradient.rows import rows_of
@@ -110,8 +111,8 @@ def variance(
     longest = task_named(task).max_new_tokens if max_new_tokens is None else max_new_tokens
     rollouts = RolloutSettings(
         task=task,
-        teacher=teacher or "demo-teacher",
-        students=tuple(student or DEMO_STUDENTS),
+        teacher=model_of(teacher or "demo-teacher", runs_dir),
+        students=tuple(model_of(name, runs_dir) for name in student or DEMO_STUDENTS),
         data=data,
         split=split,
         samples=samples,
@@ -143,7 +144,7 @@ def variance(
         say(describe(rollouts, analysis, run))
         return
     share_among(processes, where, [rollouts.teacher])
-    run_variance(rollouts, analysis, run, lambda result: _show(result, run, as_json=as_json), where)
+    run_variance(rollouts, analysis, run, lambda result: _show(result, run.folder, as_json=as_json), where)
 
 
 def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:

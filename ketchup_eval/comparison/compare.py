@@ -9,17 +9,17 @@ import numpy as np
 
 from ketchup import checks
 from ketchup.errors import DataError, UsageError
+from ketchup.runs import Run
 from ketchup.tasks import task as task_named
 from ketchup_eval.evaluation.evaluate import DEFAULT_TASK
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
 from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Series, describing_series
-from ketchup_eval.evaluation.segments import FOLDER as SEGMENTS
 from ketchup_eval.evaluation.segments import segment_statistics
 from ketchup_eval.evaluation.settings import EvaluationSettings
 from ketchup_eval.items import load_items
 from ketchup_eval.metrics import metrics_for, unread, with_bleu_tokenizer
 from ketchup_eval.metrics.base import Metric, Scale
-from ketchup_eval.predictions import FOLDER, predictions_file, read_outputs
+from ketchup_eval.predictions import predictions_file, read_outputs
 from ketchup_eval.scores_file import recorded as recorded_of
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.corpus import (
@@ -41,7 +41,7 @@ TIE = 1e-9
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluatedRun:
     """One run's outputs; `recorded` is what its `scores.json` says about them, `None` without that file."""
 
     name: str
@@ -153,8 +153,8 @@ def as_json(study: Study) -> dict[str, Any]:
 class _Pair:
     """Method a and method b, each its runs."""
 
-    a: list[Run]
-    b: list[Run]
+    a: list[EvaluatedRun]
+    b: list[EvaluatedRun]
     settings: EvaluationSettings
     trials: int
 
@@ -238,21 +238,22 @@ class _Found(NamedTuple):
 
 def _kept(predictions: Path) -> Path | None:
     """Where an evaluation keeps the statistics of a run's predictions; `None` for a file that belongs to no run."""
-    return predictions.parents[1] / SEGMENTS / predictions.stem if predictions.parent.name == FOLDER else None
+    run = Run.of_predictions(predictions)
+    return run.segments(predictions.stem) if run else None
 
 
-def _run(name: str, file: Path, references: Mapping[str, str], recorded: Mapping[str, Any] | None) -> Run:
+def _run(name: str, file: Path, references: Mapping[str, str], recorded: Mapping[str, Any] | None) -> EvaluatedRun:
     predictions = read_outputs(file, list(references))
     signature = ((recorded or {}).get("scores") or {}).get("return", {}).get("signature", UNKNOWN_TEACHER)
-    return Run(name, outputs_of(predictions, references, str(file)), recorded, signature)
+    return EvaluatedRun(name, outputs_of(predictions, references, str(file)), recorded, signature)
 
 
-def _return(run: Run) -> Series | None:
+def _return(run: EvaluatedRun) -> Series | None:
     found = [one for one in describing_series(run.outputs, run.return_signature) if one.scale.name == "return"]
     return found[0] if found else None
 
 
-def _differences(runs: Sequence[Run], allowed: bool) -> list[str]:
+def _differences(runs: Sequence[EvaluatedRun], allowed: bool) -> list[str]:
     """Where the records of runs disagree; an error unless `allowed`."""
     known = [run for run in runs if run.recorded is not None]
     notes = []

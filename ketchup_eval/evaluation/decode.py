@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ketchup.devices import Where, placement
 from ketchup.errors import RunError
+from ketchup.manifests import note_circumstances, run_of_all
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary
 from ketchup.models.placement import load_student, load_teacher
@@ -19,10 +20,10 @@ from ketchup.progress import progress
 from ketchup.rollouts.fill import Block, Writer, blocks_of, fill
 from ketchup.rollouts.lines import LineStore
 from ketchup.rollouts.types import Decoding, Rollouts
-from ketchup.runs import MANIFEST, note_circumstances, run_of_all
+from ketchup.runs import Run
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.evaluation.settings import EvaluationSettings, System
-from ketchup_eval.predictions import FOLDER, Prediction
+from ketchup_eval.predictions import Prediction
 
 BLOCK = 64
 """Inputs decoded, scored and written at once: what a kill can lose at most."""
@@ -62,13 +63,13 @@ def decode(
         "student_dtype": placed.recorded["student_dtype"],
         "teacher_dtype": placed.recorded["teacher_dtype"] if teacher else None,
     }
-    path = system.run / FOLDER / f"{settings.split}.jsonl"
+    path = system.run.predictions(settings.split)
     state = path.with_suffix("")
     readers = [teacher] if teacher else []
     prompts = {example.id: prompt_ids(student, task, example, style, readers) for example in examples}
     by_length = sorted(examples, key=lambda example: len(prompts[example.id]))
     store = LineStore(path, state, blocks_of(by_length, BLOCK), partial(_rows, student))
-    if path.exists() and not (state / MANIFEST).exists():
+    if path.exists() and not Run(state).has_manifest():
         raise RunError(f"{path} was not written by this evaluation; move it away or use another --name.")
     with run_of_all(state, decided, processes, results=("part-*.jsonl",)):
         _check_same_texts(store, examples)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from ketchup.errors import RunError
 from ketchup.files import remove_leftovers, run_lock, write_jsonl
 from ketchup.hashes import content_hash
+from ketchup.runs import Run
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
 from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Score, as_json, describing_series, scores
-from ketchup_eval.evaluation.segments import FOLDER as SEGMENTS
 from ketchup_eval.evaluation.segments import keep_statistics, segment_statistics
 from ketchup_eval.evaluation.settings import EvaluationSettings, System
 from ketchup_eval.items import load_items
 from ketchup_eval.metrics import metrics_for, unread
-from ketchup_eval.predictions import FOLDER, Prediction, read_outputs, read_predictions
+from ketchup_eval.predictions import Prediction, read_outputs, read_predictions
 from ketchup_eval.scores_file import write_split
 from ketchup_eval.stats.bootstrap import Array
 
@@ -31,7 +31,7 @@ DEFAULT_TASK = "demo"
 class Evaluation:
     """A system's scores, and per item what they came from."""
 
-    run: Path
+    run: Run
     about: Mapping[str, Any]
     scores: list[Score]
     outputs: Outputs
@@ -52,22 +52,22 @@ def evaluate_system(system: System, settings: EvaluationSettings, where: "Where 
 
     where = where or Where()
     processes = Processes(device=where.device)
-    remove_leftovers(system.run)
+    remove_leftovers(system.run.folder)
     decided = decode(system, settings, task, examples, processes, where)
     if not processes.main:
         return None
-    path = system.run / FOLDER / f"{settings.split}.jsonl"
+    path = system.run.predictions(settings.split)
     wanted = {example.id for example in examples}
     predictions = [row for row in read_predictions(path) if row.id in wanted]  # there may be more from a larger --limit
     return _scored(system.run, settings, task, _references(examples), predictions, decided)
 
 
-def evaluate_file(path: Path, run: Path, settings: EvaluationSettings) -> Evaluation:
+def evaluate_file(path: Path, run: Run, settings: EvaluationSettings) -> Evaluation:
     """Scores outputs of any system, which become the run's predictions; no model is loaded."""
     task, examples = _rows(settings)
     predictions = read_outputs(path, [example.id for example in examples])
     decided = {"model": str(path), "task": task.name}
-    remove_leftovers(run)
+    remove_leftovers(run.folder)
     evaluation = _scored(run, settings, task, _references(examples), predictions, decided)
     _keep(run, settings.split, predictions)
     return evaluation
@@ -101,7 +101,7 @@ def _references(examples: Sequence[Example]) -> dict[str, str]:
 
 
 def _scored(
-    run: Path,
+    run: Run,
     settings: EvaluationSettings,
     task: Task,
     references: Mapping[str, str],
@@ -110,7 +110,7 @@ def _scored(
 ) -> Evaluation:
     metrics = metrics_for(task, settings.metrics, settings.bleu_tokenize)
     outputs = outputs_of(predictions, references, str(decided["model"]))
-    kept = run / SEGMENTS / settings.split
+    kept = run.segments(settings.split)
     statistics = segment_statistics(metrics, outputs.texts, outputs.references, settings.workers, kept)
     keep_statistics(statistics, metrics, outputs.texts, outputs.references, kept)
     series = describing_series(outputs, _return_signature(decided))
@@ -140,9 +140,9 @@ def _return_signature(decided: Mapping[str, Any]) -> str:
     return f"return|teacher:{decided['teacher_fingerprint']}|gauge:raw|truncation:terminal{narrowed}"
 
 
-def _keep(run: Path, split: str, predictions: Sequence[Prediction]) -> None:
+def _keep(run: Run, split: str, predictions: Sequence[Prediction]) -> None:
     """Makes a file's outputs the run's predictions, unless it has others."""
-    path = run / FOLDER / f"{split}.jsonl"
+    path = run.predictions(split)
     with run_lock(path.with_suffix("")):
         if path.exists():
             if read_predictions(path) != list(predictions):

@@ -16,8 +16,6 @@ from ketchup.progress import progress
 from ketchup_eval.metrics.base import Metric
 from ketchup_eval.stats.bootstrap import Array
 
-FOLDER = "segments"
-"""The subfolder of a run with a folder for each split and in it a file for each metric."""
 CHUNK = 250
 """Segments of one piece of work."""
 

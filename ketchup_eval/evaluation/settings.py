@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ketchup import checks
 from ketchup.choices import BleuTokenizer
-from ketchup.errors import RunError, UsageError
+from ketchup.errors import UsageError
+from ketchup.manifests import read_manifest
 from ketchup.rollouts.names import EngineName
-from ketchup.runs import Run, has_manifest, read_manifest
+from ketchup.runs import Run, Which
 from ketchup.tasks.base import Split
 from ketchup_eval.items import Rows
 
 NO_TEACHER = "none"
-Checkpoint = Literal["best", "last"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class System:
     """A model to evaluate, and the folder of its results. `settings` are those of the training run that made it."""
 
     model: str
-    run: Path
+    run: Run
     settings: Mapping[str, Any]
 
 
@@ -73,29 +73,17 @@ class EvaluationSettings:
         return replace(self, **found)
 
 
-def system_named(name: str, runs_dir: Path, checkpoint: Checkpoint | None, run_name: str | None) -> System:
+def system_named(name: str, runs_dir: Path, checkpoint: Which | None, run_name: str | None) -> System:
     """A training run by name or folder, whose `best` checkpoint is taken, else its `last`; or any model."""
-    trained = Run.find(name, runs_dir, _is_training_run)
+    trained = Run.find(name, runs_dir, Run.is_training)
     if trained is None and checkpoint is not None:
         raise UsageError(f'--checkpoint goes with a training run; "{name}" is none.')
     # A run is filed under its own name, also where it lies outside of `runs_dir`.
     own_name = trained.folder.resolve().name if trained else _file_name(name)
-    run = Run.new(own_name if run_name is None else run_name, runs_dir).folder
+    run = Run.new(own_name if run_name is None else run_name, runs_dir)
     if trained is None:
         return System(name, run, {})
-    return System(str(_checkpoint(trained.folder, checkpoint)), run, read_manifest(trained.folder)["settings"])
-
-
-def _is_training_run(folder: Path) -> bool:
-    """A model folder may have a manifest too: that of what made it."""
-    return has_manifest(folder) and ((folder / "last").exists() or not (folder / "config.json").exists())
-
-
-def _checkpoint(run: Path, wanted: Checkpoint | None) -> Path:
-    for name in (wanted,) if wanted else ("best", "last"):
-        if (run / str(name)).exists():
-            return run / str(name)
-    raise RunError(f"{run} has no {wanted or 'last'} checkpoint; train further, or name a model folder instead.")
+    return System(str(trained.model(checkpoint)), run, read_manifest(trained.folder)["settings"])
 
 
 def _file_name(model: str) -> str:

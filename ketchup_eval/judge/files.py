@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.files import atomic_write_json
-from ketchup.runs import manifest
+from ketchup.manifests import manifest
 from ketchup_eval.judge.results import JudgeResult
 
 SCHEMA = 1

@@ -8,7 +8,8 @@ from typing import Any
 
 from ketchup.errors import DataError, UsageError
 from ketchup.hashes import content_hash
-from ketchup.runs import Run, read_manifest
+from ketchup.manifests import read_manifest
+from ketchup.runs import Run
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Split
 from ketchup_eval.items import Rows, load_items

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ketchup.runs import Run
 from ketchup_eval.judge.results import Comparison, JudgeResult
 from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.bootstrap import Estimate
@@ -48,7 +49,8 @@ def system_name(system: str) -> str:
     path = Path(system)
     if path.suffix != ".jsonl":
         return path.name
-    return path.parents[1].name if path.parent.name == "predictions" and len(path.parents) > 2 else path.stem
+    run = Run.of_predictions(path)
+    return run.name if run and run.name else path.stem
 
 
 def _preferences(result: JudgeResult) -> Table:

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ketchup.errors import RunError
 from ketchup.kinds import misfit
-from ketchup.runs import read_manifest
+from ketchup.manifests import read_manifest
+from ketchup.runs import CHECKPOINTS, Run
 from ketchup.training.metrics import read_metrics
-from ketchup_eval.scores_file import SCORES, read_scores
+from ketchup_eval.scores_file import read_scores
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.stats.seeds import mean_over_seeds
 
@@ -40,7 +40,7 @@ class Curve:
         return steps[max(steps)] if steps else None
 
 
-def learning_curves(runs: Sequence[Path]) -> list[Curve]:
+def learning_curves(runs: Sequence[Run]) -> list[Curve]:
     """The runs grouped by settings but for the seed, in the order given.
 
     Raises `RunError` for a run without metrics, runs that validate or were scored on different things, and one seed
@@ -49,7 +49,7 @@ def learning_curves(runs: Sequence[Path]) -> list[Curve]:
     settings = {run: _settings(run) for run in runs}
     _check_alike(settings)
     scores = _test_scores(runs)
-    groups: dict[str, list[Path]] = {}
+    groups: dict[str, list[Run]] = {}
     for run, given in settings.items():
         rest = {name: value for name, value in given.items() if name not in {"seed", "preset", "overridden"}}
         groups.setdefault(json.dumps(rest, sort_keys=True), []).append(run)
@@ -57,7 +57,7 @@ def learning_curves(runs: Sequence[Path]) -> list[Curve]:
     return [_curve(label, members, settings, scores) for label, members in zip(labels, groups.values(), strict=True)]
 
 
-def as_json(curves: Sequence[Curve], runs: Sequence[Path]) -> dict[str, Any]:
+def as_json(curves: Sequence[Curve], runs: Sequence[Run]) -> dict[str, Any]:
     """What `curves.json` holds; every number is {value, low, high, n} with n seeds."""
     return {
         "schema": 1,
@@ -79,9 +79,9 @@ def as_json(curves: Sequence[Curve], runs: Sequence[Path]) -> dict[str, Any]:
 
 def _curve(
     label: str,
-    members: Sequence[Path],
-    settings: Mapping[Path, Mapping[str, Any]],
-    scores: Mapping[Path, Mapping[str, float]],
+    members: Sequence[Run],
+    settings: Mapping[Run, Mapping[str, Any]],
+    scores: Mapping[Run, Mapping[str, float]],
 ) -> Curve:
     seeds = tuple(settings[run]["seed"] for run in members)
     for seed in seeds:
@@ -99,12 +99,12 @@ def _curve(
     )
 
 
-def _test_scores(runs: Sequence[Path]) -> dict[Path, dict[str, float]]:
+def _test_scores(runs: Sequence[Run]) -> dict[Run, dict[str, float]]:
     """The test scores of each run, none where it was not evaluated; all must come from the same items and metrics."""
-    found: dict[Path, dict[str, float]] = {}
-    first: tuple[Path, list[object]] | None = None
+    found: dict[Run, dict[str, float]] = {}
+    first: tuple[Run, list[object]] | None = None
     for run in runs:
-        about = read_scores(run / SCORES).get("test")
+        about = read_scores(run.scores).get("test")
         scores = {} if about is None else {n: x for n, x in about["scores"].items() if n not in ABOUT_OUTPUTS}
         found[run] = {name: score["value"] for name, score in scores.items() if score["value"] is not None}
         if about is None:
@@ -119,14 +119,14 @@ def _test_scores(runs: Sequence[Path]) -> dict[Path, dict[str, float]]:
     return found
 
 
-def _settings(run: Path) -> Mapping[str, Any]:
-    settings: Mapping[str, Any] = read_manifest(run)["settings"]
+def _settings(run: Run) -> Mapping[str, Any]:
+    settings: Mapping[str, Any] = read_manifest(run.folder)["settings"]
     if wrong := misfit(settings, {"method": str, "seed": int, "options": dict}):
         raise RunError(f"{run} is no training run, as {wrong} in its manifest; name runs of `ketchup train`.")
     return settings
 
 
-def _validations(run: Path) -> dict[int, dict[str, float]]:
+def _validations(run: Run) -> dict[int, dict[str, float]]:
     """By step, the quantities of each validation."""
     found = {
         row["step"]: {name.removeprefix("validation_"): x for name, x in row.items() if name.startswith("validation_")}
@@ -134,11 +134,11 @@ def _validations(run: Path) -> dict[int, dict[str, float]]:
     }
     found = {step: row for step, row in found.items() if row}
     if not found:
-        raise RunError(f"{run} has no validation in metrics.jsonl yet; let it train, or name another run.")
+        raise RunError(f"{run} has no validation in {run.metrics.name} yet; let it train, or name another run.")
     return found
 
 
-def _check_alike(settings: Mapping[Path, Mapping[str, Any]]) -> None:
+def _check_alike(settings: Mapping[Run, Mapping[str, Any]]) -> None:
     first, *others = settings
     for other in others:
         for name in MUST_AGREE:
@@ -172,7 +172,7 @@ def _short(value: Any) -> Any:
     """The end of a path that tells runs and checkpoints apart."""
     if not (isinstance(value, str) and "/" in value):
         return value
-    return "/".join([part for part in value.split("/") if part != "checkpoints"][-2:])
+    return "/".join([part for part in value.split("/") if part != CHECKPOINTS][-2:])
 
 
 def _flat(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.files import atomic_write_json, read_kept_json
-from ketchup.runs import has_manifest, read_manifest
-from ketchup.training.metrics import METRICS, VALIDATION, read_metrics
+from ketchup.manifests import read_manifest
+from ketchup.runs import Run
+from ketchup.training.metrics import VALIDATION, read_metrics
 from ketchup_eval.metrics import METRICS as TASK_METRICS
-from ketchup_eval.scores_file import SCORES, read_scores
+from ketchup_eval.scores_file import read_scores
 from ketchup_eval.stats.multiplicity import holm
 from ketchup_eval.stats.seeds import mean_over_seeds
 from ketchup_eval.study.graph import Node
@@ -94,17 +95,17 @@ def _commands(nodes: Mapping[str, Node], folder: Path) -> list[Content]:
 def _circumstances(nodes: Mapping[str, Node], folder: Path) -> Content | None:
     """Versions, commit and machine of the first run that says so."""
     for name in nodes:
-        if has_manifest(folder / name):
+        if Run(folder / name).has_manifest():
             recorded = read_manifest(folder / name)
             return {key: recorded.get(key) for key in ("versions", "python", "platform", "git")}
     return None
 
 
 def _training(node: Node, folder: Path) -> Content | None:
-    run = folder / node.name
-    if not (run / METRICS).exists() or not has_manifest(run):
+    run = Run(folder / node.name)
+    if not run.metrics.exists() or not run.has_manifest():
         return None
-    settings = read_manifest(run)["settings"]
+    settings = read_manifest(run.folder)["settings"]
     rows = read_metrics(run)
     curve = [
         {"step": row["step"], **{name.removeprefix(VALIDATION): x for name, x in row.items() if _is_validation(name)}}
@@ -140,9 +141,9 @@ def _best(curve: Sequence[Mapping[str, float]]) -> float | None:
     return max((value for value in values if math.isfinite(value)), default=None)
 
 
-def _scores(run: Path) -> Content:
+def _scores(run: Run) -> Content:
     """The scores of a run's outputs, each {value, low, high, n, signature}; of the one split that was evaluated."""
-    splits = read_scores(run / SCORES)
+    splits = read_scores(run.scores)
     for about in splits.values():
         return {name: score for name, score in about["scores"].items() if name not in ABOUT_OUTPUTS}
     return {}
@@ -152,7 +153,7 @@ def _model(node: Node, folder: Path) -> Content | None:
     """What a study begins with: a teacher, or a student before any method."""
     if "run" in node.labels or node.labels["method"] not in ("start", "teacher"):
         return None
-    scores = _scores(folder / node.name)
+    scores = _scores(Run(folder / node.name))
     if not scores:
         return None
     shown = {name: {key: score[key] for key in ("value", "low", "high", "n")} for name, score in scores.items()}

@@ -17,7 +17,6 @@ from ketchup.runs import Run
 from ketchup_eval.study.plan import Options, Plan, StudentPlan, TaskPlan, normal
 
 KINDS = ("teacher", "init", "start", "tune", "rate", "train", "variance", "evaluate", "compare", "judge")
-CHECKPOINT = "best"
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class _Graph:
         if self.plan.teachers[name].train is None:
             return self.plan.teachers[name].model, ()
         run = f"{name}-{task.name}"
-        return str(self.folder / run / CHECKPOINT), (run,)
+        return str(Run(self.folder / run).checkpoint("best")), (run,)
 
     def _made(self, task: TaskPlan, student: StudentPlan) -> Iterator[Node]:
         """A student of some layers, and its pre-distillation."""
@@ -134,7 +133,7 @@ class _Graph:
         if student.start is None:
             return self._beginning(task, student)
         run = self._start(task, student)
-        return str(self.folder / run / CHECKPOINT), (run,)
+        return str(Run(self.folder / run).checkpoint("best")), (run,)
 
     @staticmethod
     def _init(task: TaskPlan, student: StudentPlan) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ketchup.errors import RunError
 from ketchup.files import atomic_write_text
+from ketchup.runs import Run
 from ketchup.training.metrics import VALIDATION, read_metrics
 
 
@@ -33,7 +34,7 @@ def chosen_rate(place: Path) -> str:
 
 def _best(run: Path) -> float:
     """The best validation of a run, the higher the better."""
-    rows = read_metrics(run)
+    rows = read_metrics(Run(run))
     losses = [-row[f"{VALIDATION}loss"] for row in rows if f"{VALIDATION}loss" in row]
     values = losses or [row[f"{VALIDATION}return"] for row in rows if f"{VALIDATION}return" in row]
     return max((value for value in values if math.isfinite(value)), default=-math.inf)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ketchup.devices import Placement, Where, placement
 from ketchup.estimators.numbers import gauge_needs
+from ketchup.manifests import note_circumstances, run_of_all
 from ketchup.maths.gauges import Gauge
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary
@@ -20,7 +21,7 @@ from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.fill import Writer, blocks_of, fill
 from ketchup.rollouts.types import Decoding, Rollouts
-from ketchup.runs import note_circumstances, run_of_all
+from ketchup.runs import OF_VARIANCE, Run
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples
@@ -81,7 +82,7 @@ class VarianceResult:
 def run_variance(
     rollouts: RolloutSettings,
     analysis: AnalysisSettings,
-    run: Path,
+    run: Run,
     finish: Callable[[VarianceResult], None],
     where: Where = Where(),  # noqa: B008 (it is frozen)
 ) -> None:
@@ -104,7 +105,7 @@ def run_variance(
     ]
     prints = {model.name: model.fingerprint for model in (teacher, *students)}
     recorded = {**asdict(rollouts), **placed.recorded, "fingerprints": prints}
-    with run_of_all(run, recorded, processes, results=("rollouts/*/part-*.parquet",)):
+    with run_of_all(run.folder, recorded, processes, results=OF_VARIANCE):
         left = sum(_missing_inputs(store) for store in stores)
         total = len(examples) * len(students)
         with progress("rollouts", total=total, unit="inputs", done=total - left) as bar:
@@ -126,7 +127,7 @@ def run_variance(
             finish(VarianceResult(rollouts, analysis, len(examples), results, phases.report()))
 
 
-def describe(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Path) -> str:
+def describe(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Run) -> str:
     """What `run_variance` would do and how much of it, without loading a model."""
     task = task_named(rollouts.task)
     examples: Sequence[Example] = load_examples(task, rollouts.split, rollouts.data, analysis.limit)
@@ -141,7 +142,7 @@ def describe(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Path) -
     return "\n".join(lines)
 
 
-def part_stores(rollouts: RolloutSettings, examples: Sequence[Example], run: Path) -> list[PartStore]:
+def part_stores(rollouts: RolloutSettings, examples: Sequence[Example], run: Run) -> list[PartStore]:
     """The rollouts of each student, in blocks of about `ROWS_PER_PART`.
 
     Folders are numbered, as two models may end in the same folder name. The seed of a block follows from its inputs
@@ -149,7 +150,7 @@ def part_stores(rollouts: RolloutSettings, examples: Sequence[Example], run: Pat
     """
     blocks = blocks_of(examples, max(1, ROWS_PER_PART // rollouts.samples))
     return [
-        PartStore(run / "rollouts" / f"{index}-{Path(name).name}", blocks)
+        PartStore(run.rollouts / f"{index}-{Path(name).name}", blocks)
         for index, name in enumerate(rollouts.students, start=1)
     ]
 
@@ -163,7 +164,7 @@ def _load(rollouts: RolloutSettings, placed: Placement) -> tuple[LanguageModel, 
 
 
 def _writer(
-    rollouts: RolloutSettings, task: Task, teacher: LanguageModel, student: LanguageModel, store: PartStore, run: Path
+    rollouts: RolloutSettings, task: Task, teacher: LanguageModel, student: LanguageModel, store: PartStore, run: Run
 ) -> Writer:
     """The student at work on what the store lacks; raises `ModelError` where teacher or student cannot read it."""
     rollouts.decoding.check_fits(student)
@@ -184,7 +185,7 @@ def _writer(
         rollouts.seed,
         task.calculator,
         prompt,
-        lambda engine: note_circumstances(run, engines={student.name: engine}),
+        lambda engine: note_circumstances(run.folder, engines={student.name: engine}),
     )
 
 

@@ -20,6 +20,7 @@ from ketchup.estimators import Numbers
 from ketchup.models.scoring import StudentValues, TeacherValues
 from ketchup.rollouts.fill import blocks_of
 from ketchup.rollouts.types import Decoding, Rollouts
+from ketchup.runs import Run
 from ketchup.tasks.base import Example
 from ketchup_eval.variance.estimates import summarise
 from ketchup_eval.variance.per_input import PerInput, concatenate
@@ -59,7 +60,7 @@ def study_seconds(ks, limit):
     analysis = AnalysisSettings(estimators_of(ks, ["segment"], []), gauge="raw", limit=limit)
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        run_variance(rollouts, analysis, Path(folder) / "run", lambda _: None)
+        run_variance(rollouts, analysis, Run(Path(folder) / "run"), lambda _: None)
         return time.monotonic() - start
 
 

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ketchup.files import read_jsonl, read_kept_json, write_jsonl, write_kept_json
+from ketchup.runs import Run
 from ketchup_eval import scores_file
 from ketchup_eval.cli import app
 from ketchup_eval.evaluation import segments
@@ -333,7 +334,7 @@ def test_seeds_of_a_method_are_taken_together(evaluated):
 
 def test_two_evaluations_at_once_keep_the_scores_of_both_splits(evaluated, monkeypatch):
     """Each reads the file, adds its split and writes: the second must not read before the first has written."""
-    run = evaluated / "runs/good"
+    run = Run(evaluated / "runs/good")
     scores = {"bleu": {"value": 1.0, "signature": "s"}}
     about = {"task": "gsm8k", "n": 1, "references_fingerprint": "r", "scores": scores}
     both_read = threading.Barrier(2)
@@ -350,7 +351,7 @@ def test_two_evaluations_at_once_keep_the_scores_of_both_splits(evaluated, monke
         writer.start()
     for writer in writers:
         writer.join()
-    assert set(read_scores(run / "scores.json")) == {"test", "train", "other"}
+    assert set(read_scores(run.scores)) == {"test", "train", "other"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from ketchup.runs import check_same_settings
+from ketchup.manifests import check_same_settings
 from tests.judge.given import invoke, prefers, prefers_first, result, verdict_rows, words, write_inputs, write_jsonl
 from tests.judge.mock_server import MODEL, Answer, MockServer
 

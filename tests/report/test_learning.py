@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from ketchup.errors import RunError
 from ketchup.files import write_jsonl
-from ketchup.runs import check_same_settings
+from ketchup.manifests import check_same_settings
+from ketchup.runs import Run
 from ketchup_eval.cli import app
 from ketchup_eval.report.learning_curves import learning_curves
 
@@ -23,6 +24,10 @@ SETTINGS = {
     "preset": None,
     "overridden": [],
 }
+
+
+def curves_of(folders):
+    return learning_curves([Run(folder) for folder in folders])
 
 
 def run(folder, name, method="llmr", seed=0, returns=(-5.0, -3.0, -1.0), options=None, **changes):
@@ -42,7 +47,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_curve(tmp_path):
         run(tmp_path, "c", "ketchup", options={"k": 4, "baseline": "mean"}),
         run(tmp_path, "b", seed=1, returns=(-5, -1, -2, 7)),
     ]
-    llmr, ketchup = learning_curves(runs)
+    llmr, ketchup = curves_of(runs)
     assert (llmr.label, llmr.seeds) == ("llmr", (0, 1))
     assert (ketchup.label, ketchup.seeds) == ("ketchup K=4 + mean", (0,))
     assert {step: e.value for step, e in llmr.values["return"].items()} == {0: -5, 10: -2, 20: -1.5}  # steps of both
@@ -53,20 +58,20 @@ def test_runs_that_differ_in_the_seed_alone_are_one_curve(tmp_path):
 
 def test_labels_name_what_differs(tmp_path):
     runs = [run(tmp_path, "slow"), run(tmp_path, "fast", learning_rate=1e-3), run(tmp_path, "kl", "kl")]
-    labels = [curve.label for curve in learning_curves(runs)]
+    labels = [curve.label for curve in curves_of(runs)]
     assert labels == ["llmr, learning_rate 0.0001", "llmr, learning_rate 0.001", "kl"]
 
 
 def test_unlike_runs_are_not_compared(tmp_path):
     runs = [run(tmp_path, "a"), run(tmp_path, "b", teacher="other")]
     with pytest.raises(RunError, match=r"differ in teacher \(demo-teacher and other\)"):
-        learning_curves(runs)
+        curves_of(runs)
     with pytest.raises(RunError, match="seed 0 is there 2 times"):
-        learning_curves([run(tmp_path, "c"), run(tmp_path, "d")])
+        curves_of([run(tmp_path, "c"), run(tmp_path, "d")])
     empty = tmp_path / "empty"
     check_same_settings(empty, {**SETTINGS, "method": "kl", "seed": 0, "options": {}})
     with pytest.raises(RunError, match="no validation"):
-        learning_curves([empty])
+        curves_of([empty])
 
 
 def scored(run, accuracy, n=300, signature="profile:dpo-st"):
@@ -80,7 +85,7 @@ def scored(run, accuracy, n=300, signature="profile:dpo-st"):
 def test_scores_of_all_runs_of_a_setting_are_averaged(tmp_path):
     runs = [scored(run(tmp_path, "a", seed=0), 40.0), scored(run(tmp_path, "b", seed=1), 50.0)]
     half = [scored(run(tmp_path, "c", "kl", seed=0), 45.0), run(tmp_path, "d", "kl", seed=1)]
-    llmr, kl = learning_curves([*runs, *half])
+    llmr, kl = curves_of([*runs, *half])
     assert (llmr.scores["accuracy"].value, llmr.scores["accuracy"].n) == (45.0, 2)
     assert set(llmr.scores) == {"accuracy"}
     assert kl.scores == {}
@@ -90,7 +95,7 @@ def test_scores_of_all_runs_of_a_setting_are_averaged(tmp_path):
 def test_unlike_scores_are_not_put_side_by_side(tmp_path, other):
     runs = [scored(run(tmp_path, "a"), 40.0), scored(run(tmp_path, "b", seed=1), 50.0, **other)]
     with pytest.raises(RunError, match="scored on other items or by other metrics"):
-        learning_curves(runs)
+        curves_of(runs)
 
 
 def test_the_command_writes_table_figure_and_json(tmp_path):
@@ -113,16 +118,16 @@ def test_the_command_writes_table_figure_and_json(tmp_path):
 
 def test_lost_rows_are_reported(tmp_path, caplog):
     path = run(tmp_path, "a") / "metrics.jsonl"
-    whole = learning_curves([path.parent])[0].values
+    whole = curves_of([path.parent])[0].values
     assert caplog.text == ""
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:3] + lines[4:7] + lines[9:]) + '{"step": 30, "lo')
-    assert learning_curves([path.parent])[0].values == whole
+    assert curves_of([path.parent])[0].values == whole
     assert f"{path}: a torn last line is dropped" in caplog.text
     assert f"{path}: the rows of step 3, 7-8 are lost" in caplog.text
     caplog.clear()
     (tmp_path / "a/last").symlink_to("checkpoints/step-000032")  # saved after its row was written
-    learning_curves([path.parent])
+    curves_of([path.parent])
     assert f"{path}: the rows of step 3, 7-8, 30-32 are lost" in caplog.text
 
 
@@ -140,7 +145,7 @@ def test_a_row_that_is_none_of_a_step_is_named(tmp_path, row, named):
     path = run(tmp_path, "a") / "metrics.jsonl"
     path.write_text(path.read_text() + row + "\n")
     with pytest.raises(RunError, match=rf"{path} line 31 is no row of a step, as {named}; remove that line"):
-        learning_curves([path.parent])
+        curves_of([path.parent])
 
 
 @pytest.mark.parametrize("wrong", [{"method": None}, {"seed": "0"}, {"options": []}])
@@ -149,7 +154,7 @@ def test_a_run_that_is_none_of_training_is_named(tmp_path, wrong):
     with pytest.raises(
         RunError, match=rf'is no training run, as "{next(iter(wrong))}" is .* name runs of `ketchup train`'
     ):
-        learning_curves([tmp_path])
+        curves_of([tmp_path])
 
 
 def test_it_needs_no_torch(tmp_path):

@@ -3,6 +3,7 @@
 from ketchup.methods import method
 from ketchup.phases import Phases
 from ketchup.processes import Processes
+from ketchup.runs import Run
 from ketchup.tasks.base import Prompts, Task
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import train
@@ -37,7 +38,7 @@ def fit(given, model, rows, run, *, teacher=None, validation=None, chosen=None, 
     """Trains the model on the rows; the method is that of the settings unless one is `chosen`."""
     chosen = chosen or method(given.method, given.options)
     validated = inputs_of(validation or rows[:2])
-    return train(given, chosen, task, model, teacher, inputs_of(rows), validated, run, Processes("float32"))
+    return train(given, chosen, task, model, teacher, inputs_of(rows), validated, Run(run), Processes("float32"))
 
 
 def validation_of(chosen, model, rows, batch_size=3, teacher=None):

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from ketchup import runs
 from ketchup.errors import RunError
 from ketchup.files import write_jsonl
 from ketchup.models.loading import load
@@ -50,7 +51,7 @@ def assert_refused(done, *named):
 
 def assert_not_resumed(run, *named):
     with pytest.raises(RunError) as caught:
-        last_state(run)
+        last_state(runs.Run(run))
     assert all(text in str(caught.value) for text in named), caught.value
 
 
@@ -145,8 +146,8 @@ def test_lost_rows_are_reported_when_a_run_goes_on(tmp_path, inputs, run):
 
 def test_rows_after_the_checkpoint_are_forgotten_and_are_not_lost(tmp_path, caplog):
     write_jsonl(tmp_path / "metrics.jsonl", [{"step": step} for step in (0, 1, 2, 4, 7)])
-    forget_after(tmp_path, 2)
-    assert read_metrics(tmp_path) == [{"step": 0}, {"step": 1}, {"step": 2}]
+    forget_after(runs.Run(tmp_path), 2)
+    assert read_metrics(runs.Run(tmp_path)) == [{"step": 0}, {"step": 1}, {"step": 2}]
     assert caplog.text == ""
-    forget_after(tmp_path, -1)
+    forget_after(runs.Run(tmp_path), -1)
     assert not (tmp_path / "metrics.jsonl").exists()

@@ -105,7 +105,7 @@ def test_many_kills_in_a_row(tmp_path, inputs, unbroken):
         Kill("ketchup.training.loop.append_jsonl", 3),
         Kill("torch.save", 2, "before"),
         Kill(f"{CHECKPOINTS}._point", 2, "before"),
-        Kill("ketchup.runs.write_kept_json", 1, "before"),  # while the manifest takes down the resumption
+        Kill("ketchup.manifests.write_kept_json", 1, "before"),  # while the manifest takes down the resumption
     ):
         assert ketchup(tmp_path, *arguments, kill=kill).code == -signal.SIGKILL
     assert ketchup(tmp_path, *arguments).code == 0

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ketchup.runs import WHICH
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.study.claims.base import Evidence
 
@@ -61,5 +62,5 @@ def p_value(found: Estimate) -> float | None:
 
 def short(model: str) -> str:
     """A model's name without the folders that all share."""
-    parts = [part for part in model.split("/") if part not in ("best", "last", "")]
+    parts = [part for part in model.split("/") if part not in (*WHICH, "")]
     return parts[-1] if parts else model
