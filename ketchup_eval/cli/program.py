@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import ketchup
+from ketchup_eval.cli.audit import audit
 from ketchup_eval.cli.command import Command
 from ketchup_eval.cli.compare import compare
 from ketchup_eval.cli.doctor import doctor
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # errors are one sentence, see `command`
 )
 
-COMMANDS = (train, init_student, variance, evaluate, compare, judge, report, study, doctor)
+COMMANDS = (train, init_student, variance, evaluate, compare, judge, report, study, audit, doctor)
 """In the order of the help; a command's name is its function's, with hyphens."""
 OBJECTS_PER_COLLECTION = 10_000
 """Python looks for garbage after 700 new objects. Ours live until the end, by the hundred thousand: looking so often
