@@ -6,6 +6,7 @@ import re
 # direction of writing around; halves of characters, which stand for bytes of a file name that is no UTF-8.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORMULA = re.compile("[\\s\ufeff]*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n]")
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&$#!]")
 _LATEX = {character: f"\\{character}" for character in "{}_%&#$"} | {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -33,6 +34,11 @@ def latex_text(text: str) -> str:
     """A text as LaTeX prints it, on one line."""
     escaped = "".join(_LATEX.get(character, character) for character in one_line(text))
     return re.sub("-(?=-)", "-{}", escaped)  # two hyphens would become a dash
+
+
+def markdown_text(text: str) -> str:
+    """A text as Markdown shows it, on one line: no emphasis, link, cell, entity or element."""
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
 
 
 def csv_cell(value: object) -> object:

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from ketchup.texts import csv_cell, latex_text, one_line, plot_text, printable
+from ketchup.texts import csv_cell, latex_text, markdown_text, one_line, plot_text, printable
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,14 @@ def test_latex_prints_every_ascii_character_as_itself():
     assert latex_text("[5pt]*") == "{[}5pt{]}{*}"  # after \\ they would be a length and a star
     assert latex_text("a---b-c") == "a-{}-{}-b-c"
     assert latex_text("a\nb\x1b") == r"a b\textbackslash{}x1b"
+
+
+def test_markdown_shows_every_character_as_it_is():
+    """Backslash escapes of punctuation are CommonMark's, section 2.4."""
+    assert markdown_text("a|b*c*_d_ [e](f) <g> `h` \\ &amp; ~i~ $j$") == (
+        r"a\|b\*c\*\_d\_ \[e\](f) \<g\> \`h\` \\ \&amp; \~i\~ \$j\$"
+    )
+    assert markdown_text("a\n# b\x1b") == r"a \# b\\x1b"
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\n", " =", "\ufeff=", "\uff1d", "\uff0b"])

@@ -8,14 +8,17 @@ import typer
 from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.files import atomic_write_text
-from ketchup_eval.cli.output import say
+from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
+    from ketchup_eval.study.collect import Content
     from ketchup_eval.study.graph import Node
     from ketchup_eval.study.running import Outcome
 
 EXIT_INCOMPLETE = 3
 MOST_JOBS = 1024
+WIDTH = 180
+"""Columns of a table that is not printed on a terminal."""
 
 
 def study(
@@ -35,6 +38,8 @@ def study(
     node: Annotated[str | None, typer.Option(help="run this one result, for an engine that keeps the order")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of a command; default: all, shared")] = None,
     runs_dir: Annotated[Path, typer.Option(help="where runs live; the study's are in a folder there")] = Path("runs"),
+    report: Annotated[bool, typer.Option("--report", help="run nothing; write anew what is known so far")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print study.json instead of tables")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and stop")] = False,
 ) -> None:
     """Do all that a plan says; run the same command again to continue after a stop."""
@@ -65,9 +70,10 @@ def study(
         _show_plan(chosen, folder)
     else:
         keep = Keeper(read, nodes, folder)
-        outcome = run_graph(nodes, chosen, folder, jobs, threads, keep.now_and_then)
-        keep.now()
-        _tell(outcome, folder)
+        outcome = None if report else run_graph(nodes, chosen, folder, jobs, threads, keep.now_and_then)
+        _report(keep.now(), folder, as_json=as_json)
+        if outcome is not None:
+            _tell(outcome, folder)
 
 
 def _check(nodes: "dict[str, Node]") -> None:
@@ -97,6 +103,22 @@ def _show_plan(chosen: "dict[str, Node]", folder: Path) -> None:
     say(f"{len(chosen):,} commands ({counts(chosen)}), of which {len(done):,} are done; results go to {folder}.")
 
 
+def _report(content: "Content", folder: Path, *, as_json: bool) -> None:
+    from ketchup_eval.report.study.files import REPORT, write_tables
+    from ketchup_eval.report.study.tables import study_tables
+    from ketchup_eval.report.study.written import in_terminal
+
+    tables = study_tables(content)
+    written = write_tables(tables, folder)
+    if as_json:
+        say_json(content)
+        return
+    show(*in_terminal(tables), width=WIDTH)
+    say("\n".join(dict.fromkeys(table.about for table in tables)))
+    names = ", ".join(path.name for path in written)
+    say(f"Written: {folder}/study.json, claims.json{f'; in {folder / REPORT}: {names}' if names else ''}")
+
+
 def _tell(outcome: "Outcome", folder: Path) -> None:
     from ketchup_eval.study.running import reason
     from ketchup_eval.study.stamps import log_path
@@ -105,7 +127,7 @@ def _tell(outcome: "Outcome", folder: Path) -> None:
         say(f"{name} failed: {reason(folder, name)} (all of it: {log_path(folder, name)})", err=True)
     if outcome.unreached:
         say(f"Not reached, as what they need failed: {', '.join(outcome.unreached)}.", err=True)
-    say(f"{len(outcome.done):,} results are done in {folder}; all numbers: {folder}/study.json, claims.json.")
+    say(f"{len(outcome.done):,} results are done in {folder}.", err=True)
     if outcome.failed or outcome.unreached:
         say("Run the same command again to try what is missing.", err=True)
         raise typer.Exit(EXIT_INCOMPLETE)

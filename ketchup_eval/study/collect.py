@@ -47,6 +47,7 @@ def collect(plan: Plan, nodes: Mapping[str, Node], folder: Path) -> Content:
             "seeds": list(plan.seeds),
             "tasks": list(plan.tasks),
             "students": list(plan.students),
+            "teacher_of": {name: student.teacher for name, student in plan.students.items()},
             "methods": list(plan.methods),
         },
         "circumstances": _circumstances(nodes, folder),

@@ -270,7 +270,8 @@ class _Graph:
         name = f"judge-{student.name}-{task.name}"
         sides = ["--a", *(runs[method][0] for method in others), "--b", runs[reference][0]]
         needs = tuple(self._evaluation(task, student, method) for method in (reference, *others))
-        words = ("judge", *sides, *_words(self._options("judge", task)), *self._named(name))
+        options = {"html": True, **self._options("judge", task)}
+        words = ("judge", *sides, *_words(options), *self._named(name))
         labels = {"task": task.name, "student": student.name}
         yield Node(name, "judge", words, needs, labels, threads=False)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ketchup_eval.study.claims import judge_claims, write_claims
-from ketchup_eval.study.collect import collect, write_study
+from ketchup_eval.study.collect import Content, collect, write_study
 from ketchup_eval.study.graph import Node
 from ketchup_eval.study.plan import Plan
 from ketchup_eval.study.running import Outcome
@@ -25,9 +25,10 @@ class Keeper:
         if time.monotonic() - self.last > SECONDS_BETWEEN:
             self.now()
 
-    def now(self) -> None:
-        """Reads all runs and writes both files."""
+    def now(self) -> Content:
+        """Reads all runs and writes both files; what `study.json` holds."""
         content = collect(self.plan, self.nodes, self.folder)
         write_study(content, self.folder)
         write_claims(judge_claims(content), self.folder)
         self.last = time.monotonic()
+        return content

@@ -158,7 +158,7 @@ def test_instability_is_the_fall_from_a_peak():
 
 
 def judged(rate, gain):
-    row = {"a": "large-ketchup", "criterion": "overall", "win_rate": number(rate, 2)}
+    row = {"a": "large-ketchup", "criterion": "overall", "effects": {"vote_share": number(rate / 100, 0.02)}}
     return content(
         runs=[run("ketchup", "large", [0.0], K4)],
         judge=[

@@ -25,7 +25,7 @@ def judge_agrees(content: Content) -> Iterator[Evidence]:
             method = methods.get(row["a"])
             for (task, student, name, score), compared in better.items():
                 if (task, student, name) == (one["task"], one["student"], method):
-                    rate = estimate(row["win_rate"]).scaled(1.0, -50.0)
+                    rate = estimate(row["effects"]["vote_share"]).scaled(100.0, -50.0)
                     gain = _gain(compared)
                     what = f"win rate ({row['criterion']}) and {score}: product of their signs"
                     yield Evidence(f"{task}: {student}, {method}", what, *_product_of_signs(rate, gain))
