@@ -21,25 +21,35 @@ def masked_sum(values: Tensor, mask: Tensor, dim: Dim = None) -> Tensor:
     return torch.where(mask.any(dim), total, torch.nan)
 
 
-def masked_mean(values: Tensor, mask: Tensor, dim: Dim = None) -> Tensor:
-    """Mean of the masked-in entries; NaN where there are none.
+def masked_mean(values: Tensor, mask: Tensor, dim: Dim = None, weights: Tensor | None = None) -> Tensor:
+    """Mean of the masked-in entries, Σ w x / Σ w; NaN where there are none.
 
-    `values` and `mask` have one shape; the result lacks the axes `dim` and keeps the dtype and unit of `values`.
+    `values`, `mask` and `weights` (`None`: 1) have one shape; the result lacks the axes `dim` and keeps the dtype and
+    unit of `values`.
     """
-    return torch.where(mask, values, 0).sum(dim) / mask.sum(dim)
+    counted = mask if weights is None else torch.where(mask, weights, 0)
+    return (torch.where(mask, values, 0) * counted).sum(dim) / counted.sum(dim)
 
 
-def masked_var(values: Tensor, mask: Tensor, dim: Dim = None) -> Tensor:
-    """Unbiased variance of the masked-in entries, Σ (x - mean)² / (n - 1); NaN where n < 2.
+def masked_var(values: Tensor, mask: Tensor, dim: Dim = None, weights: Tensor | None = None) -> Tensor:
+    """Variance of the masked-in entries, Σ w (x - mean)² / (Σ w - Σ w² / Σ w); NaN where there are fewer than two.
 
-    `values` and `mask` have one shape; the result lacks the axes `dim` and has the squared unit of `values`. The mean
-    is taken out before squaring, so a large common offset costs no digits.
+    Without weights it is the unbiased Σ (x - mean)² / (n - 1); with weights that have nothing to do with the values it
+    is unbiased too. `values`, `mask` and `weights` (`None`: 1) have one shape; the result lacks the axes `dim` and has
+    the squared unit of `values`. The mean is taken out before squaring, so a large common offset costs no digits.
     """
-    count = mask.sum(dim, keepdim=True)
-    mean = torch.where(mask, values, 0).sum(dim, keepdim=True) / count
-    squares = torch.where(mask, values - mean, 0).square().sum(dim)
-    # Clamped, because for n = 0 the division by n - 1 = -1 would turn "no data" into a variance of zero.
-    return squares / (count.sum(dim) - 1).clamp(min=0)
+    counted = mask.to(values.dtype) if weights is None else torch.where(mask, weights, 0)
+    total = counted.sum(dim, keepdim=True)
+    mean = (torch.where(mask, values, 0) * counted).sum(dim, keepdim=True) / total
+    squares = (torch.where(mask, values - mean, 0).square() * counted).sum(dim)
+    return squares / degrees(counted, mask, dim)
+
+
+def degrees(counted: Tensor, mask: Tensor, dim: Dim = None) -> Tensor:
+    """Σ w - Σ w² / Σ w of weights that are 0 outside of the mask: n - 1 where all are 1; NaN below two entries."""
+    total = counted.sum(dim)
+    free = total - counted.square().sum(dim) / total
+    return torch.where(mask.sum(dim) >= 2, free, torch.nan)
 
 
 def check_right_padded(mask: Tensor) -> None:

@@ -212,7 +212,7 @@ def log_probs(
     which draws nothing, leaves the logits as they are. The action counts as one of the top k even where two engines
     round the last of them differently.
     """
-    return _with_gradient(model, partial(_action_log_probs, temperature, top_k), states, actions)
+    return _with_gradient(model, partial(action_log_probs, temperature, top_k), states, actions)
 
 
 def divergences(
@@ -267,7 +267,8 @@ def _with_gradient(
     return torch.cat(parts)
 
 
-def _action_log_probs(temperature: float, top_k: int, raw: Tensor, actions: Tensor) -> Tensor:
+def action_log_probs(temperature: float, top_k: int, raw: Tensor, actions: Tensor) -> Tensor:
+    """log π(a | s) [N] of `actions[N]` from logits `raw[N, V]`, π as in `log_probs`."""
     return -F.cross_entropy(_sampled_logits(temperature, top_k, raw, actions), actions, reduction="none")
 
 

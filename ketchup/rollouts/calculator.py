@@ -1,5 +1,6 @@
 """The task's calculator over tokens: where the environment writes, and what."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,11 +13,32 @@ CALCULATOR_WINDOW = 128
 
 @dataclass
 class Row:
-    """A rollout being written: its tokens, which of them the model chose, and how far the calculator has read."""
+    """A rollout being written: its tokens, which of them the model chose, and how far the calculator has read.
+
+    `log_probs` are those that the engine drew the tokens with, NaN for those that it did not draw or does not tell.
+    """
 
     tokens: list[int]
     chosen: list[bool]
+    log_probs: list[float]
     read: int = 0
+
+    @classmethod
+    def drawn(cls, tokens: list[int], log_probs: list[float]) -> "Row":
+        """A row that the model chose all of."""
+        return cls(tokens, [True] * len(tokens), log_probs)
+
+    def extend(self, tokens: list[int], log_probs: list[float]) -> None:
+        """Goes on with tokens that the model chose."""
+        self.tokens.extend(tokens)
+        self.chosen.extend([True] * len(tokens))
+        self.log_probs.extend(log_probs)
+
+    def force(self, start: int, tokens: list[int]) -> None:
+        """Puts what the environment writes in place of all from `start` on."""
+        self.tokens[start:] = tokens
+        self.chosen[start:] = [False] * len(tokens)
+        self.log_probs[start:] = [math.nan] * len(tokens)
 
 
 class Calculator:

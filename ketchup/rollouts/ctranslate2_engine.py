@@ -1,13 +1,15 @@
 """The fast engine: CTranslate2, which runs the prompt once for all samples of an input and drops finished rows.
 
 Weights are handed over in float32, so that it draws from the very distribution whose log-probabilities torch computes;
-a short probe compares the two when a model is first handed over.
+a short probe compares the two when a model is first handed over. It may be told to compute in another type: then it
+draws from a slightly different one, and says with which probability it drew each token.
 """
 
 import copy
 import gc
 import io
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +24,18 @@ from ketchup.devices import name_of
 from ketchup.errors import ModelError
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.probe import Text, plain_logits, reason_of, relative_error, trial_texts
-from ketchup.rollouts.types import Decoding, Mends
+from ketchup.rollouts.types import Decoding, Drawn, Mends
 
 Runner: TypeAlias = Any
 """A `ctranslate2.Translator` or `ctranslate2.Generator`, which come without types."""
 
 BATCH_ROWS = {"cpu": 128, "cuda": 1024}
 """Rows decoded at once; more bring no speed on a CPU. For a GPU it is a guess that nobody has measured."""
-PROBE_TOLERANCE = 1e-3
-"""Largest relative error of CTranslate2's logits in the probe; rounding alone makes some 1e-6."""
+PROBE_TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.2, "int8": 0.3}
+"""Largest relative error of CTranslate2's logits in the probe, by the type it computes in.
+
+Rounding alone makes some 1e-6 in float32, and some 1e-2 in int8; a layer that is misread makes it about 1.
+"""
 PROBE_TOKENS = 8
 """Actions of each row of the probe."""
 OLDER_FIELDS = {
@@ -48,18 +53,29 @@ class CTranslate2Error(ModelError):
         self.reason = reason
 
 
-def reason_against(model: LanguageModel) -> str | None:
+def reason_against(model: LanguageModel, computes: str = "float32") -> str | None:
     """Why CTranslate2 is not even tried on a model, as a sentence without its end; `None` if it is."""
-    kind = type(model.network.config).__name__
-    if model.spread:
-        return f"{model.name!r} is spread over several places, which CTranslate2 cannot be"
-    if kind not in converters._MODEL_LOADERS:
-        return f"CTranslate2 does not support {model.name!r} (it has no converter for {kind})"
-    if model.network.dtype != torch.float32:
-        return f"CTranslate2 does not support {model.name!r} (its weights are {name_of(model.network.dtype)})"
-    if model.device.type != "cpu" and not _runs_on(model.device):
-        return f"CTranslate2 does not support {model.name!r} on {model.device} (its build has no CUDA, or no driver)"
+    kind, dtype, device = type(model.network.config).__name__, model.network.dtype, model.device
+    named = f"CTranslate2 does not support {model.name!r}"
+    reasons = {
+        f"{model.name!r} is spread over several places, which CTranslate2 cannot be": model.spread,
+        f"{named} (it has no converter for {kind})": kind not in converters._MODEL_LOADERS,
+        f"{named} (its weights are {name_of(dtype)})": dtype != torch.float32,
+        f"{named} on {device} (its build has no CUDA, or no driver)": device.type != "cpu" and not _runs_on(device),
+    }
+    if reason := next((reason for reason, holds in reasons.items() if holds), None):
+        return reason
+    if computes not in (known := _types_of(device)):
+        return f"CTranslate2 does not compute in {computes} on {device} (it does in {', '.join(sorted(known))})"
     return None
+
+
+def _types_of(device: torch.device) -> set[str]:
+    """The types that the installed build computes in there; float32 is one of every build."""
+    try:
+        return {"float32", *ctranslate2.get_supported_compute_types(device.type, device.index or 0)}
+    except RuntimeError:  # there is no such device after all, which the probe will say
+        return {"float32"}
 
 
 def _runs_on(device: torch.device) -> bool:
@@ -77,10 +93,12 @@ class CTranslate2Engine:
     Raises `CTranslate2Error` for a model that it cannot convert or misreads, and where libraries for a GPU are missing.
     """
 
-    name = "ctranslate2"
-    mends: Mends = "few"
-
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: LanguageModel, computes: str = "float32") -> None:
+        """`computes` is the type that it computes in: a key of `PROBE_TOLERANCE` that the device has."""
+        self.name = "ctranslate2" if computes == "float32" else f"ctranslate2:{computes}"
+        self._computes = computes
+        # What is written token by token is drawn by torch: in float32 that is the same, else it is not what was asked.
+        self.mends: Mends = "few" if computes == "float32" else "always"
         self._strings = _token_strings(model)
         self._ids = {token: index for index, token in enumerate(self._strings)}
         try:
@@ -88,11 +106,15 @@ class CTranslate2Engine:
             gap = self._gap()
         except Exception as error:  # of any kind: converters read settings that an architecture no longer has
             raise CTranslate2Error(f"CTranslate2 cannot convert {model.name!r} ({reason_of(error)})") from error
-        if not gap < PROBE_TOLERANCE:
+        if not gap < PROBE_TOLERANCE[computes]:
             raise CTranslate2Error(
                 f"CTranslate2 computes other probabilities than torch for {model.name!r} (off by {gap:.2g} of their "
                 "spread)"
             )
+
+    def tells(self, decoding: Decoding) -> bool:
+        """At temperature 1 and over all tokens: it tells of the model as it is, whatever it draws from."""
+        return decoding.temperature == 1 and (not decoding.top_k or decoding.top_k >= self.model.vocabulary)
 
     def update(self, model: LanguageModel) -> None:
         """Converts the model's current weights, in memory."""
@@ -106,16 +128,18 @@ class CTranslate2Engine:
         samples: int,
         decoding: Decoding,
         seed: int,
-    ) -> list[list[int]]:
+    ) -> Drawn:
         """See `Engine.sample`. Prompts go in by falling length, so that each batch is nearly free of padding."""
         given = prefixes or [[] for _ in prompts]
         runner = self._runner(seed)
-        results: list[list[list[int]]] = [[] for _ in prompts]
+        results: list[list[_Row]] = [[] for _ in prompts]
         for chosen in self._batches([len(a) + len(b) for a, b in zip(prompts, given, strict=True)], samples):
             rows = self._batch(runner, [prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
             for index, written in zip(chosen, rows, strict=True):
-                results[index] = [list(row) for row in written for _ in range(samples // len(written))]
-        return [row for rows in results for row in rows]
+                results[index] = [copy.deepcopy(row) for row in written for _ in range(samples // len(written))]
+        drawn = [row for rows in results for row in rows]
+        told = all(len(log_probs) == len(tokens) for tokens, log_probs in drawn)
+        return Drawn([tokens for tokens, _ in drawn], [log_probs for _, log_probs in drawn] if told else None)
 
     def _batches(self, lengths: Sequence[int], samples: int) -> Iterator[list[int]]:
         """Indices of inputs, longest first. Beside a text of one token, CTranslate2 returns what others had read."""
@@ -136,7 +160,7 @@ class CTranslate2Engine:
             self.model.name,
             device=device.type,
             device_index=device.index or 0,
-            compute_type="float32",
+            compute_type=self._computes,
             intra_threads=threads,
             files=files,
         )
@@ -148,11 +172,18 @@ class CTranslate2Engine:
         prefixes: list[Sequence[int]],
         samples: int,
         decoding: Decoding,
-    ) -> list[list[list[int]]]:
-        settings = self._settings(samples, decoding)
-        if self.model.encoder_decoder:
-            return self._translate(runner, prompts, prefixes, decoding.max_new_tokens, settings)
-        return self._generate(runner, prompts, prefixes, decoding.max_new_tokens, settings)
+    ) -> list[list["_Row"]]:
+        settings, heard = self._settings(samples, decoding), _Heard()
+        if self.tells(decoding):
+            settings |= {"callback": heard, "return_scores": True}  # without the latter single rows have none
+        write = self._translate if self.model.encoder_decoder else self._generate
+        written = write(runner, prompts, prefixes, decoding.max_new_tokens, settings)
+        limits = [decoding.max_new_tokens - len(prefix) for prefix in prefixes]
+        told = prefixes if self.model.encoder_decoder else [[] for _ in prefixes]  # of a prompt it says nothing
+        return [
+            [(row[:limit], heard.log_probs(place, begun, row)[:limit]) for row in rows]
+            for place, (rows, begun, limit) in enumerate(zip(written, told, limits, strict=True))
+        ]
 
     def _settings(self, samples: int, decoding: Decoding) -> dict[str, Any]:
         top_k = decoding.top_k if decoding.top_k < self.model.vocabulary else 0
@@ -202,10 +233,7 @@ class CTranslate2Engine:
             min_length=0,
             **settings,
         )
-        return [
-            [row[: limit - len(prefix)] for row in result.sequences_ids]
-            for result, prefix in zip(results, prefixes, strict=True)
-        ]
+        return [result.sequences_ids for result in results]
 
     @property
     def _suppressed(self) -> list[list[str]] | None:
@@ -246,6 +274,35 @@ class CTranslate2Engine:
             for row, drawn_from in zip(written, result.logits, strict=True):
                 found = np.stack([np.asarray(step) for step in drawn_from[-len(row) :]])[:, : self.model.vocabulary]
                 yield Text(list(prompt), [self._ids[word] for word in row]), found
+
+
+_Row: TypeAlias = tuple[list[int], list[float]]
+"""Tokens, and their log-probabilities if there are any."""
+
+
+class _Heard:
+    """What CTranslate2 tells of each token as it is drawn.
+
+    Rows come back in another order than they are told of, so that a row is found by its tokens: two that are alike have
+    the same log-probabilities.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[int, int], _Row] = defaultdict(lambda: ([], []))
+        self._by_tokens: dict[tuple[int, ...], list[float]] = {}
+
+    def __call__(self, step: Any) -> bool:
+        """One token of a row of an input of the batch; drawing goes on."""
+        tokens, log_probs = self._told[step.batch_id, step.hypothesis_id]
+        tokens.append(step.token_id)
+        log_probs.append(step.log_prob)
+        return False
+
+    def log_probs(self, place: int, begun: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        """Those of a row, after what it began with, of the input at that place of the batch; empty if none was told."""
+        if not self._by_tokens:
+            self._by_tokens = {(at, *row): found for (at, _), (row, found) in self._told.items()}
+        return self._by_tokens.get((place, *begun, *tokens), [])[len(begun) :]
 
 
 def _token_strings(model: LanguageModel) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -14,14 +14,18 @@ from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine, CTranslate2Er
 from ketchup.rollouts.generation_config import say_what_is_left_out
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.transformers_engine import TransformersEngine
-from ketchup.rollouts.types import Engine
+from ketchup.rollouts.types import Decoding, Engine
 from ketchup.rollouts.vllm_engine import VllmEngine
 
 _log = logging.getLogger(__name__)
 
 ENGINES: dict[str, Callable[[LanguageModel], Engine]] = {
     "ctranslate2": CTranslate2Engine,
+    "ctranslate2:int8": partial(CTranslate2Engine, computes="int8"),
+    "ctranslate2:bfloat16": partial(CTranslate2Engine, computes="bfloat16"),
+    "ctranslate2:float16": partial(CTranslate2Engine, computes="float16"),
     "vllm": VllmEngine,
+    "vllm:bfloat16": partial(VllmEngine, computes=torch.bfloat16),
     "transformers": TransformersEngine,
 }
 
@@ -45,9 +49,19 @@ def chosen(name: EngineName, model: LanguageModel) -> Chosen:
     say_what_is_left_out(model)
     if name == "auto":
         return _fastest(model)
-    if name == "ctranslate2" and (reason := ctranslate2_engine.reason_against(model)):
+    library, _, computes = name.partition(":")
+    if library == "ctranslate2" and (reason := ctranslate2_engine.reason_against(model, computes or "float32")):
         raise UsageError(f"{reason}; use --engine transformers.")
     return Chosen(ENGINES[name](model), "asked for")
+
+
+def check_tells(engine: Engine, decoding: Decoding) -> None:
+    """Raises `UsageError` where `--correct-sampler` would have nothing to correct by."""
+    if not engine.tells(decoding):
+        raise UsageError(
+            f"--correct-sampler needs the log-probabilities that rollouts are drawn with, and {engine.name} does not "
+            "tell them with --temperature or --top-k; leave those out, or use --engine transformers."
+        )
 
 
 def engine(name: EngineName, model: LanguageModel) -> Engine:

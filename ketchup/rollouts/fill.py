@@ -15,7 +15,7 @@ from ketchup.models.language_model import LanguageModel
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import Bar
-from ketchup.rollouts.engines import chosen
+from ketchup.rollouts.engines import check_tells, chosen
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Rollouts
@@ -73,6 +73,8 @@ class Writer:
     prompt: Callable[[Example], list[int]]
     told: Callable[[str], None] = lambda _: None
     """Gets to know which engine writes, and why that one."""
+    corrected: bool = False
+    """Whether rollouts will be weighed by the log-probabilities that they were drawn with."""
 
 
 def fill(
@@ -94,6 +96,8 @@ def fill(
     if mine:
         with phases.phase("hand-over"):
             runner = chosen(writer.engine, writer.model)
+        if writer.corrected:
+            check_tells(runner.engine, writer.decoding)
         if processes.main:
             writer.told(str(runner))
     for index in mine:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from random import Random
 
 import torch
+from torch import Tensor
 
 from ketchup.models.language_model import LanguageModel, pad
 from ketchup.rollouts import stepwise
@@ -43,7 +44,7 @@ def sample(
     seeds = Random(seed)
     if not calculator:
         drawn = engine.sample(prompts, None, samples, decoding, seeds.getrandbits(31))
-        return _as_rollouts(model, ids, [Row(written, [True] * len(written)) for written in drawn])
+        return _as_rollouts(model, ids, [Row.drawn(*written) for written in drawn.with_log_probs])
     machine = Calculator(model)
     if _token_by_token(engine, machine, prompts, decoding, seeds):
         rows = stepwise.write(engine.model, prompts, samples, decoding, seeds.getrandbits(31), machine)
@@ -61,8 +62,8 @@ def _token_by_token(
         return True
     apart = max(1, -(-len(prompts) // PILOT_ROWS))
     pilot = engine.sample(prompts[::apart], None, 1, decoding, seeds.getrandbits(31))
-    cut = sum(_cut(machine, Row(written, [True] * len(written)), decoding.max_new_tokens) for written in pilot)
-    return cut > MENDED_SHARE * len(pilot)
+    cut = sum(_cut(machine, Row.drawn(*written), decoding.max_new_tokens) for written in pilot.with_log_probs)
+    return cut > MENDED_SHARE * len(pilot.rows)
 
 
 def _mended(
@@ -74,15 +75,14 @@ def _mended(
     seeds: Random,
 ) -> list[Row]:
     drawn = engine.sample(prompts, None, samples, decoding, seeds.getrandbits(31))
-    rows = [Row(written, [True] * len(written)) for written in drawn]
+    rows = [Row.drawn(*written) for written in drawn.with_log_probs]
     pending = _cut_rows(machine, rows, range(len(rows)), decoding.max_new_tokens)
     while pending:
         prefixes = [rows[index].tokens for index in pending]
         again = [prompts[index // samples] for index in pending]
         more = engine.sample(again, prefixes, 1, decoding, seeds.getrandbits(31))
-        for index, written in zip(pending, more, strict=True):
-            rows[index].tokens.extend(written)
-            rows[index].chosen.extend([True] * len(written))
+        for index, written in zip(pending, more.with_log_probs, strict=True):
+            rows[index].extend(*written)
         pending = _cut_rows(machine, rows, pending, decoding.max_new_tokens)
     return rows
 
@@ -99,8 +99,7 @@ def _cut(machine: Calculator, row: Row, limit: int) -> bool:
         row.read = start + len(forced)
         forced = forced[: limit - start]
         if row.tokens[start : row.read] != forced:
-            row.tokens[start:] = forced
-            row.chosen[start:] = [False] * len(forced)
+            row.force(start, forced)
             return True
         row.chosen[start : row.read] = [False] * len(forced)
         found = machine.next_forced(row.tokens, row.read)
@@ -111,4 +110,13 @@ def _as_rollouts(model: LanguageModel, ids: Sequence[str], rows: list[Row]) -> R
     tokens, token_mask = pad([row.tokens for row in rows], model.pad_id)
     chosen, _ = pad([[int(c) for c in row.chosen] for row in rows], 0)
     ended = torch.tensor([bool(row.tokens) and row.tokens[-1] in model.eos_ids and row.chosen[-1] for row in rows])
-    return Rollouts(tuple(ids), tokens, token_mask, chosen.bool() & token_mask, ended)
+    actions = chosen.bool() & token_mask
+    return Rollouts(tuple(ids), tokens, token_mask, actions, ended, _log_probs(rows, actions))
+
+
+def _log_probs(rows: list[Row], actions: Tensor) -> Tensor | None:
+    """Of all actions `actions[R, T]`, as the engine drew them; `None` unless it tells of each."""
+    found = torch.zeros(actions.shape)
+    for index, row in enumerate(rows):
+        found[index, : len(row.log_probs)] = torch.tensor(row.log_probs)
+    return torch.where(actions, found, 0) if found[actions].isfinite().all() else None

@@ -4,6 +4,7 @@ All rows of a batch take a step together: each reads its last token and gets its
 the calculator writes, the calculator's. Keys and values of earlier tokens are kept, and rows that ended are dropped.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from ketchup.models.language_model import CACHE, LanguageModel, pad
 from ketchup.models.probe import TOLERANCE, Text, plain_logits, relative_error, trial_texts
+from ketchup.models.scoring import action_log_probs
 from ketchup.rollouts.calculator import Calculator, Row
 from ketchup.rollouts.types import Decoding
 
@@ -65,7 +67,12 @@ def write(
         for place, index in enumerate(chosen):
             found[index] = rows[place * drawn : (place + 1) * drawn]
     copies = samples // drawn
-    return [Row(list(row.tokens), list(row.chosen)) for rows in found for row in rows for _ in range(copies)]
+    return [
+        Row(list(row.tokens), list(row.chosen), list(row.log_probs))
+        for rows in found
+        for row in rows
+        for _ in range(copies)
+    ]
 
 
 class _Batch:
@@ -73,7 +80,7 @@ class _Batch:
 
     def __init__(self, model: LanguageModel, prompts: Sequence[Sequence[int]], samples: int) -> None:
         self.model = model
-        self.rows = [Row([], []) for _ in range(len(prompts) * samples)]
+        self.rows = [Row([], [], []) for _ in range(len(prompts) * samples)]
         ids, mask = pad(prompts, model.pad_id, left=not model.encoder_decoder)
         ids, self.mask = ids.to(model.device), mask.long().to(model.device)
         self.encoded: Tensor | None = None
@@ -97,7 +104,9 @@ class _Batch:
         open_rows: list[Row | None] = list(self.rows)
         due: dict[int, list[int]] = {}
         for _ in range(decoding.max_new_tokens):
-            tokens = _draw(self._next_logits(), decoding, generator)
+            logits = self._next_logits()
+            tokens = _draw(logits, decoding, generator)
+            log_probs = _log_probs(logits, tokens, decoding)
             for place, row in enumerate(open_rows):
                 if row is None:
                     continue
@@ -108,6 +117,7 @@ class _Batch:
                         del due[id(row)]
                 row.tokens.append(tokens[place])
                 row.chosen.append(chosen)
+                row.log_probs.append(log_probs[place] if chosen else math.nan)
                 if chosen and tokens[place] in self.model.eos_ids:
                     open_rows[place] = None
                 elif chosen and machine and (forced := machine.due(row.tokens)):
@@ -220,6 +230,15 @@ def _rows_at_once(model: LanguageModel, length: int) -> int:
     heads = getattr(config, "num_attention_heads", 1)
     shared = (getattr(config, "num_key_value_heads", None) or heads) / heads
     return max(1, int(CACHE_BYTES / (2 * layers * width * shared * length * model.network.dtype.itemsize)))
+
+
+def _log_probs(logits: Tensor, tokens: Sequence[int], decoding: Decoding) -> list[float]:
+    """What each row's token was drawn with."""
+    if decoding.greedy:
+        return [math.nan] * len(tokens)
+    taken = torch.tensor(tokens, device=logits.device)
+    found: list[float] = action_log_probs(decoding.temperature, decoding.top_k, logits, taken).tolist()
+    return found
 
 
 def _draw(logits: Tensor, decoding: Decoding, generator: torch.Generator) -> list[int]:

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor
 
 from ketchup.errors import ModelError
 from ketchup.models.language_model import LanguageModel, pad, until_eos
 from ketchup.models.probe import TOLERANCE, Text, plain_logits, reason_of, relative_error, trial_texts
+from ketchup.models.scoring import action_log_probs
 from ketchup.rollouts.generation_config import without_generation_config
-from ketchup.rollouts.types import Decoding, Mends
+from ketchup.rollouts.types import Decoding, Drawn, Mends
 
 BATCH_TOKENS = 32_768
 """Most padded prompt and answer tokens of one `generate` call."""
@@ -30,6 +32,10 @@ class TransformersEngine:
         self.model = model
         self._padded, self._cached = self._manner()
 
+    def tells(self, decoding: Decoding) -> bool:
+        """Of all but greedy rows."""
+        return not decoding.greedy
+
     def update(self, model: LanguageModel) -> None:
         """Takes over the model; `generate` reads its live weights."""
         self.model = model
@@ -41,10 +47,10 @@ class TransformersEngine:
         samples: int,
         decoding: Decoding,
         seed: int,
-    ) -> list[list[int]]:
+    ) -> Drawn:
         """See `Engine.sample`. Rows with a prefix of one length share a call, so that no decoder row is left-padded."""
         given = prefixes or [[] for _ in prompts]
-        results: list[list[list[int]]] = [[] for _ in prompts]
+        results: list[list[tuple[list[int], list[float]]]] = [[] for _ in prompts]
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             alike = [
@@ -60,7 +66,8 @@ class TransformersEngine:
                     rows = self._generate([prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
                     for place, index in enumerate(chosen):
                         results[index] = rows[place * samples : (place + 1) * samples]
-        return [row for rows in results for row in rows]
+        drawn = [row for rows in results for row in rows]
+        return Drawn([tokens for tokens, _ in drawn], None if decoding.greedy else [told for _, told in drawn])
 
     def _manner(self) -> tuple[bool, bool]:
         """Whether rows may be padded, and go on from a cache."""
@@ -101,16 +108,26 @@ class TransformersEngine:
 
     def _generate(
         self, prompts: list[Sequence[int]], prefixes: list[Sequence[int]], samples: int, decoding: Decoding
-    ) -> list[list[int]]:
+    ) -> list[tuple[list[int], list[float]]]:
         drawn = 1 if decoding.greedy else samples
         config = self._config(decoding, drawn, decoding.max_new_tokens - len(prefixes[0]))
-        output, skip = self._output(prompts, prefixes, config)
+        listener = _Listener(decoding)
+        output, skip = self._output(prompts, prefixes, config, listener)
         rows = [until_eos(self.model, row) for row in output.sequences[:, skip:].tolist()]
-        return [list(row) for row in rows for _ in range(samples // drawn)]
+        log_probs = listener.log_probs(output.sequences)
+        return [
+            (list(row), found[: len(row)])
+            for row, found in zip(rows, log_probs, strict=True)
+            for _ in range(samples // drawn)
+        ]
 
     @torch.inference_mode()
     def _output(
-        self, prompts: Sequence[Sequence[int]], prefixes: Sequence[Sequence[int]], config: GenerationConfig
+        self,
+        prompts: Sequence[Sequence[int]],
+        prefixes: Sequence[Sequence[int]],
+        config: GenerationConfig,
+        listener: "_Listener | None" = None,
     ) -> tuple[Any, int]:
         """What `generate` returns, and the number of tokens that its rows begin with."""
         model = self.model
@@ -128,6 +145,7 @@ class TransformersEngine:
                 input_ids=ids.to(model.device),
                 attention_mask=mask.long().to(model.device),
                 generation_config=config,
+                logits_processor=[listener] if listener else None,
                 **extra,
             )
         return output, skip
@@ -152,3 +170,36 @@ class TransformersEngine:
             return_dict_in_generate=True,
             **drawn,
         )
+
+
+class _Listener(LogitsProcessor):
+    """Notes which log-probability each token is drawn with, and changes nothing.
+
+    Of each step it sees the logits before temperature and top k, and in the next the tokens that were drawn.
+    """
+
+    def __init__(self, decoding: Decoding) -> None:
+        self._decoding = decoding
+        self._logits: Tensor | None = None
+        self._columns: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The same scores."""
+        if not self._decoding.greedy:
+            self._note(input_ids)
+            self._logits = scores
+        return scores
+
+    def log_probs(self, sequences: Tensor) -> list[list[float]]:
+        """A row for each row of the tokens that were returned, of the drawn ones; empty of greedy ones."""
+        self._note(sequences)
+        if not self._columns:
+            return [[] for _ in sequences]
+        found: list[list[float]] = torch.stack(self._columns, dim=1).tolist()
+        return found
+
+    def _note(self, tokens: Tensor) -> None:
+        if self._logits is None:
+            return
+        temperature, top_k = self._decoding.temperature, self._decoding.top_k
+        self._columns.append(action_log_probs(temperature, top_k, self._logits, tokens[:, -1]))

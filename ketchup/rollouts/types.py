@@ -3,9 +3,10 @@
 Axes: B inputs, N samples an input, R = B x N rows (an input's samples adjacent), T actions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -49,6 +50,22 @@ class Decoding:
             )
 
 
+class Drawn(NamedTuple):
+    """What an engine drew: rows of tokens, and its own log-probability of each token, in nats.
+
+    That is the one the token was drawn with, at the temperature and within the top k, as the engine computed it; `None`
+    where it does not tell.
+    """
+
+    rows: list[list[int]]
+    log_probs: list[list[float]] | None = None
+
+    @property
+    def with_log_probs(self) -> list[tuple[list[int], list[float]]]:
+        """Each row beside its log-probabilities, NaN where the engine does not tell."""
+        return list(zip(self.rows, self.log_probs or [[math.nan] * len(row) for row in self.rows], strict=True))
+
+
 @dataclass(frozen=True)
 class Rollouts:
     """What the student wrote for B inputs.
@@ -56,6 +73,7 @@ class Rollouts:
     `tokens[R, T]` is right-padded with the pad id; `action_mask[R, T]` is True for tokens that the student chose, eos
     included; it is False for padding and for tokens that the environment inserted (`token_mask` tells the two apart).
     `ended[R]` is True where eos was chosen within the limit; a row that did not end was truncated.
+    `sampler_log_prob[R, T]` is the engine's own log-probability of each action, 0 elsewhere: see `Drawn`.
     """
 
     ids: tuple[str, ...]
@@ -63,6 +81,7 @@ class Rollouts:
     token_mask: Tensor
     action_mask: Tensor
     ended: Tensor
+    sampler_log_prob: Tensor | None = None
 
     @property
     def samples(self) -> int:
@@ -71,7 +90,7 @@ class Rollouts:
 
 
 class Engine(Protocol):
-    """Draws tokens from a model. Engines differ in speed, never in distribution."""
+    """Draws tokens from a model. Engines differ in speed, in distribution by no more than the precision they have."""
 
     name: str
     mends: Mends
@@ -88,7 +107,7 @@ class Engine(Protocol):
         samples: int,
         decoding: Decoding,
         seed: int,
-    ) -> list[list[int]]:
+    ) -> Drawn:
         """Continues each prompt `samples` times; rows of an input are adjacent, each without its prefix.
 
         Greedy decoding gives `samples` copies.
@@ -96,6 +115,10 @@ class Engine(Protocol):
         `prefixes` are tokens already written for each prompt (`None`: none); they count towards `max_new_tokens`.
         A row ends with the first of `eos_ids` that the model chose, and is shorter than the limit only then.
         """
+        ...
+
+    def tells(self, decoding: Decoding) -> bool:
+        """Whether log-probabilities come with all rows that are drawn so."""
         ...
 
     def update(self, model: LanguageModel) -> None:

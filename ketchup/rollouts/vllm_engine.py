@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
 
+from ketchup.devices import name_of
 from ketchup.errors import ModelError, UsageError
 from ketchup.models.language_model import LanguageModel, context, hidden_states, logits
-from ketchup.rollouts.types import Decoding, Mends
+from ketchup.rollouts.types import Decoding, Drawn, Mends
 
 SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a process of its own would not see the model's memory
@@ -49,29 +50,35 @@ class VllmEngine:
     ends the one before. It ends too when nothing refers to it, and gives its memory back.
     """
 
-    name = "vllm"
     mends: Mends = "always"
     _end_last: ClassVar[Callable[[], object]] = lambda: None
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: LanguageModel, computes: torch.dtype | None = None) -> None:
+        """`computes` is the type that it computes in, by default that of the model's weights."""
+        dtype = computes or model.network.dtype
+        self.name = "vllm" if computes is None else f"vllm:{name_of(computes)}"
         vllm = _vllm()
-        _check(model, vllm)
+        _check(model, dtype, vllm)
         VllmEngine._end_last()
         self._parameters = vllm.SamplingParams
         try:
             with _randomness_kept():
-                self._llm = _without_weights(model, vllm)
+                self._llm = _without_weights(model, dtype, vllm)
                 VllmEngine._end_last = weakref.finalize(self, self._llm.llm_engine.engine_core.shutdown)
             self.update(model)
             gap = self._gap(model)
         except Exception as error:  # of any kind, whether of memory, architecture or sizes
             reason = str(error).strip().split("\n")[-1]
             raise ModelError(f"vLLM cannot run {model.name!r} ({reason}); use --engine transformers.") from error
-        if not gap < PROBE_TOLERANCE[model.network.dtype]:
+        if not gap < PROBE_TOLERANCE[dtype]:
             raise ModelError(
                 f"vLLM computes other probabilities than torch for {model.name!r} (off by {gap:.3g} nats); "
                 "use --engine transformers."
             )
+
+    def tells(self, decoding: Decoding) -> bool:
+        """Of all but greedy rows."""
+        return not decoding.greedy
 
     def update(self, model: LanguageModel) -> None:
         """Passes the model's current weights on, and forgets what was computed from the old ones."""
@@ -88,7 +95,7 @@ class VllmEngine:
         samples: int,
         decoding: Decoding,
         seed: int,
-    ) -> list[list[int]]:
+    ) -> Drawn:
         """See `Engine.sample`. Every row has a seed of its own, so that rows do not depend on those beside them."""
         self._check_fits(prompts, decoding)
         given = prefixes or [[] for _ in prompts]
@@ -104,14 +111,18 @@ class VllmEngine:
                 ignore_eos=True,  # there is no tokenizer that would tell it
                 stop_token_ids=self._eos_ids,
                 detokenize=False,
+                logprobs=None if decoding.greedy else 0,  # of the token that was drawn, and no other
             )
             for prefix in given
         ]
         texts = [{"prompt_token_ids": [*prompt, *prefix]} for prompt, prefix in zip(prompts, given, strict=True)]
         with _randomness_kept():
             results = self._llm.generate(texts, parameters, use_tqdm=False)
-        rows = [[list(output.token_ids) for output in result.outputs] for result in results]
-        return [list(row) for of_input in rows for row in of_input for _ in range(samples // drawn)]
+        outputs = [output for result in results for output in result.outputs for _ in range(samples // drawn)]
+        return Drawn(
+            [list(output.token_ids) for output in outputs],
+            None if decoding.greedy else [_told(output) for output in outputs],
+        )
 
     def _check_fits(self, prompts: Sequence[Sequence[int]], decoding: Decoding) -> None:
         if not (decoding.greedy or LOWEST_TEMPERATURE <= decoding.temperature <= HIGHEST_TEMPERATURE):
@@ -147,6 +158,11 @@ class VllmEngine:
         return float((theirs - ours).abs().mean())
 
 
+def _told(output: Any) -> list[float]:
+    """The log-probability that each token of an output was drawn with."""
+    return [found[token].logprob for token, found in zip(output.token_ids, output.logprobs, strict=True)]
+
+
 def _vllm() -> Any:
     """The package. It reads its settings from the environment, in part as it is imported."""
     if find_spec("vllm") is None:
@@ -157,20 +173,20 @@ def _vllm() -> Any:
     return import_module("vllm")
 
 
-def _check(model: LanguageModel, vllm: Any) -> None:
+def _check(model: LanguageModel, dtype: torch.dtype, vllm: Any) -> None:
     """Raises `UsageError` for a model, or a run, that vLLM cannot sample for."""
     kind = type(model.network).__name__
     if model.encoder_decoder or kind not in vllm.ModelRegistry.get_supported_archs():
         raise UsageError(f"vLLM cannot run {model.name!r} ({kind}); use --engine transformers.")
-    if model.network.dtype not in PROBE_TOLERANCE:
-        raise UsageError(f"vLLM cannot run {model.name!r} in {model.network.dtype}; use --engine transformers.")
+    if dtype not in PROBE_TOLERANCE:
+        raise UsageError(f"vLLM cannot run {model.name!r} in {name_of(dtype)}; use --engine transformers.")
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         raise UsageError(
             "--engine vllm runs in one process; train without accelerate launch, or use --engine transformers."
         )
 
 
-def _without_weights(model: LanguageModel, vllm: Any) -> Any:
+def _without_weights(model: LanguageModel, dtype: torch.dtype, vllm: Any) -> Any:
     """A vLLM that knows the architecture and has random weights: real ones come by `update`, first and later alike."""
     config = copy.deepcopy(model.network.config)
     config.architectures = [type(model.network).__name__]
@@ -184,7 +200,8 @@ def _without_weights(model: LanguageModel, vllm: Any) -> Any:
             load_format="dummy",
             skip_tokenizer_init=True,
             generation_config="vllm",  # none of a model's own settings of sampling
-            dtype=model.network.dtype,
+            logprobs_mode="processed_logprobs",  # at the temperature and within the top k
+            dtype=dtype,
             enforce_eager=True,  # no minutes of compiling
             max_model_len=-1,  # all that the model allows and memory holds
             **_device_options(vllm),

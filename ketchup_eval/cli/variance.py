@@ -65,8 +65,16 @@ def variance(
         Literal["source", "chat", "plain"] | None, typer.Option(help="default: what fits the model")
     ] = None,
     engine: Annotated[
-        EngineName, typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers")
+        EngineName,
+        typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers"),
     ] = "auto",
+    correct_sampler: Annotated[
+        bool,
+        typer.Option(
+            "--correct-sampler",
+            help="weigh rollouts by truncated importance ratios, where the engine computes in another precision",
+        ),
+    ] = False,
     resamples: Annotated[
         int | None,
         typer.Option(
@@ -138,6 +146,7 @@ def variance(
         limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
         gradient=GradientSettings(rows, gradient_of, batch, seed) if gradient else None,
         intervals=OverInputs(resamples, seed),
+        correct_sampler=correct_sampler,
     )
     where = Where(device, teacher_dtype, student_dtype, teacher_memory)
     if dry_run:

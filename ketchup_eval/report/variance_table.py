@@ -3,11 +3,15 @@
 import math
 from pathlib import Path
 
+from ketchup.maths.importance import LEAST_SHARE
 from ketchup_eval.report.numbers import interval, number, percent
 from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.intervals import ENOUGH
 from ketchup_eval.variance.settings import AnalysisSettings
 from ketchup_eval.variance.study import StudentResult, VarianceResult
+
+ROUNDING = 1e-4
+"""Nats per action below which nothing is said of the engine: float32 adds up to within some 1e-6."""
 
 
 def variance_tables(result: VarianceResult) -> list[Table]:
@@ -35,6 +39,7 @@ def variance_notes(result: VarianceResult) -> str:
         "covariance, of which theory.png has the pieces.\n"
         f"{few}"
         f"{''.join(_too_long(student, result.analysis) for student in result.students)}"
+        f"{''.join(_sampler(student) for student in result.students)}"
         f"Time: {shares}."
     )
 
@@ -48,6 +53,26 @@ def _too_few(student: StudentResult, inputs: int) -> str:
         f"{short_name(student.name)}: too few inputs for the skew seen. A tenth of them has "
         f"{percent(found.top_tenth)} of Var[G_0], as if there were {found.effective:.0f} equal inputs; below "
         f"{ENOUGH}, such intervals held the truth in 76% to 97% of cases. Use --limit {wanted} or more."
+    )
+
+
+def _sampler(student: StudentResult) -> str:
+    """How far the engine was from what is scored, where that is more than rounding, and what to do if it is much."""
+    gap = student.sampler
+    if gap is None or gap.mean_absolute.value is None or (gap.mean_absolute.value < ROUNDING and not gap.corrected):
+        return ""
+    said = (
+        f"{short_name(student.name)}: drawn from a distribution that is {interval(gap.mean_absolute)} nats per action "
+        f"from the scored one (KL {interval(gap.kl)}); {percent(gap.effective_share.value)} of the rollouts are "
+        "effective"
+    )
+    if gap.corrected:
+        return f"{said}, each weighted by its ratio ({percent(gap.truncated.value)} held at the most).\n"
+    if gap.small:
+        return f"{said}.\n"
+    return (
+        f"{said}: below {percent(LEAST_SHARE)} this may move an input's mean return by more than a fifth of its "
+        "standard deviation. Use --correct-sampler, or an engine of the scored precision.\n"
     )
 
 

@@ -32,6 +32,7 @@ def as_json(result: VarianceResult) -> dict[str, Any]:
             "level": 0.95,
             "method": result.analysis.intervals.method,
         },
+        "correct_sampler": result.analysis.correct_sampler,
         "seconds": result.seconds,
         "students": [_student(student) for student in result.students],
     }

@@ -17,7 +17,7 @@ from torch import Tensor
 from ketchup.estimators import Estimator, Numbers, estimator
 from ketchup.estimators.objectives import EXPECTED_RETURN, NOTHING
 from ketchup.maths.gauges import Gauge
-from ketchup.maths.masked import masked_var
+from ketchup.maths.masked import degrees, masked_mean
 from ketchup_eval.stats.bootstrap import Array
 from ketchup_eval.variance.slices import Bins, joined
 from ketchup_eval.variance.terms import Terms
@@ -70,14 +70,17 @@ class PerInput:
         self.estimators = (LLMR, *estimators)
         self.terms = [Terms(row) if _has_terms(row) else None for row in self.estimators]
 
-    def __call__(self, numbers: Numbers) -> InputStatistics:
+    def __call__(self, numbers: Numbers, weights: Tensor | None = None) -> InputStatistics:
         """The statistics of a block of inputs, in float64.
+
+        With `weights` [I, N] a rollout counts as much, in proportion to the other ones of its input: means are Σ w x /
+        Σ w, and variances as `ketchup.maths.masked.masked_var` says.
 
         Raises `ValueError` for one sample per input, values that are not finite, and rows that are not right-padded
         (see `ketchup.maths.masked.compact`).
         """
         _check(numbers)
-        block = Block(numbers, self.gauge)
+        block = Block(numbers, self.gauge, weights)
         rows = []
         for row, terms in zip(self.estimators, self.terms, strict=True):
             found = block.of_row(row)
@@ -96,29 +99,38 @@ class PerInput:
 
 
 class Block:
-    """Some inputs' rollouts, with what all rows have in common computed once; arrays are [I, N, T]."""
+    """Some inputs' rollouts, with what all rows have in common computed once; arrays are [I, N, T].
 
-    def __init__(self, numbers: Numbers, gauge: Gauge) -> None:
+    Weights are made to have the mean 1 over the rollouts of an input, so that they add up to their number.
+    """
+
+    def __init__(self, numbers: Numbers, gauge: Gauge, weights: Tensor | None = None) -> None:
         self.numbers, self.gauge = numbers, gauge
         self.mask = self._by_input(numbers.mask)
-        self.alive = self.mask.sum(1)
         self.lengths = self.mask.sum(2)
-        self.enough = self.alive[:, 0] >= 2
-        self.bins = Bins(self.mask)
-        self.parts = Parts(numbers.in_gauge(gauge))
+        present = self.mask[:, :, 0]
+        self.enough = present.sum(1) >= 2
+        weights = torch.ones(present.shape, dtype=torch.float64) if weights is None else weights
+        self.weights = weights / masked_mean(weights, present, dim=1)[:, None]
+        counted = self.mask * self.weights[:, :, None]
+        self.alive = counted.sum(1)
+        self.free = degrees(counted, self.mask, 1)
+        self.bins = Bins(self.mask, self.weights)
+        self.parts = Parts(numbers.in_gauge(gauge), self.weights)
         self._targets: dict[tuple[str, bool], Tensor] = {}
 
     def of_row(self, row: Estimator) -> dict[str, Tensor]:
         """What can be said of any row: [I], or [I, B]. Returns are 0 in padding, so plain sums are over actions."""
         returns, target = self._by_input(row.returns(self.numbers, self.gauge)), self._target(row)
-        mean = returns.sum(1) / self.alive
+        weights = self.weights[:, :, None]
+        mean = (returns * weights).sum(1) / self.alive
         deviations = (returns - mean[:, None]) * self.mask
-        variance = (deviations * deviations).sum(1) / (self.alive - 1).clamp(min=0)
-        bias = mean - target.sum(1) / self.alive
+        variance = (deviations * deviations * weights).sum(1) / self.free
+        bias = mean - (target * weights).sum(1) / self.alive
         excess = returns[:, :, 0] - target[:, :, 0]
         if row.objective is NOTHING:
             bias, excess = torch.full_like(bias, torch.nan), torch.full_like(excess, torch.nan)
-        noise = masked_var(excess, self.mask[:, :, 0], dim=1) / self.alive[:, 0]
+        noise = self._noise(excess)
         variance_by_length, bias_by_length = self.bins.by_length(returns[:, :, 0], excess)
         return {
             "variance": variance[:, 0],
@@ -140,10 +152,17 @@ class Block:
         coefficients = terms.of_first_returns(self.lengths, self.mask.shape[2])
         return {
             "independent": self.parts.independent(coefficients),
-            "terms": terms.mean_number(self.lengths),
+            "terms": terms.mean_number(self.lengths, self.weights),
             "same_as_llmr": terms.full_returns(self.alive),
             **self.parts.pieces(coefficients, variance),
         }
+
+    def _noise(self, values: Tensor) -> Tensor:
+        """The variance [I] of the mean of `values` [I, N], Σ w² (x - mean)² / (Σ w (Σ w - Σ w² / Σ w))."""
+        present = self.mask[:, :, 0]
+        mean = masked_mean(values, present, 1, self.weights)
+        squares = torch.where(present, self.weights * (values - mean[:, None]), 0).square().sum(1)
+        return squares / (self.alive[:, 0] * self.free[:, 0])
 
     def _target(self, row: Estimator) -> Tensor:
         """What the row's return would be without bias; one for all rows of an objective."""

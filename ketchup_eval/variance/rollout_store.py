@@ -33,9 +33,9 @@ SEAL = b"ketchup-sha256"
 """The name of the hash among a part's metadata, and again before its value: a part that lost one is still known."""
 BLANK = b"0" * 64
 REMEDY = "delete this file and run the same command again"
-VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy", "collision", "own_value")
-LATER = ("collision", "own_value")
-"""Those of them that parts of earlier versions lack."""
+VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy", "collision", "own_value", "sampler_log_prob")
+LATER = ("collision", "own_value", "sampler_log_prob")
+"""Those of them that parts of earlier versions lack; the last one also where the engine did not tell."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class PartStore:
         table = table.take([row for example in self.blocks[index] for row in rows[example.id]])
         return Written(table.column("tokens").to_pylist(), table.column("action").to_pylist())
 
-    def read(self, wanted: Mapping[str, str]) -> Iterator[ScoredBlock]:
-        """All blocks, one at a time, with the `wanted` values, each of which names who needs it."""
+    def read(self, wanted: Mapping[str, str | None]) -> Iterator[ScoredBlock]:
+        """All blocks, one at a time, with the `wanted` values, each of which names who needs it: see `read_part`."""
         for index, block in enumerate(self.blocks):
             yield read_part(self.path(index), [example.id for example in block], wanted)
 
@@ -114,7 +114,7 @@ def write_part(
     path: Path, inputs: Sequence[Example], rollouts: Rollouts, teacher: TeacherValues, student: StudentValues
 ) -> None:
     """Writes the rollouts of a few inputs and their scores; the file appears whole or not at all."""
-    scores = {**vars(teacher), **vars(student)}
+    scores = {**vars(teacher), **vars(student), "sampler_log_prob": rollouts.sampler_log_prob}
     columns = {
         "id": [name for name in rollouts.ids for _ in range(rollouts.samples)],
         "input": [example.input_hash for example in inputs for _ in range(rollouts.samples)],
@@ -122,7 +122,11 @@ def write_part(
         "ended": rollouts.ended.tolist(),
         "tokens": _lists(rollouts.tokens, rollouts.token_mask, pa.int32()),
         "action": _lists(rollouts.action_mask, rollouts.token_mask, pa.bool_()),
-        **{name: _lists(scores[name], rollouts.action_mask, pa.float32()) for name in VALUES},
+        **{
+            name: _lists(scores[name], rollouts.action_mask, pa.float32())
+            for name in VALUES
+            if scores[name] is not None
+        },
     }
     table = pa.table(columns).replace_schema_metadata({SEAL: SEAL + b":" + BLANK})
     with atomic_path(path) as temporary:
@@ -135,22 +139,19 @@ def part_inputs(path: Path) -> set[str]:
     return set(_table(path, ["input"]).column("input").to_pylist()) if path.exists() else set()
 
 
-def read_part(path: Path, ids: Sequence[str], wanted: Mapping[str, str] | None = None) -> ScoredBlock:
+def read_part(path: Path, ids: Sequence[str], wanted: Mapping[str, str | None] | None = None) -> ScoredBlock:
     """The named inputs of a part, as arrays padded with 0 to its longest row.
 
-    Values are q and those `wanted`, each of which names who needs it; or all that there are. Raises `RunError` if the
-    part is damaged, or of an earlier version that did not keep one that is wanted.
+    Values are q and those `wanted`, each of which names who needs it (`None`: nobody, it is read if it is there); or
+    all that there are. Raises `RunError` if the part is damaged, or does not keep one that is needed.
     """
     asked = [name for name in VALUES if wanted is None or name == "q" or name in wanted]
     always = [name for name in asked if name not in LATER]
     table = _table(path, ["id", "ended", *always], [name for name in asked if name in LATER])
     names = [name for name in asked if name in table.schema.names]
     for name in asked:
-        if wanted and name not in names:
-            who = wanted[name]
-            raise RunError(
-                f"{path} was written before {name} was kept, which {who} needs; {REMEDY}, or leave {who} out."
-            )
+        if name not in names and (who := (wanted or {}).get(name)):
+            raise RunError(f"{path} {_lacks(name)}, which {who} needs; {REMEDY}, or leave {who} out.")
     rows: dict[str, list[int]] = {name: [] for name in ids}
     for index, name in enumerate(table.column("id").to_pylist()):
         rows.setdefault(name, []).append(index)
@@ -172,6 +173,12 @@ def read_part(path: Path, ids: Sequence[str], wanted: Mapping[str, str] | None =
         values[name] = padded.reshape(*shape, -1)
     ended = np.array(table.column("ended").to_pylist()).reshape(shape)
     return ScoredBlock(tuple(ids), ended, mask.reshape(*shape, -1), values)
+
+
+def _lacks(name: str) -> str:
+    if name == "sampler_log_prob":
+        return "has no log-probabilities of the engine that drew, which did not tell or was not yet asked"
+    return f"was written before {name} was kept"
 
 
 def _table(path: Path, columns: list[str], optional: Sequence[str] = ()) -> pa.Table:

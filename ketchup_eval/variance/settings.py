@@ -51,9 +51,13 @@ class AnalysisSettings:
     limit: int | None
     gradient: GradientSettings | None = None
     intervals: OverInputs = field(default_factory=OverInputs)
+    correct_sampler: bool = False
+    """Rollouts count as their truncated importance ratios, see `ketchup.maths.importance`."""
 
     def __post_init__(self) -> None:
         checks.whole("--limit", self.limit)
+        if self.correct_sampler and self.gradient:
+            raise UsageError("--correct-sampler weighs rollouts in the table of returns; leave out --gradient.")
 
     @property
     def ks(self) -> list[int]:

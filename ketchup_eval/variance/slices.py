@@ -28,13 +28,16 @@ class Slice:
 class Bins:
     """The bins of a block of rollouts, `mask[I, N, T]`; B of them. NaN is what no two rollouts of an input tell."""
 
-    def __init__(self, mask: Tensor) -> None:
+    def __init__(self, mask: Tensor, weights: Tensor) -> None:
+        """`weights` [I, N] are those of the rollouts."""
         alive = mask.sum(1)
-        self.weights = torch.where(alive >= 2, alive, 0).double()
+        enough = torch.where(alive >= 2, alive, 0).double()
+        self.weights = torch.where(alive >= 2, (mask * weights[:, :, None]).sum(1), 0)
         """[I, T]: a position counts as often as there are rollouts that have it, if at least two do."""
         self._of_positions = one_hot(bin_of(torch.arange(mask.shape[2]))).double()
-        self.actions = self.weights @ self._of_positions
+        self.actions = enough @ self._of_positions
         """How many that are in each bin, [I, B]."""
+        self._of_each = weights[:, :, None]
         self._of_rollouts = one_hot(bin_of(mask.sum(2))).bool()
         self._of_rollouts[:, :, 0] = False  # absent ones
         counts = self._of_rollouts.sum(1)
@@ -43,7 +46,11 @@ class Bins:
 
     def by_position(self, per_position: Tensor) -> Tensor:
         """Mean [I, B] over the actions of each bin of numbers per position [I, T]."""
-        return (torch.where(self.weights > 0, per_position, 0) * self.weights) @ self._of_positions / self.actions
+        return (
+            (torch.where(self.weights > 0, per_position, 0) * self.weights)
+            @ self._of_positions
+            / (self.weights @ self._of_positions)
+        )
 
     def over_actions(self, per_position: Tensor) -> Tensor:
         """Mean [I] over all those actions."""
@@ -52,8 +59,9 @@ class Bins:
     def by_length(self, first_returns: Tensor, excess: Tensor) -> tuple[Tensor, Tensor]:
         """Variance and mean excess of the rollouts of each bin of lengths, [I, B]; arguments are [I, N]."""
         inside = self._of_rollouts
-        variance = masked_var(first_returns[:, :, None].expand_as(inside), inside, dim=1)
-        mean = masked_mean(excess[:, :, None].expand_as(inside), inside, dim=1)
+        weights = self._of_each.expand_as(inside)
+        variance = masked_var(first_returns[:, :, None].expand_as(inside), inside, 1, weights)
+        mean = masked_mean(excess[:, :, None].expand_as(inside), inside, 1, weights)
         return variance, torch.where(self.rollouts > 0, mean, torch.nan)
 
 

@@ -6,6 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ketchup.devices import Placement, Where, placement
 from ketchup.estimators.numbers import gauge_needs
@@ -34,8 +35,10 @@ from ketchup_eval.variance.gradient.study import GradientResult, measure_gradien
 from ketchup_eval.variance.lengths import length_variances
 from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
 from ketchup_eval.variance.rollout_store import PartStore, ScoredBlock
+from ketchup_eval.variance.sampler import SamplerGap, gap_columns, sampler_gap, weights_of
 from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
 
+CORRECT = "--correct-sampler"
 ROWS_PER_PART = 256
 """Rollouts sampled, scored and written together: what a kill can lose at most."""
 
@@ -48,7 +51,8 @@ class StudentResult:
     `mean_return` is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos
     in time. `length_share` is the share of Var[G_0] within inputs that is linear in the length of the rollout: what the
     terms of a return have in common because they end together; absent below three samples. `concentration` is that of
-    Var[G_0] over the inputs. `longest` counts the actions of the longest rollout.
+    Var[G_0] over the inputs. `longest` counts the actions of the longest rollout. `sampler` is how far the engine was
+    from the student as it is scored, absent where the engine did not tell.
     """
 
     name: str
@@ -60,6 +64,7 @@ class StudentResult:
     length_share: Estimate
     concentration: Concentration | None
     estimates: list[ReturnEstimate]
+    sampler: SamplerGap | None = None
     gradient: GradientResult | None = None
 
     @property
@@ -101,7 +106,8 @@ def run_variance(
     with phases.phase("loading"):
         teacher, students = _load(rollouts, placed)
     writers = [
-        _writer(rollouts, task, teacher, student, store, run) for student, store in zip(students, stores, strict=True)
+        _writer(rollouts, task, teacher, student, store, run, corrected=analysis.correct_sampler)
+        for student, store in zip(students, stores, strict=True)
     ]
     prints = {model.name: model.fingerprint for model in (teacher, *students)}
     recorded = {**asdict(rollouts), **placed.recorded, "fingerprints": prints}
@@ -164,7 +170,14 @@ def _load(rollouts: RolloutSettings, placed: Placement) -> tuple[LanguageModel, 
 
 
 def _writer(
-    rollouts: RolloutSettings, task: Task, teacher: LanguageModel, student: LanguageModel, store: PartStore, run: Run
+    rollouts: RolloutSettings,
+    task: Task,
+    teacher: LanguageModel,
+    student: LanguageModel,
+    store: PartStore,
+    run: Run,
+    *,
+    corrected: bool,
 ) -> Writer:
     """The student at work on what the store lacks; raises `ModelError` where teacher or student cannot read it."""
     rollouts.decoding.check_fits(student)
@@ -186,6 +199,7 @@ def _writer(
         task.calculator,
         prompt,
         lambda engine: note_circumstances(run.folder, engines={student.name: engine}),
+        corrected,
     )
 
 
@@ -205,11 +219,13 @@ def _student_result(
 ) -> StudentResult:
     per_input, over = PerInput(analysis.estimators, analysis.gauge), analysis.intervals
     statistics: list[InputStatistics] = []
-    blocks, longest = [], 0
+    blocks, gaps, longest = [], [], 0
     for part in store.read(_wanted(rollouts, analysis)):
         longest = max(longest, part.mask.shape[2])
-        statistics.append(per_input(part.numbers))
-        blocks.append(_description(part))
+        weights = weights_of(part) if analysis.correct_sampler else None
+        statistics.append(per_input(part.numbers, None if weights is None else torch.from_numpy(weights)))
+        blocks.append(_description(part, weights))
+        gaps.append(gap_columns(part))
     mean_returns, mean_lengths, actions, kl, ended, samples, *by_length = np.concatenate(blocks, axis=1)[:, :, None]
     over_inputs = concatenate(statistics)
     return StudentResult(
@@ -222,6 +238,7 @@ def _student_result(
         length_share=over.ratios(*by_length)[0],
         concentration=concentration(over_inputs.variance[:, 0]),
         estimates=summarise(over_inputs, analysis.gauge, over)[1:],
+        sampler=sampler_gap(gaps, over, corrected=analysis.correct_sampler),
     )
 
 
@@ -229,31 +246,34 @@ def _gradients(writer: Writer, store: PartStore, settings: GradientSettings, gau
     return measure_gradients(writer.model, store, writer.prompt, settings, gauge)
 
 
-def _wanted(rollouts: RolloutSettings, analysis: AnalysisSettings) -> dict[str, str]:
+def _wanted(rollouts: RolloutSettings, analysis: AnalysisSettings) -> dict[str, str | None]:
     """The stored values that are read, and who needs each."""
-    wanted = dict.fromkeys(("q", "v", "kl"), "the table")
+    wanted: dict[str, str | None] = dict.fromkeys(("q", "v", "kl", "log_prob"), "the table")
     for row in analysis.estimators:
         wanted |= dict.fromkeys(row.needs | gauge_needs(row.gauge or analysis.gauge), row.name)
-    if "log_prob" in wanted and (rollouts.decoding.temperature not in (0, 1) or rollouts.decoding.top_k):
+    if wanted["log_prob"] != "the table" and (rollouts.decoding.temperature not in (0, 1) or rollouts.decoding.top_k):
         # Parts from before Ē was kept have log π of the student as it is, not of the distribution that was sampled.
         wanted.setdefault("own_value", wanted["log_prob"])
+    wanted["sampler_log_prob"] = CORRECT if analysis.correct_sampler else None
     return wanted
 
 
-def _description(part: ScoredBlock) -> Array:
+def _description(part: ScoredBlock, weights: Array | None) -> Array:
     """What describes each input beside the estimates, [8, I].
 
-    Mean return, mean length, all actions, their KL, rollouts that ended, rollouts, and `length_variances`.
+    Mean return, mean length, all actions, their KL, rollouts that ended, rollouts, and `length_variances`; rollouts
+    count as their `weights` [I, N].
     """
     returns, lengths = _returns(part), part.mask.sum(2).astype(float)
+    counted = np.ones_like(lengths) if weights is None else weights / weights.mean(1, keepdims=True)
     rows = [
-        returns.mean(1),
-        lengths.mean(1),
-        lengths.sum(1),
-        part.values["kl"].sum((1, 2)),
-        part.ended.sum(1),
+        (counted * returns).mean(1),
+        (counted * lengths).mean(1),
+        (counted * lengths).sum(1),
+        (counted * part.values["kl"].sum(2)).sum(1),
+        (counted * part.ended).sum(1),
         np.full(len(lengths), lengths.shape[1]),
-        *length_variances(returns, lengths).T,
+        *length_variances(returns, lengths, weights).T,
     ]
     return np.stack(rows).astype(float)
 

@@ -39,12 +39,15 @@ class Terms:
         table = pad_sequence([*rows, torch.zeros(width, dtype=torch.float64)], batch_first=True)
         return table.index_select(0, place.flatten()).view(*lengths.shape, width)
 
-    def mean_number(self, lengths: Tensor) -> Tensor:
-        """Mean of Σ c_i² over the rollouts of each input, [I], `lengths` being [I, N]."""
+    def mean_number(self, lengths: Tensor, weights: Tensor) -> Tensor:
+        """Mean of Σ c_i² over the rollouts of each input, [I], `lengths` and `weights` being [I, N]."""
         self._up_to(int(lengths.max()))
-        return masked_mean(self._numbers[(lengths - 1).clamp(min=0)], lengths > 0, dim=1)
+        return masked_mean(self._numbers[(lengths - 1).clamp(min=0)], lengths > 0, 1, weights)
 
     def full_returns(self, alive: Tensor) -> Tensor:
-        """Number of actions [I] whose Ĝ_t is the full return, term by term; `alive` [I, T] rollouts reach action t."""
+        """Number of actions [I] whose Ĝ_t is the full return, term by term; `alive` [I, T] rollouts reach action t.
+
+        Where rollouts have weights, `alive` adds them up.
+        """
         self._up_to(alive.shape[1])
         return alive.double() @ self._full[: alive.shape[1]]  # a rollout with an action n has a return with n to go

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ketchup.estimators import Numbers
-from ketchup.maths.masked import masked_var
+from ketchup.maths.masked import degrees, masked_var
 from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.intervals import ROUNDING, of_weights
 
@@ -45,17 +45,21 @@ class TheoryGap:
 class Parts:
     """q and v of a block of rollouts [I, N, T], and what the variances of their sums need; made once for all rows."""
 
-    def __init__(self, numbers: Numbers) -> None:
+    def __init__(self, numbers: Numbers, weights: Tensor) -> None:
+        """`weights` [I, N] are those of the rollouts."""
         shape = (-1, numbers.samples, numbers.mask.shape[1])
         mask = numbers.mask.view(shape)
-        alive = mask.sum(1, keepdim=True).clamp(min=1)
+        counted = mask * weights[:, :, None]
+        alive = torch.where(mask.any(1, keepdim=True), counted.sum(1, keepdim=True), 1)
         q, v = (torch.where(mask, values.view(shape), 0) for values in (numbers.q, numbers.v))
         v[:, :, 0] = 0  # no term has it
-        self._q, self._v = ((x - x.sum(1, keepdim=True) / alive) * mask for x in (q, v))
+        self._q, self._v = ((x - (x * counted).sum(1, keepdim=True) / alive) * mask for x in (q, v))
         self._terms = q - v
         self._terms[:, :, 0] = self._q[:, :, 0]  # about its mean, which no variance sees
         self._present = mask[:, :, 0]
-        self._n = self._present.sum(1)
+        self._weights = counted[:, :, 0]
+        self._n = self._weights.sum(1)
+        self._free = degrees(self._weights, self._present, 1)
 
     def independent(self, coefficients: Tensor) -> Tensor:
         """Σ_i Var[c_i x_i] [I], x_i being 0 after the end; `coefficients` [I, N, T] are too.
@@ -70,7 +74,7 @@ class Parts:
         q, v = coefficients * self._q, coefficients * self._v
         positions = self._covariances(q, q) + self._covariances(v, v)
         states = -2 * self._covariances(q, v)
-        about_means = masked_var(q.sum(2) - v.sum(2), self._present, dim=1)
+        about_means = masked_var(q.sum(2) - v.sum(2), self._present, 1, self._weights)
         return {
             "positions": positions,
             "states": states,
@@ -80,8 +84,10 @@ class Parts:
 
     def _covariances(self, x: Tensor, y: Tensor) -> Tensor:
         """Σ_i Cov[x_i, y_i] over the rollouts of each input, [I]; both have means near 0."""
-        products = torch.linalg.vecdot(x.flatten(1), y.flatten(1))
-        return (products - torch.linalg.vecdot(x.sum(1), y.sum(1)) / self._n) / (self._n - 1).clamp(min=0)
+        weighted = x * self._weights[:, :, None]
+        products = torch.linalg.vecdot(weighted.flatten(1), y.flatten(1))
+        means = torch.linalg.vecdot(weighted.sum(1), (y * self._weights[:, :, None]).sum(1)) / self._n
+        return (products - means) / self._free
 
 
 def theory_gap(terms: Array, pieces: Sequence[Array], row: int) -> TheoryGap | None:

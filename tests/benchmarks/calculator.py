@@ -61,8 +61,8 @@ def compared(name, repeats):
                 start = time.process_time()
                 tokens = sum(len(row.tokens) for row in way(machine, repeat))
                 found.append(tokens / (time.process_time() - start))
-        drawn = runner.sample(prompts, None, SAMPLES, decoding, 0)
-        cut = sum(sampling._cut(machine, Row(row, [True] * len(row)), decoding.max_new_tokens) for row in drawn)
+        drawn = runner.sample(prompts, None, SAMPLES, decoding, 0).rows
+        cut = sum(sampling._cut(machine, Row.drawn(row, [0.0] * len(row)), decoding.max_new_tokens) for row in drawn)
         one, other = (median(found[1:]) for found in speeds.values())  # the first is a warm-up
         print(f"{name:16s} {share:6.2f} {cut / len(drawn):5.0%} {one:13,.0f} {other:15,.0f} {other / one:6.2f}")
 

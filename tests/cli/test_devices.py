@@ -89,7 +89,8 @@ def test_types_are_a_runs_own_and_its_device_is_not(tmp_path, inputs, command):
 
 
 def test_auto_is_recorded_as_what_it_came_to(tmp_path, inputs):
-    assert invoke(tmp_path, inputs, "train").exit_code == 0
+    done = invoke(tmp_path, inputs, "train")
+    assert done.exit_code == 0, done.output
     settings = manifest(tmp_path, "train")["settings"]
     wide = "bfloat16" if torch.cuda.is_available() else "float32"
     assert settings["teacher_dtype"] == settings["precision"] == wide

@@ -19,7 +19,7 @@ from ketchup.models.loading import load
 from ketchup.models.scoring import log_probs, score
 from ketchup.rollouts import engines, stepwise
 from ketchup.rollouts.engines import engine
-from ketchup.rollouts.types import Decoding
+from ketchup.rollouts.types import Decoding, Drawn
 from ketchup.training.whole import with_adapters
 from tests import zoo
 
@@ -122,7 +122,7 @@ def test_training_follows_the_gradient_of_plain_forward_passes(name, models, net
 
 def drawn_from_the_model(runner, network):
     """z of Σ (log π + H), whose terms are 0 in the mean where tokens are drawn from π."""
-    rows = runner.sample(PROMPTS, None, SAMPLES, Decoding(ACTIONS), seed=3)
+    rows = runner.sample(PROMPTS, None, SAMPLES, Decoding(ACTIONS), seed=3).rows
     total = variance = 0.0
     for index, prompt in enumerate(PROMPTS):
         mine, mask = pad(rows[index * SAMPLES : (index + 1) * SAMPLES], zoo.EOS)
@@ -169,7 +169,7 @@ class Stepwise:
         self.model = model
 
     def sample(self, prompts, prefixes, samples, decoding, seed):
-        return [row.tokens for row in stepwise.write(self.model, prompts, samples, decoding, seed, None)]
+        return Drawn([row.tokens for row in stepwise.write(self.model, prompts, samples, decoding, seed, None)])
 
 
 @every_model

@@ -1,5 +1,6 @@
 """What every engine must do, checked against the exact probabilities of every output of a tiny model."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ from tests import tiny
 
 PROMPTS = [[2, 3, 4, 5, 2, 1], [5, 3], [4, 4, 2]]
 LIMIT = 3
+DECODINGS = (Decoding(4), Decoding(4, temperature=2.0), Decoding(4, top_k=3), Decoding(4, temperature=0.7, top_k=2))
 
 
 def assert_drawn_from(rows, exact):
@@ -31,7 +33,7 @@ def assert_drawn_from(rows, exact):
 
 def check_samples_follow_the_distribution(runner, model):
     samples = 3000
-    rows = runner.sample(PROMPTS, None, samples, Decoding(LIMIT), seed=1)
+    rows = runner.sample(PROMPTS, None, samples, Decoding(LIMIT), seed=1).rows
     for index, prompt in enumerate(PROMPTS):
         exact = tiny.sequence_probabilities(model, prompt, LIMIT)
         assert sum(exact.values()) == pytest.approx(1)
@@ -39,7 +41,7 @@ def check_samples_follow_the_distribution(runner, model):
 
 
 def check_temperature_and_top_k(runner, model):
-    rows = runner.sample(PROMPTS[:1], None, 4000, Decoding(1, temperature=2.0, top_k=3), seed=2)
+    rows = runner.sample(PROMPTS[:1], None, 4000, Decoding(1, temperature=2.0, top_k=3), seed=2).rows
     best = (tiny.next_logits(model, PROMPTS[0], []) / 2).topk(3)
     counts = Counter(row[0] for row in rows)
     assert set(counts) == set(best.indices.tolist())
@@ -47,10 +49,24 @@ def check_temperature_and_top_k(runner, model):
         assert counts[token] / 4000 == pytest.approx(share, abs=4 * (share * (1 - share) / 4000) ** 0.5)
 
 
+def check_log_probs_are_those_that_tokens_were_drawn_with(runner, model, decodings=DECODINGS, within=1e-4):
+    """Against the exact ones of each state, at each temperature and top k; greedy rows have none."""
+    for decoding in decodings:
+        drawn = runner.sample(PROMPTS, None, 20, decoding, seed=5)
+        assert drawn.log_probs is not None
+        for index, (row, log_probs) in enumerate(zip(drawn.rows, drawn.log_probs, strict=True)):
+            for place, (token, log_prob) in enumerate(zip(row, log_probs, strict=True)):
+                exact = tiny.next_logits(model, PROMPTS[index // 20], row[:place]) / decoding.temperature
+                if decoding.top_k:
+                    exact = exact.masked_fill(exact < exact.topk(decoding.top_k).values[-1], -math.inf)
+                assert log_prob == pytest.approx(float(exact.log_softmax(-1)[token]), abs=within)
+    assert runner.sample(PROMPTS, None, 2, Decoding(4, temperature=0), seed=5).log_probs is None
+
+
 def check_prefixes_are_continued(runner, model):
     prefixes = [[3], [], [2, 5]]
     samples = 2000
-    rows = runner.sample(PROMPTS, prefixes, samples, Decoding(LIMIT), seed=3)
+    rows = runner.sample(PROMPTS, prefixes, samples, Decoding(LIMIT), seed=3).rows
     for index, (prompt, prefix) in enumerate(zip(PROMPTS, prefixes, strict=True)):
         mine = rows[index * samples : (index + 1) * samples]
         assert max(len(row) for row in mine) == LIMIT - len(prefix)
@@ -62,7 +78,7 @@ def check_prefixes_are_continued(runner, model):
 
 
 def check_rows_end_with_eos_or_at_the_limit(runner, model):
-    rows = runner.sample(PROMPTS, None, 300, Decoding(4), seed=4)
+    rows = runner.sample(PROMPTS, None, 300, Decoding(4), seed=4).rows
     assert {len(row) for row in rows if row[-1] not in model.eos_ids} == {4}
     assert min(len(row) for row in rows) == 1
     assert not any(index in model.eos_ids for row in rows for index in row[:-1])
@@ -70,12 +86,12 @@ def check_rows_end_with_eos_or_at_the_limit(runner, model):
 
 
 def check_greedy_takes_the_likeliest_token(runner, model):
-    rows = runner.sample(PROMPTS, None, 1, Decoding(5, temperature=0), seed=0)
+    rows = runner.sample(PROMPTS, None, 1, Decoding(5, temperature=0), seed=0).rows
     for prompt, row in zip(PROMPTS, rows, strict=True):
         for place, token in enumerate(row):
             assert token == int(tiny.next_logits(model, prompt, row[:place]).argmax())
     for decoding in (Decoding(5, temperature=0), Decoding(5, top_k=1)):
-        copies = runner.sample(PROMPTS, None, 3, decoding, seed=1)
+        copies = runner.sample(PROMPTS, None, 3, decoding, seed=1).rows
         assert copies[::3] == copies[1::3] == copies[2::3] == rows
         copies[0].append(0)
         assert copies[1] == rows[0], "copies are rows of their own"

@@ -1,5 +1,6 @@
 """Engines draw from the student's own distribution; vLLM has a file of its own."""
 
+import math
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import NamedTuple, get_args
@@ -33,6 +34,64 @@ def test_samples_follow_the_students_distribution_with_prompts_of_different_leng
 def test_temperature_and_top_k_shape_the_distribution(kind, name):
     model = tiny.language_model(kind)
     contract.check_temperature_and_top_k(engine(name, model), model)
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_each_token_comes_with_the_log_probability_it_was_drawn_with(kind):
+    model = tiny.language_model(kind, padding_rows=3)
+    contract.check_log_probs_are_those_that_tokens_were_drawn_with(engine("transformers", model), model)
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_ctranslate2_tells_of_the_whole_distribution_only(kind):
+    """At a temperature or within a top k it would tell log π of the model as it is, so that it is not asked."""
+    model = tiny.language_model(kind, padding_rows=3)
+    runner = engine("ctranslate2", model)
+    whole, *others = contract.DECODINGS
+    contract.check_log_probs_are_those_that_tokens_were_drawn_with(runner, model, [whole])
+    for decoding in others:
+        assert not runner.tells(decoding)
+        assert runner.sample(PROMPTS, None, 2, decoding, 0).log_probs is None
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize("name", ENGINES)
+def test_log_probabilities_of_continued_rows_follow_what_they_began_with(kind, name):
+    model = tiny.language_model(kind)
+    prefixes = [[3], [], [2, 5]]
+    alone = engine(name, model).sample(PROMPTS, prefixes, 1, Decoding(5), seed=3)
+    assert all(map(math.isfinite, [log_prob for row in alone.log_probs for log_prob in row]))
+    drawn = engine(name, model).sample(PROMPTS, prefixes, 20, Decoding(5), seed=3)
+    for index, (row, log_probs) in enumerate(zip(drawn.rows, drawn.log_probs, strict=True)):
+        begun, prompt = prefixes[index // 20], PROMPTS[index // 20]
+        exact = [
+            float(tiny.next_logits(model, prompt, [*begun, *row[:t]]).log_softmax(-1)[a]) for t, a in enumerate(row)
+        ]
+        assert log_probs == pytest.approx(exact, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_in_int8_rows_come_from_another_distribution_whose_log_probabilities_are_told(kind):
+    """The chi-square of what was drawn is that of the log-probabilities that came with it, not of the model's own."""
+    model = tiny.language_model(kind)
+    runner = engine("ctranslate2:int8", model)
+    assert runner.name == "ctranslate2:int8"
+    drawn = runner.sample(PROMPTS[:1], None, 4000, Decoding(1), seed=1)
+    told = {row[0]: log_probs[0] for row, log_probs in drawn.with_log_probs}
+    own = tiny.next_logits(model, PROMPTS[0], []).log_softmax(-1)
+    assert max(abs(told[token] - float(own[token])) for token in told) > 1e-4
+    for token, log_prob in told.items():
+        share = math.exp(log_prob)
+        found = sum(row == [token] for row in drawn.rows) / 4000
+        assert found == pytest.approx(share, abs=4 * (share * (1 - share) / 4000) ** 0.5)
+
+
+def test_a_type_that_ctranslate2_does_not_compute_in_is_refused(monkeypatch):
+    monkeypatch.setattr("ctranslate2.get_supported_compute_types", lambda *_: {"float32", "int8"})
+    with pytest.raises(
+        UsageError, match=r"not compute in bfloat16 on cpu \(it does in float32, int8\); use --engine tr"
+    ):
+        engine("ctranslate2:bfloat16", tiny.language_model("t5"))
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
@@ -77,7 +136,7 @@ def test_after_an_update_samples_follow_the_new_weights(kind, name):
     runner = engine(name, model)
     model.network.load_state_dict(tiny.network(kind, model.vocabulary, seed=5).state_dict())
     runner.update(model)
-    rows = runner.sample(PROMPTS[:1], None, 3000, Decoding(2), seed=5)
+    rows = runner.sample(PROMPTS[:1], None, 3000, Decoding(2), seed=5).rows
     assert_drawn_from(rows, tiny.sequence_probabilities(model, PROMPTS[0], 2))
 
 
@@ -86,7 +145,7 @@ def test_after_an_update_samples_follow_the_new_weights(kind, name):
 def test_a_prompt_of_one_token_may_stand_beside_longer_ones(kind, name):
     model = tiny.language_model(kind)
     prompts = [[2, 3, 4, 5], [5], [4, 4]]
-    rows = engine(name, model).sample(prompts, None, 2000, Decoding(2), seed=6)
+    rows = engine(name, model).sample(prompts, None, 2000, Decoding(2), seed=6).rows
     for index, prompt in enumerate(prompts):
         mine = rows[index * 2000 : (index + 1) * 2000]
         assert_drawn_from(mine, tiny.sequence_probabilities(model, prompt, 2))

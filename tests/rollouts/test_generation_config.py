@@ -52,9 +52,9 @@ def folder(tmp_path, kind, asked):
 def test_rollouts_follow_the_models_own_distribution(kind, asked, tmp_path):
     model = load(folder(tmp_path, kind, asked))
     exact = tiny.sequence_probabilities(model, PROMPTS[0], LIMIT)
-    rows = engine("transformers", model).sample(PROMPTS[:1], None, 1500, Decoding(LIMIT), seed=1)
+    rows = engine("transformers", model).sample(PROMPTS[:1], None, 1500, Decoding(LIMIT), seed=1).rows
     assert_drawn_from(rows, exact)
-    (row,) = engine("transformers", model).sample(PROMPTS[:1], None, 1, Decoding(LIMIT, temperature=0), seed=1)
+    (row,) = engine("transformers", model).sample(PROMPTS[:1], None, 1, Decoding(LIMIT, temperature=0), seed=1).rows
     for place, token in enumerate(row):
         assert token == int(tiny.next_logits(model, PROMPTS[0], row[:place]).argmax())
 

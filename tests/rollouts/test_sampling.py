@@ -1,5 +1,6 @@
 """The calculator inside sampling: exact probabilities of a tiny chain in which the environment writes results."""
 
+import math
 from collections import Counter
 from random import Random
 
@@ -9,7 +10,7 @@ from scipy.stats import chisquare
 
 from ketchup.rollouts.calculator import Calculator
 from ketchup.rollouts.sampling import sample
-from ketchup.rollouts.types import Decoding
+from ketchup.rollouts.types import Decoding, Drawn
 from tests import tiny
 
 EOS, OPEN, ONE, TWO, PLUS, EQUALS, CLOSE, HASH = 1, 2, 3, 4, 5, 6, 7, 8
@@ -38,7 +39,15 @@ class ChainEngine:
         self.calls += 1
         random = Random(seed)
         given = prefixes or [[] for _ in prompts]
-        return [self.row(list(prefix), decoding.max_new_tokens, random) for prefix in given for _ in range(samples)]
+        rows = [self.row(list(prefix), decoding.max_new_tokens, random) for prefix in given for _ in range(samples)]
+        return Drawn(rows, [self.log_probs(row, prefix) for row, prefix in self.after(rows, given, samples)])
+
+    def after(self, rows, prefixes, samples):
+        return zip(rows, [prefix for prefix in prefixes for _ in range(samples)], strict=True)
+
+    def log_probs(self, row, prefix):
+        before = [prefix[-1] if prefix else None, *row[:-1]]
+        return [math.log(NEXT[state][token]) for state, token in zip(before, row, strict=True)]
 
     def row(self, written, limit, random):
         start = len(written)
@@ -111,6 +120,24 @@ def test_samples_follow_the_chain_with_the_calculator_in_it(model):
     assert len(common) > 40
     assert sum(False in output[1] for output in common) > 10
     assert chisquare(observed, expected).pvalue > 1e-3
+
+
+def test_each_action_has_the_chance_that_it_was_drawn_with_and_forced_tokens_have_none(model):
+    """Rows that were cut, mended and continued among them; the chances are those of the chain."""
+    rollouts = sample(ChainEngine(), model, ["x"], [[2]], 500, Decoding(LIMIT), 3, calculator=True)
+    assert (rollouts.action_mask != rollouts.token_mask).any()
+    for tokens, chosen, found in zip(
+        rollouts.tokens.tolist(), rollouts.action_mask.tolist(), rollouts.sampler_log_prob.tolist(), strict=True
+    ):
+        states = [None, *tokens[:-1]]
+        for state, token, action, log_prob in zip(states, tokens, chosen, found, strict=True):
+            assert log_prob == pytest.approx(math.log(NEXT[state][token]) if action else 0)
+
+
+def test_an_engine_that_tells_of_no_chance_leaves_them_absent(model):
+    engine = ChainEngine()
+    engine.log_probs = lambda row, prefix: [math.nan] * len(row)
+    assert sample(engine, model, ["x"], [[2]], 5, Decoding(LIMIT), 3, calculator=True).sampler_log_prob is None
 
 
 def test_without_the_calculator_every_token_is_an_action(model):

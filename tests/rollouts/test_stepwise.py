@@ -6,7 +6,7 @@ import torch
 from ketchup.rollouts import sampling, stepwise
 from ketchup.rollouts.calculator import Calculator, Row
 from ketchup.rollouts.transformers_engine import TransformersEngine
-from ketchup.rollouts.types import Decoding
+from ketchup.rollouts.types import Decoding, Drawn
 from tests import tiny
 from tests.rollouts import contract
 
@@ -24,7 +24,7 @@ class Stepwise:
         assert prefixes is None
         rows = stepwise.write(self.model, prompts, samples, decoding, seed, Calculator(self.model))
         assert all(all(row.chosen) for row in rows)
-        return [row.tokens for row in rows]
+        return Drawn([row.tokens for row in rows], [row.log_probs for row in rows])
 
 
 @pytest.fixture(params=tiny.KINDS)
@@ -37,6 +37,7 @@ def model(request):
     [
         contract.check_samples_follow_the_distribution,
         contract.check_temperature_and_top_k,
+        contract.check_log_probs_are_those_that_tokens_were_drawn_with,
         contract.check_rows_end_with_eos_or_at_the_limit,
         contract.check_greedy_takes_the_likeliest_token,
     ],
@@ -56,9 +57,9 @@ def test_the_calculator_writes_where_it_must_and_nowhere_else(kind, monkeypatch)
     forced = [row for row in rows if False in row.chosen]
     assert len(forced) > 50
     for row in rows:
-        read = Row(list(row.tokens), [True] * len(row.tokens))
+        read = Row.drawn(list(row.tokens), list(row.log_probs))
         assert not sampling._cut(machine, read, 9)
-        assert read == Row(row.tokens, row.chosen, read.read)
+        assert (read.tokens, read.chosen) == (row.tokens, row.chosen)
         assert len(row.tokens) == 9 or (row.tokens[-1] in model.eos_ids and row.chosen[-1])
 
 
@@ -102,8 +103,8 @@ def test_the_engine_says_whether_rows_are_mended(monkeypatch, mends, disagrees, 
     runner = TransformersEngine(model)
     runner.mends = mends
     written = []
-    monkeypatch.setattr(stepwise, "write", lambda *a: written.append(a) or [Row([1], [True])] * 4)
-    monkeypatch.setattr(sampling, "_mended", lambda *a: [Row([1], [True])] * 4)
+    monkeypatch.setattr(stepwise, "write", lambda *a: written.append(a) or [Row.drawn([1], [0.0])] * 4)
+    monkeypatch.setattr(sampling, "_mended", lambda *a: [Row.drawn([1], [0.0])] * 4)
     monkeypatch.setattr(sampling, "_cut", lambda *_: disagrees)
     sampling.sample(runner, model, ["x", "y"], [[2], [3]], 2, Decoding(4), 0, calculator=True)
     assert bool(written) == by_steps

@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_rows_and_another_does_not(runner):
 
 
 def test_inputs_alike_get_rows_of_their_own(runner):
-    rows = runner.sample([PROMPTS[0]] * 2, None, 50, Decoding(6), seed=7)
+    rows = runner.sample([PROMPTS[0]] * 2, None, 50, Decoding(6), seed=7).rows
     assert rows[:50] != rows[50:]
 
 
@@ -75,7 +75,7 @@ def test_after_an_update_samples_follow_the_new_weights(runner, model):
     runner.sample(prompts, None, 2, Decoding(2), seed=5)  # leaves the long prompt in the cache
     model.network.load_state_dict(tiny.network(tiny.WIDE, model.vocabulary + 3, seed=5).state_dict())
     runner.update(model)
-    rows = runner.sample(prompts, None, 3000, Decoding(2), seed=5)
+    rows = runner.sample(prompts, None, 3000, Decoding(2), seed=5).rows
     for index, prompt in enumerate(prompts):
         assert_drawn_from(rows[index * 3000 : (index + 1) * 3000], tiny.sequence_probabilities(model, prompt, 2))
 

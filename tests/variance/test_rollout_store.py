@@ -27,7 +27,7 @@ def part(tmp_path):
     mask = torch.arange(LENGTH) < lengths
     values = {name: torch.randn(shape, generator=generator) for name in VALUES}
     tokens = torch.randint(0, 9, shape, generator=generator)
-    rollouts = Rollouts(tuple(IDS), tokens, mask, mask, lengths[:, 0] < LENGTH)
+    rollouts = Rollouts(tuple(IDS), tokens, mask, mask, lengths[:, 0] < LENGTH, values["sampler_log_prob"])
     teacher, student = (
         kind(**{field.name: values.get(field.name, torch.zeros(shape)) for field in fields(kind)})
         for kind in (TeacherValues, StudentValues)
@@ -84,12 +84,23 @@ def test_a_part_of_an_earlier_version_is_read_and_says_what_it_lacks(part):
         read_part(part, IDS, {"own_value": "soft"})
 
 
+def test_what_no_engine_told_is_absent_and_only_missed_by_who_needs_it(part):
+    old = pq.read_table(part).drop_columns(["sampler_log_prob"]).replace_schema_metadata(None)
+    pq.write_table(old, part)
+    assert "sampler_log_prob" not in read_part(part, IDS, {"sampler_log_prob": None}).values
+    said = (
+        r"has no log-probabilities of the engine that drew.*, which --correct-sampler needs; .* --correct-sampler out"
+    )
+    with pytest.raises(RunError, match=said):
+        read_part(part, IDS, {"sampler_log_prob": "--correct-sampler"})
+
+
 def test_numbers_are_those_of_the_part(part):
     block = read_part(part, IDS)
     numbers = block.numbers
     assert numbers.samples == SAMPLES
     assert np.array_equal(numbers.mask.view(len(IDS), SAMPLES, -1), block.mask)
-    for name in set(VALUES) - {"kl"}:
+    for name in set(VALUES) - {"kl", "sampler_log_prob"}:
         assert np.array_equal(getattr(numbers, name).view(len(IDS), SAMPLES, -1), block.values[name])
 
 
