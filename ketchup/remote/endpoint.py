@@ -19,14 +19,15 @@ NO_KEY = "none"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address of an OpenAI-compatible server; `key` instead of the environment's."""
+    """The address of an OpenAI-compatible server; `key` instead of the environment's, `option` what names it."""
 
     base_url: str
     key: str | None = None
+    option: str = "--base-url"
 
     def __post_init__(self) -> None:
         if not is_address(self.base_url):
-            advice = "give --base-url one such as http://127.0.0.1:8000/v1"
+            advice = f"give {self.option} one such as http://127.0.0.1:8000/v1"
             raise UsageError(f"{self.shown!r} is no address of a server; {advice}.")
 
     @property

@@ -220,7 +220,7 @@ def _server(
     """A server to be started, and the key that it is asked with."""
     from ketchup.hashes import check_sums
     from ketchup.models.builtin import resolve
-    from ketchup_eval.judge.server import served_key, serving
+    from ketchup.remote.serving import served_key, serving
 
     key, place = served_key(options), resolve(model)
     check_sums(Path(place), unread="trainer.pt")

@@ -235,7 +235,7 @@ class _Asking:
 
     def _sentence(self, failure: Failure, whom: str = " what it answered before") -> str:
         """What no call can escape, with the fix."""
-        remedy = self.judge.remedy(failure)
+        remedy = self.judge.asked.remedy(failure)
         if remedy:
             return remedy
         shown = self.judge.endpoint.shown
@@ -246,11 +246,8 @@ class _Asking:
         return f"{shown} refuses{whom} ({failure.reason}); {fix}."
 
     def _gone(self, failure: Failure) -> str:
-        endpoint = self.judge.endpoint
-        return (
-            f"{endpoint.shown} cannot be reached{endpoint.through} ({failure.reason}); {self._stored()}: start the "
-            "server and run the same command again."
-        )
+        fix = f"{self._stored()}: start the server and run the same command again"
+        return self.judge.asked.gone(failure.reason, fix)
 
     def _stored(self) -> str:
         return f"{len(self.store.verdicts):,} verdicts are stored"

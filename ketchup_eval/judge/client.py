@@ -10,8 +10,9 @@ from typing import Any
 import openai
 
 from ketchup.remote.calls import Answer, Patience, Server
-from ketchup.remote.endpoint import KEY_VARIABLE, Endpoint
-from ketchup.remote.failures import CallError, Failure, refused_parameter
+from ketchup.remote.endpoint import Endpoint
+from ketchup.remote.failures import CallError, refused_parameter
+from ketchup.remote.remedies import Asked
 from ketchup_eval.judge.completions import Completion, read_completion
 from ketchup_eval.judge.replies import preference_for_a
 from ketchup_eval.judge.settings import Sampling
@@ -55,17 +56,10 @@ class Judge:
         """The client underneath, to be closed at the end."""
         return self.server.client
 
-    def remedy(self, failure: Failure) -> str | None:
-        """A sentence on what no call can escape, with its fix; `None` for any other failure."""
-        shown, why = self.endpoint.shown, f"({failure.reason})"
-        if failure.kind == "model":
-            fix = "name one that it serves with --model, or check --base-url"
-            return f"{shown} has no model {self.sampling.model!r} {why}; {fix}."
-        if failure.kind == "quota":
-            return f"{shown} says that credit is used up {why}; run the same command again when there is more."
-        if failure.status in (401, 403):
-            return f"{shown} refuses the key {why}; put a valid one into {KEY_VARIABLE}."
-        return None
+    @property
+    def asked(self) -> Asked:
+        """What it is, for sentences on what fails."""
+        return Asked(self.endpoint, self.sampling.model, "--model")
 
     async def ask(self, prompt: str, key: str, seed: int, stop: asyncio.Event | None = None) -> Verdict:
         """The verdict on a prompt; raises `CallError`. Once `stop` is set, a call that would have to wait fails."""

@@ -1,18 +1,15 @@
 """Whether a server can judge: each thing that a run needs or can use, tried once, with a plain sentence."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from typing import Any
 
 import openai
 
 from ketchup.errors import ServerError
 from ketchup.remote.calls import Patience
-from ketchup.remote.endpoint import Endpoint
 from ketchup.remote.failures import CallError, failure_of
+from ketchup.remote.listing import LONGEST_TRY, Listing, listing, named
 from ketchup_eval.judge.client import Judge
 from ketchup_eval.judge.settings import Sampling
 from ketchup_eval.judge.verdicts import Verdict
@@ -21,12 +18,6 @@ WORDS = ("zebra", "quartz")
 """Replies that no model gives by chance."""
 LONGEST_PROMPT = 4096
 """Tokens that the prompts of the paper's tasks stay under."""
-CONTEXT_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
-"""What servers call the longest prompt, in tokens."""
-LONGEST_TRY = 120.0
-"""Seconds that each thing may take."""
-MOST_NAMES = 10
-"""Models that a sentence names."""
 ITEM = """Compare two summaries of the same document for their overall quality.
 
 Document: The council of Leeds voted on Monday to close the old bridge for a year of repairs.
@@ -52,15 +43,6 @@ class Check:
     well: bool
     sentence: str
     needed: bool = True
-
-
-@dataclass(frozen=True)
-class _Listing:
-    """The models that a server lists, each with what it says of it, or why there is no such list."""
-
-    models: dict[str, dict[str, Any]]
-    fault: str | None = None
-    remedy: str | None = None
 
 
 def checks(base_url: str, sampling: Sampling) -> list[Check]:
@@ -89,18 +71,18 @@ async def _all(base_url: str, sampling: Sampling) -> list[Check]:
 async def _in_turn(judge: Judge) -> AsyncIterator[Check]:
     endpoint = judge.endpoint
     try:
-        listing = await _listing(judge)
+        listed = await listing(judge.client, LONGEST_TRY)
     except openai.APIConnectionError as error:
-        yield Check("server", False, _gone(endpoint, failure_of(error).reason))
+        yield Check("server", False, judge.asked.gone(failure_of(error).reason))
         return
     yield Check("server", True, f"{endpoint.shown} answers.")
     # Not every server lists its models, or all of them; whether one judges is seen by asking it.
     verdict, refusal = await _verdict(judge, judge.sampling)
-    model = _model(judge.sampling.model, listing, answers=verdict is not None)
+    model = _model(judge.sampling.model, listed, answers=verdict is not None)
     yield model
     if not model.well and model.needed:
         return
-    yield _context(listing.models.get(judge.sampling.model, {}))
+    yield _context(listed.context(judge.sampling.model))
     if verdict is None:
         yield Check("reply", False, refusal)
         return
@@ -110,25 +92,6 @@ async def _in_turn(judge: Judge) -> AsyncIterator[Check]:
     yield await _constrained(judge)
 
 
-async def _listing(judge: Judge) -> _Listing:
-    try:
-        async with asyncio.timeout(LONGEST_TRY):
-            raw = await judge.client.models.with_raw_response.list()
-    except TimeoutError:
-        return _Listing({}, f"The server did not list its models within {LONGEST_TRY:g} s")
-    except openai.APIStatusError as error:
-        return _Listing({}, f"The server does not list its models ({failure_of(error).reason})")
-    text = raw.content.decode(errors="replace")
-    try:
-        content = json.loads(text)
-        rows = content if isinstance(content, list) else content["data"]
-        models = {str(row.get("id") or row["name"]): row for row in rows}
-    except (ValueError, LookupError, TypeError, AttributeError):
-        fault = f"The server's list of models cannot be read ({' '.join(text.split())[:60]!r})"
-        return _Listing({}, fault, "check that --base-url is the address of its API, which mostly ends in /v1")
-    return _Listing(models)
-
-
 async def _verdict(judge: Judge, sampling: Sampling) -> tuple[Verdict | None, str]:
     """What the model replies about an easy item, or else a sentence on why there is no reply."""
     other = Judge(judge.base_url, sampling, judge.patience, judge.key)
@@ -136,26 +99,24 @@ async def _verdict(judge: Judge, sampling: Sampling) -> tuple[Verdict | None, st
         try:
             return await other.ask(ITEM, "doctor", sampling.seed), ""
         except CallError as error:
-            return None, judge.remedy(error.failure) or f"A call failed ({error}); look into the server's log."
+            return None, judge.asked.remedy(error.failure) or f"A call failed ({error}); look into the server's log."
 
 
-def _model(name: str, listing: _Listing, *, answers: bool) -> Check:
-    if name in listing.models:
+def _model(name: str, listed: Listing, *, answers: bool) -> Check:
+    if name in listed.models:
         return Check("model", True, f"The server has {name}.")
-    if listing.fault is not None:
-        if listing.remedy:
-            return Check("model", False, f"{listing.fault}; {listing.remedy}.", needed=False)
-        return Check("model", True, f"{listing.fault}.")
+    if listed.odd:
+        remedy = "check that --base-url is the address of its API, which mostly ends in /v1"
+        return Check("model", False, f"{listed.fault}; {remedy}.", needed=False)
+    if listed.fault is not None:
+        return Check("model", True, f"{listed.fault}.")
     if answers:
         return Check("model", True, f"The server has {name}, which it does not list.")
-    names = list(listing.models)
-    shown = get_close_matches(name, names, n=MOST_NAMES, cutoff=0) if len(names) > MOST_NAMES else names
-    known = (", ".join(shown) or "none") + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
+    known = named(name, list(listed.models))
     return Check("model", False, f"The server has no model {name!r}; name one of its own with --model: {known}.")
 
 
-def _context(model: dict[str, Any]) -> Check:
-    length = next((model[field] for field in CONTEXT_FIELDS if isinstance(model.get(field), int)), None)
+def _context(length: int | None) -> Check:
     if length is None:
         return Check("context", True, "The server does not say how long a prompt may be.")
     if length < LONGEST_PROMPT:
@@ -200,10 +161,6 @@ async def _constrained(judge: Judge) -> Check:
 
 def _without_constraint(judge: Judge, error: CallError) -> str:
     if error.failure.unreachable:
-        return _gone(judge.endpoint, str(error))
+        return judge.asked.gone(str(error))
     refused = f"structured_outputs is refused ({error}); leave --constrained out."
-    return judge.remedy(error.failure) or refused
-
-
-def _gone(endpoint: Endpoint, reason: str) -> str:
-    return f"{endpoint.shown} cannot be reached{endpoint.through} ({reason}); start it or name another --base-url."
+    return judge.asked.remedy(error.failure) or refused

@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ketchup.models.builtin import resolve
+from ketchup.remote.serving import serving
 from ketchup.tasks import task
 from ketchup.tasks.rows import load_examples
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.plan import make_plan
-from ketchup_eval.judge.server import serving
 from ketchup_eval.judge.settings import JudgeSettings, Sampling
 from ketchup_eval.judge.verdicts import VerdictStore
 from tests.judge.given import write_jsonl

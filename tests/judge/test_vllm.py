@@ -18,10 +18,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ketchup.models.builtin import resolve
+from ketchup.remote import serving as server_module
+from ketchup.remote.serving import serving
 from ketchup_eval.cli import app
-from ketchup_eval.judge import server as server_module
 from ketchup_eval.judge.health import check_constrained
-from ketchup_eval.judge.server import serving
 from ketchup_eval.judge.settings import Sampling
 from tests.judge.given import verdict_rows, words, write_inputs, write_jsonl
 from tests.judge.vllm_models import OPTIONS, SETTINGS, python_with_vllm, tiny_qwen2

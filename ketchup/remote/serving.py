@@ -11,9 +11,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ketchup.errors import ServerError
 from ketchup.progress import clock
@@ -40,6 +42,19 @@ while wait $!; kill -0 $! 2>/dev/null; do :; done
 """
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A call that shows that a server is ready: its path, and its body but for the model."""
+
+    path: str
+    body: Mapping[str, Any]
+
+
+CHAT = Trial("/chat/completions", {"messages": [{"role": "user", "content": "Say A."}], "max_tokens": 1})
+TEXT = Trial("/completions", {"prompt": "A", "max_tokens": 1})
+"""For models without a chat template too."""
+
+
 @contextmanager
 def serving(
     model: str,
@@ -48,6 +63,7 @@ def serving(
     python: str | None = None,
     options: list[str] | None = None,
     key: str | None = None,
+    trial: Trial = CHAT,
 ) -> Iterator[str]:
     """Serves `model` under `name` on a free port while the block runs; yields the base URL.
 
@@ -75,7 +91,7 @@ def serving(
         )
     try:
         base_url = f"http://127.0.0.1:{port}/v1"
-        _wait_until_ready(process, base_url, name, log, key)
+        _wait_until_ready(process, lambda: complete(base_url, name, key, trial=trial), log)
         yield base_url
     finally:
         stop(process)
@@ -120,16 +136,16 @@ def without_secrets(options: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def served_key(options: Sequence[str]) -> str | None:
-    """The key that a server with these options is asked with: theirs, else vLLM's own variable, else the judge's."""
+    """The key that a server with these options is asked with: theirs, else vLLM's own variable, else the usual one."""
     variable = SECRET_OPTIONS["--api-key"]
     return without_secrets(options)[1].get(variable) or environment_key(variable, KEY_VARIABLE)
 
 
-def complete(base_url: str, name: str, key: str | None = None, timeout: float = 60.0) -> bool:
+def complete(base_url: str, name: str, key: str | None = None, timeout: float = 60.0, *, trial: Trial = CHAT) -> bool:
     """Whether the server, which is on this machine, answers one real completion; a `ServerError` if it refuses to."""
-    body = {"model": name, "messages": [{"role": "user", "content": "Say A."}], "max_tokens": 1}
+    body = {"model": name, **trial.body}
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    request = urllib.request.Request(f"{base_url}/chat/completions", json.dumps(body).encode(), headers)
+    request = urllib.request.Request(f"{base_url}{trial.path}", json.dumps(body).encode(), headers)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(request, timeout=timeout) as answer:
@@ -144,9 +160,9 @@ def complete(base_url: str, name: str, key: str | None = None, timeout: float = 
         return False
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", base_url: str, name: str, log: Path, key: str | None) -> None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", answers: Callable[[], bool], log: Path) -> None:
     start = last_line = time.monotonic()
-    while not complete(base_url, name, key):
+    while not answers():
         now = time.monotonic()
         if process.poll() is not None:
             raise ServerError(f"The server ended before it was ready ({_last_line(log)}); see {log}.")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ketchup.errors import ServerError
-from ketchup_eval.judge import server
-from ketchup_eval.judge.server import served_key, serving
+from ketchup.remote import serving as server
+from ketchup.remote.serving import served_key, serving
 
 STAND_IN = """
 import os, subprocess, sys
@@ -156,7 +156,7 @@ def test_not_even_sigkill_leaves_a_server_behind(tmp_path, python):
     script = f"""
     import time
     from pathlib import Path
-    from ketchup_eval.judge import server
+    from ketchup.remote import serving as server
     server.count_gpus = lambda: 0
     with server.serving("m", "m", Path({str(tmp_path / "log")!r}), {python(STAND_IN)!r}) as url:
         print(url, flush=True)
