@@ -4,3 +4,6 @@ from typing import Literal
 
 BleuTokenizer = Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none"]
 """sacrebleu's tokenizers that need no download."""
+
+SERVED = "served"
+"""What is recorded in place of a teacher's type where only its server knows that."""

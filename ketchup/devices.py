@@ -6,11 +6,12 @@ Each process of a machine has a GPU of its own, or all compute on the CPU.
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
+from ketchup.choices import SERVED
 from ketchup.errors import UsageError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -23,15 +24,24 @@ class Where:
 
     `teacher_memory` is the most GB (1e9 bytes) of the teacher's weights on each device: what does not fit goes to the
     next GPU, then to the machine's memory, then to its disk. `None` puts all of it on the device of the process, or
-    over all GPUs where it is larger than one.
+    over all GPUs where it is larger than one. With `teacher_url` it computes behind that server, which `teacher_key` is
+    the key of, and here are no weights of it.
     """
 
     device: str = "auto"
     teacher_dtype: Dtype = "auto"
     student_dtype: Dtype = "auto"
     teacher_memory: float | None = None
+    teacher_url: str | None = None
+    teacher_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        for option, given in (
+            ("--teacher-dtype", self.teacher_dtype != "auto"),
+            ("--teacher-memory", self.teacher_memory is not None),
+        ):
+            if given and self.teacher_url is not None:
+                raise UsageError(f"{option} is of a teacher that is loaded here; leave it out with --teacher-url.")
         if self.teacher_memory is not None and not 0 < self.teacher_memory < math.inf:
             raise UsageError(f"--teacher-memory must be a number of GB above 0, not {self.teacher_memory:g}.")
 
@@ -44,11 +54,14 @@ class Placement:
     teacher: torch.dtype
     student: torch.dtype
     teacher_memory: float | None = None
+    teacher_url: str | None = None
+    teacher_key: str | None = field(default=None, repr=False)
 
     @property
     def recorded(self) -> dict[str, str]:
-        """What of it decides numbers, as a run's settings."""
-        return {"teacher_dtype": name_of(self.teacher), "student_dtype": name_of(self.student)}
+        """What of it decides numbers, as a run's settings: not where a server is."""
+        teacher = name_of(self.teacher) if self.teacher_url is None else SERVED
+        return {"teacher_dtype": teacher, "student_dtype": name_of(self.student)}
 
 
 def placement(device: torch.device, where: Where = Where()) -> Placement:
@@ -63,6 +76,8 @@ def placement(device: torch.device, where: Where = Where()) -> Placement:
         _dtype("--teacher-dtype", narrow if where.teacher_dtype == "auto" else where.teacher_dtype, device),
         _dtype("--student-dtype", "float32" if where.student_dtype == "auto" else where.student_dtype, device),
         where.teacher_memory,
+        where.teacher_url,
+        where.teacher_key,
     )
 
 

@@ -38,12 +38,12 @@ class Numbers:
     own_value: Tensor | None = None
 
     @classmethod
-    def of(cls, actions: Tensor, samples: int, **values: Tensor) -> "Numbers":
+    def of(cls, actions: Tensor, samples: int, **values: Tensor | None) -> "Numbers":
         """From values [R, T] at the tokens of rollouts, of which `actions[R, T]` tells those that the student chose.
 
         What a calculator writes is no action: the action after it is *one* step ahead of the one before it.
         """
-        known = {name: compact(values[name], actions)[0] for name in NUMBERS if name in values}
+        known = {name: compact(x, actions)[0] for name in NUMBERS if (x := values.get(name)) is not None}
         return cls(compact(actions, actions)[1], samples, **known)
 
     def without(self, rows: Tensor) -> "Numbers":

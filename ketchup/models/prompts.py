@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from ketchup.errors import ModelError, UsageError, first_line
 from ketchup.models.language_model import LanguageModel, until_eos
+from ketchup.models.teacher import Teacher
 from ketchup.tasks.base import Example, Form, Task
 
 PromptStyle = Literal["source", "chat", "plain"]
@@ -33,7 +34,7 @@ def text_form(model: LanguageModel, task: Task) -> Form:
 
 
 def prompt_ids(
-    model: LanguageModel, task: Task, example: Example, style: PromptStyle, readers: Sequence[LanguageModel] = ()
+    model: LanguageModel, task: Task, example: Example, style: PromptStyle, readers: Sequence[Teacher] = ()
 ) -> list[int]:
     """Token ids of the prompt, at most `task.max_prompt_tokens` of source.
 
@@ -44,7 +45,8 @@ def prompt_ids(
     if not ids:
         raise ModelError(f"The prompt of {example.id!r} has no tokens in {model.name!r}; mend its chat template.")
     for reader in (model, *readers):
-        _check_tokens(reader, f"The prompt of {example.id!r}", ids, reader.network.get_input_embeddings())
+        if isinstance(reader, LanguageModel):  # a server refuses what it does not know
+            _check_tokens(reader, f"The prompt of {example.id!r}", ids, reader.network.get_input_embeddings())
         _check_room(reader, example, len(ids), task.max_new_tokens)
     return ids
 
@@ -91,7 +93,7 @@ def _chat_ids(model: LanguageModel, asked: str, system: str) -> list[int]:
     return list(ids)
 
 
-def _check_room(model: LanguageModel, example: Example, prompt: int, output: int) -> None:
+def _check_room(model: Teacher, example: Example, prompt: int, output: int) -> None:
     """Raises `ModelError` where a prompt and an output of these lengths exceed what the model can read."""
     most = model.max_tokens
     if most is None:

@@ -30,12 +30,13 @@ WHOLE_BYTES = 256 * 2**20
 class TeacherValues:
     """Per action: `q[R, T]` logit of the action, `v[R, T]` largest logit, and the state's `mean` and `logsumexp`.
 
-    In nats, up to a constant per state; float32; 0 wherever `mask` was False.
+    In nats, up to a constant per state; float32; 0 wherever `mask` was False. `None` is what is not known of a teacher
+    that does not tell all its logits.
     """
 
     q: Tensor
     v: Tensor
-    mean: Tensor
+    mean: Tensor | None
     logsumexp: Tensor
 
 
@@ -45,14 +46,15 @@ class StudentValues:
 
     `collision[R, T]` is Σ_a π(a)², the chance that two draws agree, `own_value[R, T]` Σ_a π(a) q(a), the teacher's
     logit that the student's next action has in expectation. These two and `log_prob` are those of the distribution that
-    was sampled, KL and entropy those of the student as it is, whatever its temperature and top k.
+    was sampled, KL and entropy those of the student as it is, whatever its temperature and top k. What compares with
+    all logits of a teacher that does not tell them is `None`.
     """
 
     log_prob: Tensor
-    kl: Tensor
+    kl: Tensor | None
     entropy: Tensor
     collision: Tensor
-    own_value: Tensor
+    own_value: Tensor | None
 
 
 def score(
@@ -88,6 +90,21 @@ def score_teacher(
 ) -> TeacherValues:
     """The teacher's half of `score`, for a third of its cost or less."""
     return TeacherValues(*_score((teacher,), prompts, tokens, mask, _teacher_only, 4, in_step))
+
+
+def score_student(
+    student: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    tokens: Tensor,
+    mask: Tensor,
+    in_step: Callable[[int], int] | None = None,
+    temperature: float = 1.0,
+    top_k: int = 0,
+) -> StudentValues:
+    """The student's half of `score`, without what compares the two."""
+    found = _score((student,), prompts, tokens, mask, partial(_student_only, temperature, top_k), 3, in_step)
+    log_prob, entropy, collision = found
+    return StudentValues(log_prob, None, entropy, collision, None)
 
 
 def full_returns(values: TeacherValues, actions: Tensor) -> Tensor:
@@ -181,23 +198,36 @@ def _teacher_only(actions: Tensor, teacher_logits: Tensor) -> list[Tensor]:
     return list(token_statistics(teacher_logits, actions))
 
 
+def _student_only(temperature: float, top_k: int, actions: Tensor, student_logits: Tensor) -> list[Tensor]:
+    log_prob, entropy, pi = _of_student(temperature, top_k, actions, student_logits)
+    return [log_prob, entropy, pi.square().sum(-1)]
+
+
 def _both(
     temperature: float, top_k: int, actions: Tensor, teacher_logits: Tensor, student_logits: Tensor
 ) -> list[Tensor]:
+    log_prob, entropy, pi = _of_student(temperature, top_k, actions, student_logits)
+    return [
+        *token_statistics(teacher_logits, actions),
+        log_prob,
+        kl(teacher_logits, student_logits),
+        entropy,
+        pi.square().sum(-1),
+        expected_value(teacher_logits, pi),
+    ]
+
+
+def _of_student(
+    temperature: float, top_k: int, actions: Tensor, student_logits: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the action the log-probability, the entropy of the student as it is, and all probabilities that were drawn."""
     log_pi = student_logits.log_softmax(-1)
     pi = log_pi.exp()
     entropy = -(pi * log_pi).sum(-1)
     if temperature not in (0, 1) or top_k:
         log_pi = _sampled_logits(temperature, top_k, student_logits, actions).log_softmax(-1)
         pi = log_pi.exp()
-    return [
-        *token_statistics(teacher_logits, actions),
-        log_pi.gather(-1, actions[:, None])[:, 0],
-        kl(teacher_logits, student_logits),
-        entropy,
-        pi.square().sum(-1),
-        expected_value(teacher_logits, pi),
-    ]
+    return log_pi.gather(-1, actions[:, None])[:, 0], entropy, pi
 
 
 # With gradient

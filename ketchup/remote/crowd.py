@@ -44,7 +44,8 @@ async def work_through(
             raise
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, interrupt)
     try:
         workers = [asyncio.create_task(worker(number)) for number in range(min(concurrency, len(items), MOST_AT_ONCE))]
@@ -57,8 +58,9 @@ async def work_through(
             task.cancel()
         results = await finished
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
     if interrupted:
         raise KeyboardInterrupt
     for result in results:

@@ -10,7 +10,8 @@ from torch import Tensor
 from ketchup.methods.base import Method, Sampling, Trajectory, Writer
 from ketchup.methods.credit import Weights, assign
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.scoring import StudentValues, TeacherValues, full_returns, score, score_teacher
+from ketchup.models.scoring import StudentValues, TeacherValues, full_returns
+from ketchup.models.teacher import Teacher, score, score_teacher
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.rollouts import engines
@@ -115,7 +116,7 @@ class Student:
 def step_trajectories(
     method: Method,
     student: Student,
-    teacher: LanguageModel | None,
+    teacher: Teacher | None,
     inputs: Inputs,
     seed: int,
     processes: Processes,
@@ -170,7 +171,7 @@ def as_trajectories(
 
 def _scored(
     method: Method,
-    teacher: LanguageModel,
+    teacher: Teacher,
     student: LanguageModel,
     prompts: Sequence[list[int]],
     rollouts: Rollouts,

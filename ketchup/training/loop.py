@@ -21,6 +21,7 @@ from ketchup.hashes import content_hash
 from ketchup.manifests import note_circumstances
 from ketchup.methods.base import Method
 from ketchup.models.language_model import LanguageModel
+from ketchup.models.teacher import Teacher, here
 from ketchup.models.weights import not_finite
 from ketchup.phases import Phases
 from ketchup.processes import Processes
@@ -42,7 +43,7 @@ def train(
     method: Method,
     task: Task,
     model: LanguageModel,
-    teacher: LanguageModel | None,
+    teacher: Teacher | None,
     inputs: Inputs,
     validation: Inputs,
     run: Run,
@@ -129,7 +130,7 @@ def _optimiser_step(
     settings: TrainSettings,
     method: Method,
     student: Student,
-    teacher: LanguageModel | None,
+    teacher: Teacher | None,
     optimizer: Optimizer,
     mine: Inputs,
     step: int,
@@ -143,7 +144,7 @@ def _optimiser_step(
         loss = accumulate(
             method,
             student.model,
-            teacher,
+            here(teacher),
             trajectories,
             settings.batch_size,
             settings.normalization,

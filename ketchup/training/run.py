@@ -13,8 +13,9 @@ from ketchup.methods.base import Method, Trajectory, Writer
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.memory import check_room
-from ketchup.models.placement import load_teacher
 from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, target_ids
+from ketchup.models.served.needs import GAUGE, check_baseline, check_gauge, check_row, refusal
+from ketchup.models.teacher import Teacher, check_same_tokens, here, teacher_of
 from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.calculator import Calculator
@@ -54,7 +55,7 @@ def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Seq
     if settings.lora:
         student = with_adapters(student, settings.lora, settings.seed)
     _check_room(student, processes)
-    teacher = _teacher(settings, student, placed) if settings.teacher else None
+    teacher = _teacher(settings, student, placed, run) if settings.teacher else None
     if method.sampling:
         Decoding(task.max_new_tokens, top_k=method.sampling.top_k).check_fits(student)
     style = settings.prompt_style or default_style(student)
@@ -72,13 +73,15 @@ def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Seq
     with run_of_all(run.folder, recorded, processes, results=OF_TRAINING):
         processes.track("ketchup", recorded)
         inputs = {
-            split: _inputs(settings, method, task, student, teacher, rows, asked[split], style, outputs, processes)
+            split: _inputs(
+                settings, method, task, student, here(teacher), rows, asked[split], style, outputs, processes
+            )
             for split, rows in examples.items()
         }
         compared = teacher if method.compares else None
         if settings.shard:
             student = shard_student(student, processes, samples=method.compares)
-            compared = shard(compared, processes) if compared else None
+            compared = shard(compared, processes) if isinstance(compared, LanguageModel) else compared
         folder = train(settings, method, task, student, compared, inputs["train"], inputs["validation"], run, processes)
         processes.finish()
     return folder
@@ -99,7 +102,10 @@ def describe(settings: TrainSettings, run: Run) -> str:
 
 
 def _method(settings: TrainSettings) -> Method:
+    served = settings.teacher_url is not None
     method = method_named(settings.method, settings.options)
+    if served and method.credit and "gauge" not in settings.options:
+        method = method_named(settings.method, {**settings.options, "gauge": GAUGE})
     wants_teacher = method.compares or "teacher" in method.writers
     if wants_teacher and settings.teacher is None:
         raise UsageError(f"The method {method.name!r} learns from a teacher; name one with --teacher.")
@@ -109,7 +115,18 @@ def _method(settings: TrainSettings) -> Method:
         raise UsageError(
             f"The method {method.name!r} learns from no outputs of the teacher; leave out --teacher-temperature."
         )
+    if served:
+        _check_served(method)
     return method
+
+
+def _check_served(method: Method) -> None:
+    """Raises `UsageError` for a method that needs more of a teacher than a server gives."""
+    if method.credit is None:
+        raise refusal(f"the method {method.name!r}")
+    check_gauge(method.credit.gauge)
+    check_row(method.credit.estimator)
+    check_baseline(method.credit.baseline)
 
 
 def _check_room(student: LanguageModel, processes: Processes) -> None:
@@ -121,12 +138,15 @@ def _check_room(student: LanguageModel, processes: Processes) -> None:
     check_room(f"Training {student.name!r}", trained, 12, processes.device, remedy)
 
 
-def _teacher(settings: TrainSettings, student: LanguageModel, placed: Placement) -> LanguageModel:
+def _teacher(settings: TrainSettings, student: LanguageModel, placed: Placement, run: Run) -> Teacher:
     name = str(settings.teacher)
-    # A teacher to be sharded may not fit the device as a whole.
-    teacher = load(name, dtype=placed.teacher) if settings.shard else load_teacher(name, placed)
-    check_same_vocabulary(teacher, student)
-    return teacher
+    if settings.shard and settings.teacher_url is None:
+        teacher = load(name, dtype=placed.teacher)  # it may not fit the device as a whole
+        check_same_vocabulary(teacher, student)
+        return teacher
+    asked = teacher_of(name, placed, run.folder)
+    check_same_tokens(asked, student)
+    return asked
 
 
 def _fingerprint(examples: dict[Split, list[Example]]) -> str:
@@ -144,14 +164,14 @@ def _prompts(
     method: Method,
     task: Task,
     student: LanguageModel,
-    teacher: LanguageModel | None,
+    teacher: Teacher | None,
     examples: Sequence[Example],
     style: PromptStyle,
 ) -> dict[Writer, dict[str, list[int]]]:
     """What the student is asked, and the teacher if it writes, by the inputs' ids; both models can read all of it."""
     readers = [student, teacher] if teacher else [student]
     writers: dict[Writer, LanguageModel] = {"student": student}
-    if teacher and "teacher" in method.writers:
+    if isinstance(teacher, LanguageModel) and "teacher" in method.writers:
         writers["teacher"] = teacher
     return {
         writer: {example.id: prompt_ids(model, task, example, style, readers) for example in examples}

@@ -15,6 +15,7 @@ from ketchup.rollouts.names import EngineName
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 """What transformers calls the schedules; its own "constant" knows no warm-up."""
 
+PLACES = ("device", "teacher_memory", "teacher_url", "teacher_key")
 HIGHEST_RATE = 1000.0
 """Far above any use; towards the end of float32 the optimiser fails."""
 
@@ -53,6 +54,8 @@ class TrainSettings:
     teacher_dtype: Dtype = "auto"
     student_dtype: Dtype = "auto"
     teacher_memory: float | None = None
+    teacher_url: str | None = None
+    teacher_key: str | None = field(default=None, repr=False)
     eval_every: int = 100
     save_every: int = 100
     milestones: tuple[int, ...] = ()
@@ -111,8 +114,15 @@ class TrainSettings:
     @property
     def where(self) -> Where:
         """Where models compute, and in which types."""
-        return Where(self.device, self.teacher_dtype, self.student_dtype, self.teacher_memory)
+        return Where(
+            self.device,
+            self.teacher_dtype,
+            self.student_dtype,
+            self.teacher_memory,
+            self.teacher_url,
+            self.teacher_key,
+        )
 
     def recorded(self) -> dict[str, Any]:
-        """Those that decide what is computed: not the device, which a run may change, and what follows from it."""
-        return {name: value for name, value in asdict(self).items() if name not in ("device", "teacher_memory")}
+        """Those that decide what is computed: not where, which a run may change, and what follows from it."""
+        return {name: value for name, value in asdict(self).items() if name not in PLACES}

@@ -3,8 +3,7 @@
 import torch
 
 from ketchup.methods.base import Method, Sampling
-from ketchup.models.language_model import LanguageModel
-from ketchup.models.scoring import score
+from ketchup.models.teacher import Teacher, here, score
 from ketchup.processes import Processes
 from ketchup.rollouts.fill import seed_of
 from ketchup.training.experience import Inputs, Measures, Student, add_returns, as_trajectories
@@ -15,7 +14,7 @@ from ketchup.training.gradient import micro_batches
 def validate(
     method: Method,
     student: Student,
-    teacher: LanguageModel | None,
+    teacher: Teacher | None,
     inputs: Inputs,
     batch_size: int,
     seed: int,
@@ -25,7 +24,8 @@ def validate(
 
     `loss` is the method's, per action (a policy gradient's has no meaning and is left out). Methods that compare with
     the teacher also get one rollout per input, drawn from the same seed each time: `return` (Eq. 10, raw logits),
-    `kl` = KL(teacher‖student) and `entropy` per action, `length` and the share `ended`.
+    `kl` = KL(teacher‖student) and `entropy` per action, `length` and the share `ended`. Of a teacher that does not tell
+    all its logits there is `reverse_kl` = KL(student‖teacher) in place of `kl`, estimated from these rollouts.
     """
     mine = inputs.at(processes.share(range(len(inputs))))
     measures = Measures()
@@ -36,13 +36,16 @@ def validate(
         one = Sampling(1, drawn.temperature, drawn.top_k)
         rollouts = student.draw(mine, one, seed_of(seed, mine.ids))
         with student.phases.phase("teacher"):
-            values, own = score(
-                teacher, student.model, mine.prompts, rollouts.tokens, rollouts.action_mask, processes.in_step
-            )
+            written = (mine.prompts, rollouts.tokens, rollouts.action_mask)
+            values, own = score(teacher, student.model, *written, processes.in_step, one.temperature, one.top_k)
         trajectories["student"] = as_trajectories(mine.prompts, rollouts)
         actions = rollouts.action_mask.sum()
         add_returns(values, rollouts, measures)
-        measures.add("kl", own.kl.sum(), actions)
+        if own.kl is not None:
+            measures.add("kl", own.kl.sum(), actions)
+        else:
+            log_p = (values.q - values.logsumexp)[rollouts.action_mask]
+            measures.add("reverse_kl", (own.log_prob[rollouts.action_mask] - log_p).sum(), actions)
         measures.add("entropy", own.entropy.sum(), actions)
         measures.add("length", actions, len(rollouts.tokens))
         measures.add("ended", rollouts.ended.sum(), len(rollouts.tokens))
@@ -52,7 +55,7 @@ def validate(
             total = torch.zeros(())
             with student.phases.phase("student"), processes.narrowed():
                 for batch in micro_batches(rows, batch_size, processes):
-                    total += part.loss(student.model, teacher, batch).total.cpu()
+                    total += part.loss(student.model, here(teacher), batch).total.cpu()
             measures.add(f"part {number}", total, sum(row.actions for row in rows))
     means = measures.means(processes)
     parts = [means.pop(f"part {number}", None) for number in range(len(method.parts))]

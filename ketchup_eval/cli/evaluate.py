@@ -1,6 +1,6 @@
 """`ketchup evaluate RUN ...`: task metrics of a run, a model or a file of outputs."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,10 +9,21 @@ import typer
 from ketchup.choices import BleuTokenizer
 from ketchup.rollouts.names import EngineName
 from ketchup.runs import Which
-from ketchup_eval.cli.devices import Device, Dtype, StudentDtype, TeacherDtype, TeacherMemory
+from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
+from ketchup_eval.cli.servers import (
+    STARTING,
+    Serve,
+    ServeOptions,
+    ServePython,
+    TeacherUrl,
+    check_words,
+    teacher_named,
+    teacher_server,
+)
 
 if TYPE_CHECKING:
+    from ketchup.devices import Where
     from ketchup_eval.comparison.correlate import Correlation
     from ketchup_eval.evaluation.evaluate import Evaluation
     from ketchup_eval.evaluation.settings import EvaluationSettings, System
@@ -60,6 +71,10 @@ def evaluate(
     teacher_dtype: TeacherDtype = "auto",
     student_dtype: StudentDtype = "auto",
     teacher_memory: TeacherMemory = None,
+    teacher_url: TeacherUrl = None,
+    serve: Serve = None,
+    serve_python: ServePython = None,
+    serve_options: ServeOptions = "",
     processes: Annotated[
         int | None,
         typer.Option(help="processes that share the work on this machine; default: one, or one a GPU"),
@@ -84,6 +99,8 @@ def evaluate(
         raise UsageError("--references goes with --predictions FILE.")
     models_only = {
         "--teacher": teacher,
+        "--teacher-url": teacher_url,
+        "--serve": serve,
         "--checkpoint": checkpoint,
         "--max-new-tokens": max_new_tokens,
         "--prompt-style": prompt_style,
@@ -91,6 +108,8 @@ def evaluate(
     for option, value in models_only.items():
         if predictions and value is not None:
             raise UsageError(f"--predictions FILE are scored as they are; leave out {option}, which is for models.")
+    teacher = teacher_named(teacher, teacher_url, serve)
+    check_words(serve, serve_python, serve_options)
     checks.whole("--threads", threads, most=checks.MOST_WORKERS)
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     if name is not None and len(runs or ()) > 1:
@@ -101,7 +120,7 @@ def evaluate(
         references=references,
         split=split,
         limit=limit,
-        teacher=teacher and model_of(teacher, runs_dir),
+        teacher=teacher if teacher_url or serve else teacher and model_of(teacher, runs_dir),
         max_new_tokens=max_new_tokens,
         prompt_style=prompt_style,
         engine=engine,
@@ -118,22 +137,11 @@ def evaluate(
         _show([_written(evaluate_file(predictions, run, settings))], correlate, as_json, as_latex)
         return
     systems = [system_named(run, runs_dir, checkpoint, name) for run in runs or ()]
-    asked = (device, teacher_dtype, student_dtype, teacher_memory)
-    _evaluate_models(systems, settings, processes, threads, asked, dry_run, (correlate, as_json, as_latex))
-
-
-def _evaluate_models(
-    systems: "list[System]",
-    settings: "EvaluationSettings",
-    processes: int | None,
-    threads: int | None,
-    asked: "tuple[str, Dtype, Dtype, float | None]",
-    dry_run: bool,
-    show: tuple[bool, bool, bool],
-) -> None:
-    from ketchup_eval.evaluation.evaluate import describe, evaluate_system
-
+    if (teacher_url or serve) and any(settings.completed(system.settings).teacher is None for system in systems):
+        raise UsageError("--teacher-url is where a teacher is; name it with --teacher.")
     if dry_run:
+        from ketchup_eval.evaluation.evaluate import describe
+
         for system in systems:
             say(describe(system, settings))
         return
@@ -141,9 +149,20 @@ def _evaluate_models(
     from ketchup_eval.cli.processes import share_among
     from ketchup_eval.cli.threads import use_threads
 
-    where = Where(*asked)
-    share_among(processes, where, [settings.completed(system.settings).teacher for system in systems])
-    use_threads(threads)
+    where = Where(device, teacher_dtype, student_dtype, teacher_memory, teacher_url or (STARTING if serve else None))
+    with teacher_server(systems[0].run.folder, teacher_url, serve, serve_python, serve_options) as server:
+        where = replace(where, teacher_url=server.url, teacher_key=server.key)
+        loaded = [] if server.url else [settings.completed(system.settings).teacher for system in systems]
+        share_among(processes, where, loaded)
+        use_threads(threads)
+        _evaluate_models(systems, settings, where, (correlate, as_json, as_latex))
+
+
+def _evaluate_models(
+    systems: "list[System]", settings: "EvaluationSettings", where: "Where", show: tuple[bool, bool, bool]
+) -> None:
+    from ketchup_eval.evaluation.evaluate import evaluate_system
+
     found = []
     for system in systems:
         evaluation = evaluate_system(system, settings, where)

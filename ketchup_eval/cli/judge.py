@@ -2,16 +2,16 @@
 
 import shlex
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ketchup import checks
-from ketchup.errors import UsageError
 from ketchup.redaction import redacted_command
 from ketchup_eval.cli.output import say, say_json, show
+from ketchup_eval.cli.servers import check_words, started
 
 if TYPE_CHECKING:
     from ketchup.remote.calls import Patience
@@ -109,12 +109,11 @@ def judge(
     checks.whole("--repeat-check", repeat_check, least=0)
     checks.resamples("--resamples", resamples)
     checks.seed("--seed", seed)
-    for option, value in (("--serve-python", serve_python), ("--serve-options", serve_options)):
-        if value and not serve:
-            raise UsageError(f"{option} is for the server that --serve starts; add --serve MODEL or leave it out.")
+    served = check_words(serve, serve_python, serve_options)
     from ketchup.files import run_lock
     from ketchup.remote.calls import Patience
     from ketchup.remote.endpoint import Endpoint
+    from ketchup.remote.serving import CHAT
     from ketchup.runs import Run
     from ketchup.tasks import task as task_named
     from ketchup_eval.items import Rows
@@ -126,7 +125,6 @@ def judge(
 
     run = Run.new(name, runs_dir).folder
     Endpoint(base_url)  # an address that is none must not wait for the files
-    served = _words(serve_options)
     task_name, rows = task_and_rows(b, runs_dir, split, task, Rows(data, references, sources))
     settings = JudgeSettings(
         a=tuple(a),
@@ -151,7 +149,7 @@ def judge(
     with run_lock(run):
         store = VerdictStore(run)
         if not reparse and plan.to_ask(store, retry_unparsed=retry_unparsed):
-            server, key = _server(run, serve, serve_python, served) if serve else (nullcontext(base_url), None)
+            server, key = started(run, serve, serve_python, served, CHAT) if serve else (nullcontext(base_url), None)
             patience = Patience(attempts=attempts, timeout=timeout)
             try:
                 with server as url:
@@ -205,26 +203,6 @@ def _some(items: list[str]) -> str:
     items = list(dict.fromkeys(items))
     others = f" and {len(items) - SHOWN:,} others" if len(items) > SHOWN else ""
     return f"item {', '.join(items[:SHOWN])}{others}"
-
-
-def _words(options: str) -> list[str]:
-    try:
-        return shlex.split(options)
-    except ValueError as error:
-        raise UsageError(f"--serve-options is no line of options ({error}); close its quotes.") from error
-
-
-def _server(
-    run: Path, model: str, python: str | None, options: list[str]
-) -> tuple[AbstractContextManager[str], str | None]:
-    """A server to be started, and the key that it is asked with."""
-    from ketchup.hashes import check_sums
-    from ketchup.models.builtin import resolve
-    from ketchup.remote.serving import served_key, serving
-
-    key, place = served_key(options), resolve(model)
-    check_sums(Path(place), unread="trainer.pt")
-    return serving(str(place), model, run / "server.log", python, options, key), key
 
 
 def _write(result: "JudgeResult", store: "VerdictStore", run: Path, *, html: bool) -> None:

@@ -1,5 +1,6 @@
 """`ketchup train METHOD`: trains a student, or a teacher with `sft`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,6 +9,16 @@ import typer
 from ketchup.rollouts.names import EngineName
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say
+from ketchup_eval.cli.servers import (
+    STARTING,
+    Serve,
+    ServeOptions,
+    ServePython,
+    TeacherUrl,
+    check_words,
+    teacher_named,
+    teacher_server,
+)
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
@@ -28,7 +39,7 @@ METHOD_OPTIONS = (
     "beta",
     "student_share",
 )
-NO_SETTINGS = {"name", "threads", "runs_dir", "track", "dry_run"}
+NO_SETTINGS = {"name", "threads", "runs_dir", "track", "dry_run", "serve", "serve_python", "serve_options"}
 """What does not decide the result."""
 OF_METHOD, OF_LOOP, OF_RUN = "Method", "Optimisation", "Run"
 
@@ -125,6 +136,10 @@ def train(
     teacher_dtype: TeacherDtype = "auto",
     student_dtype: StudentDtype = "auto",
     teacher_memory: TeacherMemory = None,
+    teacher_url: TeacherUrl = None,
+    serve: Serve = None,
+    serve_python: ServePython = None,
+    serve_options: ServeOptions = "",
     name: Annotated[
         str | None, typer.Option(help="name of the run; default: METHOD-TASK", rich_help_panel=OF_RUN)
     ] = None,
@@ -179,7 +194,9 @@ def train(
     if dry_run:
         say(describe(settings, run))
         return
-    folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()))
+    with teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
+        settings = replace(settings, teacher_url=server.url, teacher_key=server.key)
+        folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()))
     say(str(folder))
 
 
@@ -200,11 +217,17 @@ def _settings(ctx: typer.Context) -> "TrainSettings":
         values["overridden"] = tuple(sorted(name for name in given if values[name] != paper[name]))
     if all(str(ctx.get_parameter_source(name)).endswith("COMMANDLINE") for name in ("steps", "epochs")):
         raise UsageError("--steps and --epochs both say how long to train; leave one of them out.")
+    serve = ctx.params["serve"]
+    check_words(serve, ctx.params["serve_python"], ctx.params["serve_options"])
+    values["teacher"] = teacher_named(values["teacher"], values["teacher_url"], serve)
+    values["teacher_url"] = values["teacher_url"] or (STARTING if serve else None)
+    if values["teacher_url"] and not values["teacher"]:
+        raise UsageError("--teacher-url is where a teacher is; name it with --teacher.")
     options = {name: values.pop(name) for name in METHOD_OPTIONS}
     if values["student"] is None:
         raise UsageError("Name the model to train with --student.")
     if values["task"] == "demo" and values["teacher"] is None and values["method"] in METHODS.keys() - {"sft"}:
         values["teacher"] = "demo-teacher"
-    for name in ("teacher", "student"):
+    for name in ("student",) if values["teacher_url"] else ("teacher", "student"):
         values[name] = values[name] and model_of(values[name], ctx.params["runs_dir"])
     return TrainSettings(options={name: value for name, value in options.items() if value is not None}, **values)

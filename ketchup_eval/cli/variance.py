@@ -1,5 +1,6 @@
 """`ketchup variance`: bias and variance of K-step returns for a teacher and its students."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,6 +10,16 @@ from ketchup.rollouts.names import EngineName
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
 from ketchup_eval.cli.processes import share_among
+from ketchup_eval.cli.servers import (
+    STARTING,
+    Serve,
+    ServeOptions,
+    ServePython,
+    TeacherUrl,
+    check_words,
+    teacher_named,
+    teacher_server,
+)
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
@@ -45,8 +56,9 @@ def variance(
         Literal["segment", "one-step", "both"], typer.Option(help="segment: Eq. 7; one-step: Algorithm 1")
     ] = "segment",
     gauge: Annotated[
-        Literal["raw", "centered", "logprob"], typer.Option(help="the constant of the teacher's logits in each state")
-    ] = "raw",
+        Literal["raw", "centered", "logprob"] | None,
+        typer.Option(help="the constant of the teacher's logits in each state; default: raw, behind a server logprob"),
+    ] = None,
     gradient: Annotated[
         bool, typer.Option("--gradient", help="measure the policy gradients of all rows and baselines too")
     ] = False,
@@ -86,6 +98,10 @@ def variance(
     teacher_dtype: TeacherDtype = "auto",
     student_dtype: StudentDtype = "auto",
     teacher_memory: TeacherMemory = None,
+    teacher_url: TeacherUrl = None,
+    serve: Serve = None,
+    serve_python: ServePython = None,
+    serve_options: ServeOptions = "",
     processes: Annotated[
         int | None,
         typer.Option(help="processes that share the work on this machine; default: one, or one a GPU"),
@@ -102,6 +118,8 @@ def variance(
     from ketchup.runs import Run
 
     run = Run.new(f"variance-{task}" if name is None else name, runs_dir)
+    teacher = teacher_named(teacher, teacher_url, serve)
+    check_words(serve, serve_python, serve_options)
     if (teacher is None) != (not student):
         raise UsageError("Name a --teacher together with its --student models, or neither for the demo's own.")
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
@@ -116,10 +134,11 @@ def variance(
     from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
     from ketchup_eval.variance.study import describe, run_variance
 
+    served = bool(teacher_url or serve)
     longest = task_named(task).max_new_tokens if max_new_tokens is None else max_new_tokens
     rollouts = RolloutSettings(
         task=task,
-        teacher=model_of(teacher or "demo-teacher", runs_dir),
+        teacher=teacher if served and teacher else model_of(teacher or "demo-teacher", runs_dir),
         students=tuple(model_of(name, runs_dir) for name in student or DEMO_STUDENTS),
         data=data,
         split=split,
@@ -130,7 +149,7 @@ def variance(
         seed=seed,
     )
     tails: list[Tail] = ["segment", "one-step"] if tail == "both" else [tail]
-    asked = estimators_of(k, tails, estimator or (controls(k) if gradient else ()))
+    asked = estimators_of(k, tails, estimator or (controls(k, served=served) if gradient else ()))
     checks.whole("--batch", batch)
     if resamples is not None:
         checks.resamples("--resamples", resamples)
@@ -142,18 +161,21 @@ def variance(
     rows = rows_of(asked, baseline or BASELINES) if gradient else ()
     analysis = AnalysisSettings(
         estimators=asked,
-        gauge=gauge,
+        gauge=gauge or ("logprob" if served else "raw"),
         limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
         gradient=GradientSettings(rows, gradient_of, batch, seed) if gradient else None,
         intervals=OverInputs(resamples, seed),
         correct_sampler=correct_sampler,
+        served=served,
     )
-    where = Where(device, teacher_dtype, student_dtype, teacher_memory)
+    where = Where(device, teacher_dtype, student_dtype, teacher_memory, teacher_url or (STARTING if serve else None))
     if dry_run:
         say(describe(rollouts, analysis, run))
         return
-    share_among(processes, where, [rollouts.teacher])
-    run_variance(rollouts, analysis, run, lambda result: _show(result, run.folder, as_json=as_json), where)
+    with teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
+        where = replace(where, teacher_url=server.url, teacher_key=server.key)
+        share_among(processes, where, [] if served else [rollouts.teacher])
+        run_variance(rollouts, analysis, run, lambda result: _show(result, run.folder, as_json=as_json), where)
 
 
 def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:

@@ -10,10 +10,10 @@ from ketchup.devices import Where, placement
 from ketchup.errors import RunError
 from ketchup.manifests import note_circumstances, run_of_all
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.loading import check_same_vocabulary
-from ketchup.models.placement import load_student, load_teacher
+from ketchup.models.placement import load_student
 from ketchup.models.prompts import PromptStyle, default_style, output_text, prompt_ids
-from ketchup.models.scoring import full_returns, score_teacher
+from ketchup.models.scoring import full_returns
+from ketchup.models.teacher import Teacher, check_same_tokens, score_teacher, teacher_of
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
@@ -46,9 +46,11 @@ def decode(
     task = task if limit is None else replace(task, max_new_tokens=limit)
     placed = placement(processes.device, where)
     student = load_student(system.model, placed)
-    teacher = load_teacher(settings.teacher, placed) if settings.teacher else None
+    path = system.run.predictions(settings.split)
+    state = path.with_suffix("")
+    teacher = teacher_of(settings.teacher, placed, state) if settings.teacher else None
     if teacher:
-        check_same_vocabulary(teacher, student)
+        check_same_tokens(teacher, student)
     style = cast(PromptStyle | None, settings.prompt_style) or default_style(student)
     decided = {
         "model": system.model,
@@ -63,8 +65,6 @@ def decode(
         "student_dtype": placed.recorded["student_dtype"],
         "teacher_dtype": placed.recorded["teacher_dtype"] if teacher else None,
     }
-    path = system.run.predictions(settings.split)
-    state = path.with_suffix("")
     readers = [teacher] if teacher else []
     prompts = {example.id: prompt_ids(student, task, example, style, readers) for example in examples}
     by_length = sorted(examples, key=lambda example: len(prompts[example.id]))
@@ -115,7 +115,7 @@ def _rows(
         ).as_row()
 
 
-def _returns(teacher: LanguageModel | None, prompts: Sequence[list[int]], rollouts: Rollouts) -> Sequence[float | None]:
+def _returns(teacher: Teacher | None, prompts: Sequence[list[int]], rollouts: Rollouts) -> Sequence[float | None]:
     """The return of each output, `None` for one without actions, and where there is no teacher."""
     if teacher is None:
         return [None] * len(prompts)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ketchup.choices import SERVED
 from ketchup.errors import RunError
 from ketchup.files import remove_leftovers, run_lock, write_jsonl
 from ketchup.hashes import content_hash
@@ -136,8 +137,9 @@ def _return_signature(decided: Mapping[str, Any]) -> str:
         return UNKNOWN_TEACHER
     # The fingerprint tells teachers apart, whatever path led to them.
     dtype = decided.get("teacher_dtype") or "float32"
-    narrowed = "" if dtype == "float32" else f"|dtype:{dtype}"
-    return f"return|teacher:{decided['teacher_fingerprint']}|gauge:raw|truncation:terminal{narrowed}"
+    narrowed = "" if dtype in ("float32", SERVED) else f"|dtype:{dtype}"
+    gauge = "logprob" if dtype == SERVED else "raw"
+    return f"return|teacher:{decided['teacher_fingerprint']}|gauge:{gauge}|truncation:terminal{narrowed}"
 
 
 def _keep(run: Run, split: str, predictions: Sequence[Prediction]) -> None:

@@ -61,7 +61,7 @@ def _draw(
     below = [number.value - number.low if number.low is not None else 0.0 for _, number in known]
     above = [number.high - number.value if number.high is not None else 0.0 for _, number in known]
     line, marker = STYLES[tail]
-    label = f"KL {student.kl.value:.3g}" + (f", {tail}" if several_tails else "")
+    label = f"{'KL' if student.kl else 'KL(π‖p)'} {student.distance.value:.3g}" + (f", {tail}" if several_tails else "")
     panel.errorbar(
         [k * aside for k, _ in known],
         [number.value for _, number in known],

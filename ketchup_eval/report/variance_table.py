@@ -93,7 +93,8 @@ def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
     tenth = student.concentration.top_tenth if student.concentration else None
     table = Table(
         title=f"{short_name(student.name)}, tail {tail}\n"
-        f"KL to {short_name(result.rollouts.teacher)} {interval(student.kl)} nats/token, "
+        f"{'KL' if student.kl else 'KL(π‖p)'} to {short_name(result.rollouts.teacher)} "
+        f"{interval(student.distance)} nats/token, "
         f"{interval(student.mean_length)} actions\n"
         f"Var[G_0]: {percent(student.length_share.value)} by length, {percent(tenth)} in a tenth of the inputs",
     )

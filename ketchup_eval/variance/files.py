@@ -45,7 +45,7 @@ def as_csv(result: VarianceResult) -> str:
     writer.writerow(["student", "kl", "estimator", "tail", "k", "quantity", "value", "low", "high", "n"])
     for student in result.students:
         for row in _rows(student):
-            writer.writerow(map(csv_cell, [student.name, student.kl.value, *row]))
+            writer.writerow(map(csv_cell, [student.name, student.kl.value if student.kl else None, *row]))
     return out.getvalue()
 
 

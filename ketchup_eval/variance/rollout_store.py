@@ -36,6 +36,8 @@ REMEDY = "delete this file and run the same command again"
 VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy", "collision", "own_value", "sampler_log_prob")
 LATER = ("collision", "own_value", "sampler_log_prob")
 """Those of them that parts of earlier versions lack; the last one also where the engine did not tell."""
+OF_ALL_LOGITS = ("mean", "kl", "own_value")
+"""Those that a teacher behind a server does not give."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,9 @@ def read_part(path: Path, ids: Sequence[str], wanted: Mapping[str, str | None] |
     all that there are. Raises `RunError` if the part is damaged, or does not keep one that is needed.
     """
     asked = [name for name in VALUES if wanted is None or name == "q" or name in wanted]
-    always = [name for name in asked if name not in LATER]
-    table = _table(path, ["id", "ended", *always], [name for name in asked if name in LATER])
+    lacking = {*LATER, *OF_ALL_LOGITS}
+    always = [name for name in asked if name not in lacking]
+    table = _table(path, ["id", "ended", *always], [name for name in asked if name in lacking])
     names = [name for name in asked if name in table.schema.names]
     for name in asked:
         if name not in names and (who := (wanted or {}).get(name)):

@@ -10,6 +10,7 @@ from ketchup.estimators import Estimator, estimator, k_step
 from ketchup.maths.gauges import Gauge
 from ketchup.maths.returns import Tail
 from ketchup.models.prompts import PromptStyle
+from ketchup.models.served.needs import check_baseline, check_gauge, check_row
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks.base import Split
@@ -53,11 +54,20 @@ class AnalysisSettings:
     intervals: OverInputs = field(default_factory=OverInputs)
     correct_sampler: bool = False
     """Rollouts count as their truncated importance ratios, see `ketchup.maths.importance`."""
+    served: bool = False
+    """Whether the teacher is behind a server, which gives two numbers a token."""
 
     def __post_init__(self) -> None:
         checks.whole("--limit", self.limit)
         if self.correct_sampler and self.gradient:
             raise UsageError("--correct-sampler weighs rollouts in the table of returns; leave out --gradient.")
+        if self.served:
+            check_gauge(self.gauge)
+            for row in self.estimators:
+                check_row(row)
+            for pair in self.gradient.rows if self.gradient else ():
+                check_row(pair.estimator)
+                check_baseline(pair.baseline)
 
     @property
     def ks(self) -> list[int]:

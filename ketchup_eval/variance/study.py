@@ -13,10 +13,10 @@ from ketchup.estimators.numbers import gauge_needs
 from ketchup.manifests import note_circumstances, run_of_all
 from ketchup.maths.gauges import Gauge
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.loading import check_same_vocabulary
-from ketchup.models.placement import load_student, load_teacher
+from ketchup.models.placement import load_student
 from ketchup.models.prompts import default_style, prompt_ids
-from ketchup.models.scoring import StudentValues, TeacherValues, score
+from ketchup.models.scoring import StudentValues, TeacherValues
+from ketchup.models.teacher import Teacher, check_same_tokens, score, teacher_of
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
@@ -47,8 +47,10 @@ ROWS_PER_PART = 256
 class StudentResult:
     """One student: how far it is from the teacher, and what each estimator does to its return.
 
-    `kl` is KL(teacher‖student) per action in nats, over the full vocabulary, on the student's own rollouts;
-    `mean_return` is E[G_0] (Eq. 10) in the raw gauge; `mean_length` counts actions; `ended` is the share that chose eos
+    `kl` is KL(teacher‖student) per action in nats, over the full vocabulary, on the student's own rollouts. Of a
+    teacher that does not tell all its logits there is `reverse_kl` in its place: the mean of log π - log p over the
+    actions, which estimates KL(student‖teacher). `mean_return` is E[G_0] (Eq. 10) in the raw gauge, of such a teacher
+    in the gauge logprob; `mean_length` counts actions; `ended` is the share that chose eos
     in time. `length_share` is the share of Var[G_0] within inputs that is linear in the length of the rollout: what the
     terms of a return have in common because they end together; absent below three samples. `concentration` is that of
     Var[G_0] over the inputs. `longest` counts the actions of the longest rollout. `sampler` is how far the engine was
@@ -56,7 +58,7 @@ class StudentResult:
     """
 
     name: str
-    kl: Estimate
+    kl: Estimate | None
     mean_return: Estimate
     mean_length: Estimate
     longest: int
@@ -66,6 +68,14 @@ class StudentResult:
     estimates: list[ReturnEstimate]
     sampler: SamplerGap | None = None
     gradient: GradientResult | None = None
+    reverse_kl: Estimate | None = None
+
+    @property
+    def distance(self) -> Estimate:
+        """How far the student is from the teacher, by the KL that is known."""
+        found = self.reverse_kl if self.kl is None else self.kl
+        assert found is not None
+        return found
 
     @property
     def enough_inputs(self) -> bool:
@@ -104,7 +114,7 @@ def run_variance(
     processes = Processes(device=where.device)
     placed = placement(processes.device, where)
     with phases.phase("loading"):
-        teacher, students = _load(rollouts, placed)
+        teacher, students = _load(rollouts, placed, run)
     writers = [
         _writer(rollouts, task, teacher, student, store, run, corrected=analysis.correct_sampler)
         for student, store in zip(students, stores, strict=True)
@@ -129,7 +139,7 @@ def run_variance(
                         replace(result, gradient=_gradients(writer, store, analysis.gradient, analysis.gauge))
                         for result, writer, store in zip(results, writers, stores, strict=True)
                     ]
-            results.sort(key=lambda result: -(result.kl.value or 0))
+            results.sort(key=lambda result: -(result.distance.value or 0))
             finish(VarianceResult(rollouts, analysis, len(examples), results, phases.report()))
 
 
@@ -161,18 +171,18 @@ def part_stores(rollouts: RolloutSettings, examples: Sequence[Example], run: Run
     ]
 
 
-def _load(rollouts: RolloutSettings, placed: Placement) -> tuple[LanguageModel, list[LanguageModel]]:
+def _load(rollouts: RolloutSettings, placed: Placement, run: Run) -> tuple[Teacher, list[LanguageModel]]:
     students = [load_student(name, placed) for name in rollouts.students]
-    teacher = load_teacher(rollouts.teacher, placed)  # it may take what the students leave
+    teacher = teacher_of(rollouts.teacher, placed, run.folder)  # it may take what the students leave
     for student in students:
-        check_same_vocabulary(teacher, student)
+        check_same_tokens(teacher, student)
     return teacher, students
 
 
 def _writer(
     rollouts: RolloutSettings,
     task: Task,
-    teacher: LanguageModel,
+    teacher: Teacher,
     student: LanguageModel,
     store: PartStore,
     run: Run,
@@ -204,7 +214,7 @@ def _writer(
 
 
 def _scored(
-    decoding: Decoding, teacher: LanguageModel, student: LanguageModel, prompts: Sequence[list[int]], rollouts: Rollouts
+    decoding: Decoding, teacher: Teacher, student: LanguageModel, prompts: Sequence[list[int]], rollouts: Rollouts
 ) -> tuple[TeacherValues, StudentValues]:
     drawn = (decoding.temperature, decoding.top_k)
     return score(teacher, student, prompts, rollouts.tokens, rollouts.action_mask, None, *drawn)
@@ -226,11 +236,14 @@ def _student_result(
         statistics.append(per_input(part.numbers, None if weights is None else torch.from_numpy(weights)))
         blocks.append(_description(part, weights))
         gaps.append(gap_columns(part))
-    mean_returns, mean_lengths, actions, kl, ended, samples, *by_length = np.concatenate(blocks, axis=1)[:, :, None]
+    mean_returns, mean_lengths, actions, distance, ended, samples, *by_length = np.concatenate(blocks, axis=1)[
+        :, :, None
+    ]
     over_inputs = concatenate(statistics)
     return StudentResult(
         name,
-        kl=over.ratios(kl, actions)[0],
+        kl=None if analysis.served else over.ratios(distance, actions)[0],
+        reverse_kl=over.ratios(distance, actions)[0] if analysis.served else None,
         mean_return=over.means(mean_returns)[0],
         mean_length=over.means(mean_lengths)[0],
         longest=longest,
@@ -248,12 +261,13 @@ def _gradients(writer: Writer, store: PartStore, settings: GradientSettings, gau
 
 def _wanted(rollouts: RolloutSettings, analysis: AnalysisSettings) -> dict[str, str | None]:
     """The stored values that are read, and who needs each."""
-    wanted: dict[str, str | None] = dict.fromkeys(("q", "v", "kl", "log_prob"), "the table")
+    told = ("logsumexp",) if analysis.served else ("kl",)
+    wanted: dict[str, str | None] = dict.fromkeys(("q", "v", "log_prob", *told), "the table")
     for row in analysis.estimators:
         wanted |= dict.fromkeys(row.needs | gauge_needs(row.gauge or analysis.gauge), row.name)
     if wanted["log_prob"] != "the table" and (rollouts.decoding.temperature not in (0, 1) or rollouts.decoding.top_k):
         # Parts from before Ē was kept have log π of the student as it is, not of the distribution that was sampled.
-        wanted.setdefault("own_value", wanted["log_prob"])
+        wanted.setdefault("own_value", wanted["log_prob"] if not analysis.served else None)
     wanted["sampler_log_prob"] = CORRECT if analysis.correct_sampler else None
     return wanted
 
@@ -261,8 +275,8 @@ def _wanted(rollouts: RolloutSettings, analysis: AnalysisSettings) -> dict[str, 
 def _description(part: ScoredBlock, weights: Array | None) -> Array:
     """What describes each input beside the estimates, [8, I].
 
-    Mean return, mean length, all actions, their KL, rollouts that ended, rollouts, and `length_variances`; rollouts
-    count as their `weights` [I, N].
+    Mean return, mean length, all actions, their distance, rollouts that ended, rollouts, and `length_variances`;
+    rollouts count as their `weights` [I, N].
     """
     returns, lengths = _returns(part), part.mask.sum(2).astype(float)
     counted = np.ones_like(lengths) if weights is None else weights / weights.mean(1, keepdims=True)
@@ -270,12 +284,18 @@ def _description(part: ScoredBlock, weights: Array | None) -> Array:
         (counted * returns).mean(1),
         (counted * lengths).mean(1),
         (counted * lengths).sum(1),
-        (counted * part.values["kl"].sum(2)).sum(1),
+        (counted * _distances(part).sum(2)).sum(1),
         (counted * part.ended).sum(1),
         np.full(len(lengths), lengths.shape[1]),
         *length_variances(returns, lengths, weights).T,
     ]
     return np.stack(rows).astype(float)
+
+
+def _distances(part: ScoredBlock) -> Array:
+    """KL(teacher‖student) of each state or, where it is not known, log π - log p of each action; [I, N, T]."""
+    known = part.values
+    return known["kl"] if "kl" in known else known["log_prob"] - (known["q"] - known["logsumexp"])
 
 
 def _returns(part: ScoredBlock) -> Array:

@@ -19,7 +19,8 @@ class GradientSettings:
     seed: int = 0
 
 
-def controls(ks: Sequence[int]) -> list[str]:
-    """The rows that are measured beside K-step returns unless others are named."""
+def controls(ks: Sequence[int], *, served: bool = False) -> list[str]:
+    """The rows that are measured beside K-step returns unless others are named; `served` leaves out what needs more."""
     shrunk = [f"shrink:{1 / k:g}" for k in sorted(set(ks)) if k > 1]
-    return [*shrunk, "expected-future", "reverse-kl:0", "placebo:constant", "placebo:shuffled"]
+    whole = [] if served else ["expected-future"]
+    return [*shrunk, *whole, "reverse-kl:0", "placebo:constant", "placebo:shuffled"]
