@@ -12,6 +12,7 @@ METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions"
 ROLLOUTS = "rollouts"
+GRADIENTS = "gradients"
 OF_TRAINING = (f"{CHECKPOINTS}/step-*", METRICS)
 OF_VARIANCE = (f"{ROLLOUTS}/*/part-*.parquet",)
 """Patterns of the files that only a run with a manifest has."""
@@ -82,6 +83,11 @@ class Run:
     def rollouts(self) -> Path:
         """The folder of scored rollouts, a folder in it for each student."""
         return self.folder / ROLLOUTS
+
+    @property
+    def gradients(self) -> Path:
+        """The folder of gradients of rollouts, a folder in it for each student."""
+        return self.folder / GRADIENTS
 
     def predictions(self, split: str) -> Path:
         """The file of a split's outputs; while they are written, its parts are in the folder of the same stem."""

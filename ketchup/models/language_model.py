@@ -187,8 +187,14 @@ def logits(model: LanguageModel, hidden: Tensor) -> Tensor:
     if bias is not None:
         raw = raw + bias[0].to(raw.device)
     raw = raw[..., : model.vocabulary]
-    cap = getattr(_decoder_config(model), CAP, None)
+    cap = logit_cap(model)
     return (raw if cap is None else cap * torch.tanh(raw / cap)).float()
+
+
+def logit_cap(model: LanguageModel) -> float | None:
+    """The c of a network whose logits are c tanh(raw / c)."""
+    cap: float | None = getattr(_decoder_config(model), CAP, None)
+    return cap
 
 
 def _decoded(model: LanguageModel, shared: Context, rows: Tensor, actions: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ follows from its inputs, so that the files are the same for any number of proces
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -15,7 +16,7 @@ from ketchup.models.language_model import LanguageModel
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import Bar
-from ketchup.rollouts.engines import check_tells, chosen
+from ketchup.rollouts.engines import Chosen, check_tells, chosen
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Rollouts
@@ -39,8 +40,8 @@ def seed_of(seed: int, ids: Sequence[str]) -> int:
     return int(content_hash([seed, list(ids)])[:8], 16)
 
 
-class Store(Protocol[Kept_contra]):
-    """Where the blocks of a run are kept, a file each."""
+class Blocks(Protocol):
+    """What a run is made of, a file for each block."""
 
     @property
     def blocks(self) -> Sequence[Block]:
@@ -54,6 +55,10 @@ class Store(Protocol[Kept_contra]):
     def missing(self) -> list[int]:
         """Numbers of the blocks that are not there, or of which an input is not."""
         ...
+
+
+class Store(Blocks, Protocol[Kept_contra]):
+    """Where the rollouts of a run are kept."""
 
     def write(self, index: int, rollouts: Rollouts, values: Kept_contra) -> None:
         """Keeps a block; its file appears whole or not at all."""
@@ -90,22 +95,24 @@ def fill(
     `score` gets the prompts of a block and its rollouts. `bar` advances by inputs, those of the other processes
     included. Returns when all blocks are there, in every process.
     """
-    missing = processes.agreed(store.missing)
-    watch = _Watch(store, missing, bar)
-    mine = processes.share(missing)
-    if mine:
+
+    @cache
+    def runner() -> Chosen:
         with phases.phase("hand-over"):
-            runner = chosen(writer.engine, writer.model)
+            found = chosen(writer.engine, writer.model)
         if writer.corrected:
-            check_tells(runner.engine, writer.decoding)
+            check_tells(found.engine, writer.decoding)
         if processes.main:
-            writer.told(str(runner))
-    for index in mine:
+            writer.told(str(found))
+        return found
+
+    def write(index: int) -> None:
         ids = [example.id for example in store.blocks[index]]
         prompts = [writer.prompt(example) for example in store.blocks[index]]
+        engine = runner().engine
         with phases.phase("sampling"):
             rollouts = sample(
-                runner.engine,
+                engine,
                 writer.model,
                 ids,
                 prompts,
@@ -117,11 +124,26 @@ def fill(
         with phases.phase("scoring"):
             values = score(prompts, rollouts)
         store.write(index, rollouts, values)
-        watch.look(writer.model.name)
+
+    complete(store, write, processes, bar, phases, writer.model.name)
+
+
+def complete(
+    store: Blocks, write: Callable[[int], None], processes: Processes, bar: Bar, phases: Phases, note: str
+) -> None:
+    """Lets the processes `write` the blocks that `store` lacks, each its share; `note` stands beside the bar.
+
+    Returns when all blocks are there, in every process.
+    """
+    missing = processes.agreed(store.missing)
+    watch = _Watch(store, missing, bar)
+    for index in processes.share(missing):
+        write(index)
+        watch.look(note)
     with phases.phase("waiting"):
         while processes.main and watch.waiting:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-            watch.look(writer.model.name)
+            watch.look(note)
         processes.wait()
 
 
@@ -131,7 +153,7 @@ class _Watch:
     A block that is written again has a file from the start: only a newer one counts.
     """
 
-    def __init__(self, store: Store[Values], missing: Sequence[int], bar: Bar) -> None:
+    def __init__(self, store: Blocks, missing: Sequence[int], bar: Bar) -> None:
         self.inputs = {store.path(index): len(store.blocks[index]) for index in missing}
         self.before = {path: _changed(path) for path in self.inputs}
         self.waiting = set(self.inputs)

@@ -69,6 +69,12 @@ def variance(
     gradient_of: Annotated[
         str, typer.Option(help="head, last-block, all, or a pattern of names of the student's weights")
     ] = "head",
+    projection: Annotated[
+        int | None,
+        typer.Option(
+            help="numbers that a longer gradient is shortened to; default: 4096, for those longer than 16,384"
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(help="rollouts of the batch that --gradient recommends a row for")] = 256,
     max_new_tokens: Annotated[int | None, typer.Option(help="longest rollout in tokens; default: the task's")] = None,
     temperature: Annotated[float, typer.Option(help="of the student's sampling")] = 1.0,
@@ -153,9 +159,16 @@ def variance(
     checks.whole("--batch", batch)
     if resamples is not None:
         checks.resamples("--resamples", resamples)
-    given = [name for name, value in (("--baseline", baseline), ("--batch", batch != 256)) if value]
-    if given and not gradient:
-        raise UsageError(f"{given[0]} goes with --gradient.")
+    checks.whole("--projection", projection)
+    of_gradients = {
+        "--baseline": baseline,
+        "--batch": batch != 256,
+        "--gradient-of": gradient_of != "head",
+        "--projection": projection is not None,
+    }
+    for option, given in of_gradients.items():
+        if given and not gradient:
+            raise UsageError(f"{option} goes with --gradient.")
     if gradient and (temperature != 1 or top_k):
         raise UsageError("--gradient is that of the student as it is; leave out --temperature and --top-k.")
     rows = rows_of(asked, baseline or BASELINES) if gradient else ()
@@ -163,7 +176,7 @@ def variance(
         estimators=asked,
         gauge=gauge or ("logprob" if served else "raw"),
         limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
-        gradient=GradientSettings(rows, gradient_of, batch, seed) if gradient else None,
+        gradient=GradientSettings(rows, gradient_of, batch, projection, seed) if gradient else None,
         intervals=OverInputs(resamples, seed),
         correct_sampler=correct_sampler,
         served=served,

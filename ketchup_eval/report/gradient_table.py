@@ -20,9 +20,10 @@ def gradient_notes(result: VarianceResult) -> str:
             lines.append(f"{short_name(student.name)}: {advice.sentence}{_long_steps(student, advice.best)}")
     gradient = result.analysis.gradient
     assert gradient is not None
-    sketched = any(student.gradient and student.gradient.sketched for student in result.students)
+    short = {student.gradient.kept for student in result.students if student.gradient and student.gradient.sketched}
+    shortened = f", shortened to {max(short):,} numbers" if short else ""
     lines.append(
-        f"Gradients by {gradient.where}{', shortened to 4,096 numbers' if sketched else ''}. Cosine: how well the "
+        f"Gradients by {gradient.where}{shortened}. Cosine: how well the "
         f"mean gradient of {gradient.batch} rollouts points along that of the row's own objective (root-mean-square). "
         "Worth: rollouts of LLMR with its best baseline that point as well as one. Bias: its length by that of the "
         "true gradient. Noise: trace of the covariance over LLMR's without baseline, which scaling changes. Limit: the "

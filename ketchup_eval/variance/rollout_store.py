@@ -3,12 +3,8 @@
 Token columns are lists over all tokens of the row; value columns are lists over its *actions* only, so they can be
 put side by side as the right-padded rows that returns are computed on. A part that is there is whole; it holds all
 samples of its inputs.
-
-Parquet's own checksums cover pages of values, but not what says how these are to be read. So each part names the
-SHA-256 of all its bytes, its own place counted as zeros; parts written before that are read as they stand.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +12,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ketchup.errors import RunError, first_line
 from ketchup.estimators import NUMBERS, Numbers
-from ketchup.files import atomic_path, read_bytes
 from ketchup.models.scoring import StudentValues, TeacherValues
 from ketchup.rollouts.fill import Block
 from ketchup.rollouts.types import Rollouts
 from ketchup.tasks.base import Example
+from ketchup_eval.variance.sealed import REMEDY, damaged, open_sealed, write_sealed
 
-SEAL = b"ketchup-sha256"
-"""The name of the hash among a part's metadata, and again before its value: a part that lost one is still known."""
-BLANK = b"0" * 64
-REMEDY = "delete this file and run the same command again"
 VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy", "collision", "own_value", "sampler_log_prob")
 LATER = ("collision", "own_value", "sampler_log_prob")
 """Those of them that parts of earlier versions lack; the last one also where the engine did not tell."""
@@ -103,8 +94,12 @@ class PartStore:
 
     def read(self, wanted: Mapping[str, str | None]) -> Iterator[ScoredBlock]:
         """All blocks, one at a time, with the `wanted` values, each of which names who needs it: see `read_part`."""
-        for index, block in enumerate(self.blocks):
-            yield read_part(self.path(index), [example.id for example in block], wanted)
+        for index in range(len(self.blocks)):
+            yield self.read_block(index, wanted)
+
+    def read_block(self, index: int, wanted: Mapping[str, str | None]) -> ScoredBlock:
+        """One of them."""
+        return read_part(self.path(index), [example.id for example in self.blocks[index]], wanted)
 
 
 def part_path(folder: Path, index: int) -> Path:
@@ -130,10 +125,7 @@ def write_part(
             if scores[name] is not None
         },
     }
-    table = pa.table(columns).replace_schema_metadata({SEAL: SEAL + b":" + BLANK})
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, write_page_checksum=True)
-        temporary.write_bytes(_sealed(temporary.read_bytes()))
+    write_sealed(path, pa.table(columns))
 
 
 def part_inputs(path: Path) -> set[str]:
@@ -160,7 +152,7 @@ def read_part(path: Path, ids: Sequence[str], wanted: Mapping[str, str | None] |
         rows.setdefault(name, []).append(index)
     samples = {len(rows[name]) for name in ids}
     if len(samples) != 1 or 0 in samples:
-        raise _damaged(path, "it lacks samples of its inputs")
+        raise damaged(path, "it lacks samples of its inputs")
     table = table.take([index for name in ids for index in rows[name]])
     shape = (len(ids), *samples)
     lengths = pc.list_value_length(table.column("q")).to_numpy()
@@ -168,11 +160,11 @@ def read_part(path: Path, ids: Sequence[str], wanted: Mapping[str, str | None] |
     values = {}
     for name in names:
         if not np.array_equal(pc.list_value_length(table.column(name)).to_numpy(), lengths):
-            raise _damaged(path, f"{name} lacks values of some actions")
+            raise damaged(path, f"{name} lacks values of some actions")
         padded = np.zeros(mask.shape)
         padded[mask] = table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
         if not np.isfinite(padded).all():
-            raise _damaged(path, f"{name} holds values that are not finite")
+            raise damaged(path, f"{name} holds values that are not finite")
         values[name] = padded.reshape(*shape, -1)
     ended = np.array(table.column("ended").to_pylist()).reshape(shape)
     return ScoredBlock(tuple(ids), ended, mask.reshape(*shape, -1), values)
@@ -186,37 +178,22 @@ def _lacks(name: str) -> str:
 
 def _table(path: Path, columns: list[str], optional: Sequence[str] = ()) -> pa.Table:
     """The columns, and those `optional` that there are."""
-    content = read_bytes(path, REMEDY)
-    if SEAL in content and content != _sealed(content):
-        raise _damaged(path, "it has changed since it was written")
+    file = open_sealed(path)
     try:
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         columns = columns + [name for name in optional if name in file.schema_arrow.names]
         table = file.read(columns)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise _damaged(path, first_line(error)) from error
+        raise damaged(path, first_line(error)) from error
     if table.schema.names != columns or [field.type for field in table.schema] != [_kind(name) for name in columns]:
-        raise _damaged(path, f"it holds {table.schema.names} in place of {columns}, or other kinds of values")
+        raise damaged(path, f"it holds {table.schema.names} in place of {columns}, or other kinds of values")
     if any(column.null_count for column in table.columns):
-        raise _damaged(path, "it lacks values")
+        raise damaged(path, "it lacks values")
     return table
 
 
 def _kind(column: str) -> pa.DataType:
     lists = {"tokens": pa.int32(), "action": pa.bool_(), **dict.fromkeys(VALUES, pa.float32())}
     return pa.list_(lists[column]) if column in lists else pa.bool_() if column == "ended" else pa.string()
-
-
-def _sealed(content: bytes) -> bytes:
-    """The same bytes with the hash that belongs to them."""
-    before, mark, after = content.rpartition(SEAL + b":")
-    rest = after[len(BLANK) :]
-    digest = hashlib.sha256(before + mark + BLANK + rest).hexdigest()
-    return before + mark + digest.encode() + rest
-
-
-def _damaged(path: Path, reason: str) -> RunError:
-    return RunError(f"{path} is damaged ({reason}); {REMEDY}.")
 
 
 def _lists(values: Tensor, mask: Tensor, kind: pa.DataType) -> pa.Array:

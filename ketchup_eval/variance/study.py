@@ -11,7 +11,6 @@ import torch
 from ketchup.devices import Placement, Where, placement
 from ketchup.estimators.numbers import gauge_needs
 from ketchup.manifests import note_circumstances, run_of_all
-from ketchup.maths.gauges import Gauge
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.placement import load_student
 from ketchup.models.prompts import default_style, prompt_ids
@@ -30,8 +29,7 @@ from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.intervals import ENOUGH, Concentration, concentration
 from ketchup_eval.stats.proportions import shares
 from ketchup_eval.variance.estimates import ReturnEstimate, summarise
-from ketchup_eval.variance.gradient.settings import GradientSettings
-from ketchup_eval.variance.gradient.study import GradientResult, measure_gradients
+from ketchup_eval.variance.gradient.study import GradientResult, GradientStudy
 from ketchup_eval.variance.lengths import length_variances
 from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
 from ketchup_eval.variance.rollout_store import PartStore, ScoredBlock
@@ -119,6 +117,7 @@ def run_variance(
         _writer(rollouts, task, teacher, student, store, run, corrected=analysis.correct_sampler)
         for student, store in zip(students, stores, strict=True)
     ]
+    studies = _gradients(students, stores, analysis, run)
     prints = {model.name: model.fingerprint for model in (teacher, *students)}
     recorded = {**asdict(rollouts), **placed.recorded, "fingerprints": prints}
     with run_of_all(run.folder, recorded, processes, results=OF_VARIANCE):
@@ -127,17 +126,18 @@ def run_variance(
         with progress("rollouts", total=total, unit="inputs", done=total - left) as bar:
             for writer, store in zip(writers, stores, strict=True):
                 fill(writer, partial(_scored, rollouts.decoding, teacher, writer.model), store, processes, bar, phases)
+        if studies:
+            _take_gradients(studies, writers, processes, phases)
         if processes.main:
             with phases.phase("estimates"):
                 results = [
                     _student_result(name, store, rollouts, analysis)
                     for name, store in zip(rollouts.students, stores, strict=True)
                 ]
-            if analysis.gradient:
-                with phases.phase("gradients"):
+            if studies:
+                with phases.phase("estimates of gradients"):
                     results = [
-                        replace(result, gradient=_gradients(writer, store, analysis.gradient, analysis.gauge))
-                        for result, writer, store in zip(results, writers, stores, strict=True)
+                        replace(result, gradient=study.result()) for result, study in zip(results, studies, strict=True)
                     ]
             results.sort(key=lambda result: -(result.distance.value or 0))
             finish(VarianceResult(rollouts, analysis, len(examples), results, phases.report()))
@@ -255,8 +255,26 @@ def _student_result(
     )
 
 
-def _gradients(writer: Writer, store: PartStore, settings: GradientSettings, gauge: Gauge) -> GradientResult:
-    return measure_gradients(writer.model, store, writer.prompt, settings, gauge)
+def _gradients(
+    students: Sequence[LanguageModel], stores: Sequence[PartStore], analysis: AnalysisSettings, run: Run
+) -> list[GradientStudy]:
+    """Those of all students, if they were asked for; raises what is wrong with them before anything is sampled."""
+    if analysis.gradient is None:
+        return []
+    return [
+        GradientStudy.of(student, store, run.gradients / store.folder.name, analysis.gradient, analysis.gauge)
+        for student, store in zip(students, stores, strict=True)
+    ]
+
+
+def _take_gradients(
+    studies: Sequence[GradientStudy], writers: Sequence[Writer], processes: Processes, phases: Phases
+) -> None:
+    total = sum(len(block) for study in studies for block in study.store.blocks)
+    left = sum(study.missing_inputs for study in studies)
+    with progress("gradients", total=total, unit="inputs", done=total - left) as bar:
+        for writer, study in zip(writers, studies, strict=True):
+            study.fill(writer.prompt, processes, bar, phases)
 
 
 def _wanted(rollouts: RolloutSettings, analysis: AnalysisSettings) -> dict[str, str | None]:

@@ -10,8 +10,8 @@ from ketchup.models.scoring import score
 from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup.rollouts.types import Decoding
 from ketchup_eval.variance.gradient.of_rollouts import HeadGradients, InputRollouts
-from ketchup_eval.variance.gradient.quality import Gradients, qualities, recommendation
-from ketchup_eval.variance.gradient.rows import Weights, rows_of
+from ketchup_eval.variance.gradient.quality import Measured, qualities, recommendation
+from ketchup_eval.variance.gradient.rows import Rows, rows_of
 from tests import tiny
 
 PROMPTS = ([2, 3], [4], [5, 2, 3])
@@ -27,8 +27,9 @@ def given(models, prompt, rows, weights):
     mask = torch.arange(width) < torch.tensor([len(row) for row in rows])[:, None]
     values = score(teacher, student, [prompt], tokens, mask)
     both = {name: x.double() for part in values for name, x in vars(part).items()}
-    return InputRollouts(prompt, rows, [[True] * len(row) for row in rows]), weights.of(
-        Numbers.of(mask, len(rows), **both)
+    numbers = Numbers.of(mask, len(rows), **both)
+    return InputRollouts(prompt, rows, [[True] * len(row) for row in rows]), weights.weights(
+        list(weights.measured), numbers
     )
 
 
@@ -39,12 +40,12 @@ def models():
 
 @pytest.fixture(scope="module")
 def weights():
-    return Weights(rows_of([estimator(name) for name in NAMES], ["none"]), "raw")
+    return Rows(rows_of([estimator(name) for name in NAMES], ["none"]), "raw")
 
 
 @pytest.fixture(scope="module")
 def exact(models, weights):
-    """E g [M, D] and E‖g‖² [M], prompts equally likely; baselines of the targets left out, as they change no mean."""
+    """E g [D] and E‖g‖² of each row, prompts equally likely; targets without baseline, as none changes their mean."""
     _, student = models
     where = HeadGradients(student, 0)
     means, squares = 0.0, 0.0
@@ -55,7 +56,8 @@ def exact(models, weights):
             mean, square = where.of(rollouts, own)
             means = means + probability / len(PROMPTS) * mean
             squares = squares + probability / len(PROMPTS) * square
-    return means.numpy(), squares.numpy()
+    names = list(weights.measured)
+    return dict(zip(names, means.numpy(), strict=True)), dict(zip(names, squares.numpy(), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -69,29 +71,31 @@ def measured(models, weights):
     for index, prompt in enumerate(chosen):
         rollouts, own = given(models, prompt, drawn[index * SAMPLES : (index + 1) * SAMPLES], weights)
         found.append(where.of(rollouts, own))
-    means, squares = (np.stack([pair[place].numpy() for pair in found]) for place in (0, 1))
-    return Gradients(weights, means, squares)
+    means, squares = (np.stack([pair[place].numpy() for pair in found], axis=1) for place in (0, 1))
+    names = list(weights.measured)
+    return Measured(weights, dict(zip(names, means, strict=True)), dict(zip(names, squares, strict=True)))
 
 
 @pytest.fixture(scope="module")
 def rows(measured):
-    return qualities(measured, "raw", BATCH)
+    return qualities(measured, BATCH)
 
 
 def test_measured_values_are_those_of_all_outputs(measured, exact, rows):
     """Each within four standard errors, which an interval of 95% spans by half."""
     mean, square = exact
-    aim = mean[measured.target("expected-return")]
+    aim = mean[measured.rows.aim("expected-return")]
     assert [row.objective for row in rows] == ["expected-return"] * 3 + ["state-kl", "none"]
     checked = 0
-    for place, row in enumerate(rows):
-        norm, own = float(mean[place] @ mean[place]), mean[measured.target(row.objective)]
-        noise = square[place] - norm
+    for row in rows:
+        g, own = mean[row.estimator], mean[measured.rows.aim(row.objective)]
+        norm = float(g @ g)
+        noise = square[row.estimator] - norm
         truth = {"squared_norm": norm, "noise": noise}
         if row.objective != "none":
-            between = float(mean[place] @ own) / np.sqrt(norm * float(own @ own))
+            between = float(g @ own) / np.sqrt(norm * float(own @ own))
             truth |= {"signal_to_noise": norm / noise, "noise_scale": noise / norm, "cosine": between}
-            truth["cosine_to_return"] = float(mean[place] @ aim) / np.sqrt(norm * float(aim @ aim))
+            truth["cosine_to_return"] = float(g @ aim) / np.sqrt(norm * float(aim @ aim))
             batch = row.batch_cosine[BATCH]
             assert abs(batch.value - between / np.sqrt(1 + noise / norm / BATCH)) < batch.high - batch.low
         for name, expected in truth.items():
@@ -104,27 +108,25 @@ def test_measured_values_are_those_of_all_outputs(measured, exact, rows):
 def test_bias_is_that_of_the_row(measured, exact, rows):
     """None for LLMR and reverse-kl:0; for K = 2 what enumeration says."""
     mean, _ = exact
-    aim = mean[measured.target("expected-return")]
+    aim = mean[measured.rows.aim("expected-return")]
     for place in (1, 2):
-        expected = np.linalg.norm(mean[place] - aim) / np.linalg.norm(aim)
+        expected = np.linalg.norm(mean[rows[place].estimator] - aim) / np.linalg.norm(aim)
         found = rows[place].relative_bias
         assert expected > 0.05
         assert abs(found.value - expected) < found.high - found.low
-        assert np.allclose(mean[measured.bias(place)], mean[place] - aim, atol=1e-6)
     assert rows[0].relative_bias.value == rows[3].relative_bias.value == 0
 
 
 def test_a_placebo_has_no_direction(exact, measured, rows):
     mean, _ = exact
-    place = len(measured.weights.rows) - 1
-    assert np.abs(mean[place]).max() < 1e-6
-    row = rows[place]
+    row = rows[-1]
+    assert np.abs(mean[row.estimator]).max() < 1e-6
     assert row.squared_norm.low < 0 < row.squared_norm.high
     assert row.cosine.value is None
 
 
 def test_the_recommendation_is_the_best_and_says_what_is_not_told_apart(measured, rows):
-    advice = recommendation(measured, rows, "raw", BATCH)
+    advice = recommendation(measured, rows, BATCH)
     of_return = [row for row in rows if row.objective == "expected-return"]
     assert advice.best == max(of_return, key=lambda row: row.batch_cosine[BATCH].value).estimator
     assert set(advice.undecided) < {row.estimator for row in of_return}

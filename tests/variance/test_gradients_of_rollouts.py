@@ -15,6 +15,7 @@ ROLLOUTS = InputRollouts(
     [[True, True, True, True], [True, True], [True, False, False, True, True], [True]],  # two that a calculator wrote
 )
 ROWS, WIDTH = 3, 4
+SHORT, EXACT = 64, 10**9
 
 
 @pytest.fixture(params=tiny.KINDS)
@@ -77,17 +78,28 @@ def test_the_head_by_its_name_is_the_head(weights):
 
 
 @pytest.mark.parametrize("where", ["head", "all"])
-def test_sketches_have_the_products_of_what_they_stand_for(monkeypatch, student, weights, where):
-    """Over 60 seeds: right on average, and within the error that is stated."""
-    exact, _ = gradients(student, where, 0).of(ROLLOUTS, weights)
-    monkeypatch.setattr(of_rollouts, "EXACT_LENGTH", 1)
-    monkeypatch.setattr(of_rollouts, "SKETCH", 256)
+def test_sketches_have_the_products_of_what_they_stand_for(student, weights, where):
+    """Over 30 seeds: right on average, and within the error that is stated."""
+    exact, norms = gradients(student, where, 0, EXACT).of(ROLLOUTS, weights)
+    short = [gradients(student, where, seed, SHORT).of(ROLLOUTS, weights) for seed in range(30)]
     true = exact @ exact.T
-    found = torch.stack([m @ m.T for m, _ in (gradients(student, where, s).of(ROLLOUTS, weights) for s in range(60))])
+    found = torch.stack([mean @ mean.T for mean, _ in short])
     size = true.diagonal().sqrt()
     error = (found - true) / (size[:, None] * size)
-    assert error.mean(0).abs().max() < 4 * error.std(0).max() / 60**0.5
-    assert error.square().mean().sqrt() < {"head": 3, "all": 2}[where] / 256**0.5
+    assert all(mean.shape[1] == SHORT for mean, _ in short)
+    assert error.mean(0).abs().max() < 4 * error.std(0).max() / 30**0.5
+    assert 0 < error.square().mean().sqrt() < 2 / SHORT**0.5
+    torch.testing.assert_close(short[0][1], norms, atol=1e-6, rtol=1e-5)
+
+
+def test_only_what_is_longer_is_shortened():
+    student = tiny.language_model("llama", seed=2)
+    head, everything = 6 * 16, sum(weight.numel() for weight in student.network.parameters())
+    for where, length in (("head", head), ("all", everything)):
+        assert gradients(student, where, 0).length == length
+        kept = {asked: gradients(student, where, 0, asked).kept for asked in (None, 64, EXACT)}
+        short = length if length <= of_rollouts.EXACT_LENGTH else of_rollouts.SHORT
+        assert kept == {None: short, 64: 64, EXACT: length}
 
 
 def test_a_pattern_that_matches_nothing():

@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 
 from ketchup.errors import ModelError, UsageError
-from ketchup.models.language_model import LanguageModel, context, hidden_states, logits, pad
+from ketchup.models.language_model import LanguageModel, context, hidden_states, logit_cap, logits, pad
 from ketchup.models.memory import free_bytes
+from ketchup.models.scoring import row_chunks
 
-SKETCH = 4096
+SHORT = 4096
 """Length of vectors that stand for longer ones; products of theirs have a relative error of about 1 / √4096 = 1.6%."""
-EXACT_LENGTH = 65_536
-"""Longest vectors that are kept as they are."""
-CHUNK_BYTES = 64 * 2**20
-"""Most bytes of a chunk of logit gradients."""
+EXACT_LENGTH = 16_384
+"""Longest vectors that are kept as they are, unless it is asked for."""
+PASS_BYTES = 2**29
+"""Most bytes of the gradients of one backward pass, unless a single row takes more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +36,13 @@ class InputRollouts:
 
 
 class Gradients(Protocol):
-    """Where gradients are taken: by the head's weights, or by any weights."""
+    """Where gradients are taken: by the head's weights, or by any weights.
 
-    sketched: bool
+    `length` is that of a gradient, `kept` that of the vectors which stand for it, the same where they are gradients.
+    """
+
+    length: int
+    kept: int
 
     def of(self, rollouts: InputRollouts, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Mean gradient [M, D] and mean squared norm [M], over rollouts, of M rows of `weights[M, N, T]`.
@@ -48,14 +53,17 @@ class Gradients(Protocol):
 
 
 class HeadGradients:
-    """By the weights of the head alone, W with logits W h: Σ_t w_t (e_{a_t} - π_t) h_tᵀ, never built for a rollout.
+    """By the weights of the head alone, W with logits W h: Σ_t w_t δ_t h_tᵀ, never built for a rollout.
 
-    Squared norms are exact: wᵀ (H Hᵀ ∘ Δ Δᵀ) w with the rows h_t of H and e_{a_t} - π_t of Δ. A mean gradient longer
-    than `EXACT_LENGTH` is represented by Σ_t w_t (A δ_t) ∘ (B h_t) / √D, entries ±1 of A and B drawn from `seed`: its
-    products are right on average. Where embeddings are tied to the head, their own share is left out.
+    δ_t = e_{a_t} - π_t, by which a cap on the logits is taken back. Squared norms are exact: wᵀ (H Hᵀ ∘ Δ Δᵀ) w with
+    the rows h_t of H and δ_t of Δ. Where embeddings are tied to the head, their own share is left out.
+
+    A shortened δ_t h_tᵀ is the circular convolution of the count sketches of both, a product of their Fourier
+    transforms (Pham and Pagh, 2013, "Fast and scalable polynomial kernels via explicit feature maps"): as good as
+    random signs of all its entries, for a pass over each vector.
     """
 
-    def __init__(self, student: LanguageModel, seed: int) -> None:
+    def __init__(self, student: LanguageModel, seed: int, projection: int | None = None) -> None:
         if student.reading == "whole":
             raise ModelError(
                 f"The head of {student.name!r} cannot be told from what follows it; use --gradient-of all."
@@ -63,32 +71,43 @@ class HeadGradients:
         self.student = student
         head: Any = student.network.get_output_embeddings()
         self.width = int(head.weight.shape[1])
-        self.sketched = student.vocabulary * self.width > EXACT_LENGTH
-        if self.sketched:
+        self.length = student.vocabulary * self.width
+        self.kept = _kept(self.length, projection)
+        if self.kept < self.length:
             generator = torch.Generator().manual_seed(seed)
             self.of_tokens, self.of_states = (
-                _signs(size, generator).to(student.device) for size in (student.vocabulary, self.width)
+                CountSketch(size, self.kept, generator, student.device) for size in (student.vocabulary, self.width)
             )
 
     @torch.no_grad()
     def of(self, rollouts: InputRollouts, weights: Tensor) -> tuple[Tensor, Tensor]:
         """See `Gradients.of`."""
-        samples = len(rollouts.tokens)
-        mean = torch.zeros(len(weights), SKETCH if self.sketched else self.student.vocabulary * self.width).double()
-        squares = torch.zeros(len(weights)).double()
-        for index, hidden, chosen in _states(self.student, rollouts):
+        samples, exact = len(rollouts.tokens), self.kept == self.length
+        shape = (self.kept,) if exact else (self.kept // 2 + 1,)
+        mean = torch.zeros(len(weights), *shape, dtype=torch.float64 if exact else torch.complex128)
+        squares = torch.zeros(len(weights), dtype=torch.float64)
+        for index, hidden, chosen in _all_states(self.student, rollouts):
             own = weights[:, index, : len(chosen)].double().to(hidden.device)
-            delta = -logits(self.student, hidden).softmax(-1)
-            delta[torch.arange(len(chosen)), chosen] += 1
-            states = hidden.float()
+            delta, states = self._delta(hidden, chosen), hidden.float()
             gram = ((states @ states.T) * (delta @ delta.T)).double()
             squares += ((own @ gram) * own).sum(1).cpu()
-            mean += self._represented(own, delta, states).cpu()
+            mean += (self._outer(own, delta, states) if exact else self._shortened(own, delta, states)).cpu()
+        if not exact:
+            mean = torch.fft.irfft(mean, self.kept)
         return mean / samples, squares / samples
 
-    def _represented(self, own: Tensor, delta: Tensor, states: Tensor) -> Tensor:
-        if self.sketched:
-            return own @ ((delta @ self.of_tokens) * (states @ self.of_states)).double() / SKETCH**0.5
+    def _delta(self, hidden: Tensor, chosen: Tensor) -> Tensor:
+        raw = logits(self.student, hidden)
+        delta = -raw.softmax(-1)
+        delta[torch.arange(len(chosen)), chosen] += 1
+        cap = logit_cap(self.student)
+        return delta if cap is None else delta * (1 - (raw / cap).square())
+
+    def _shortened(self, own: Tensor, delta: Tensor, states: Tensor) -> Tensor:
+        product = torch.fft.rfft(self.of_tokens(delta)) * torch.fft.rfft(self.of_states(states))
+        return (own.to(product) @ product).to(torch.complex128)
+
+    def _outer(self, own: Tensor, delta: Tensor, states: Tensor) -> Tensor:
         spread = (own.float()[:, :, None] * states).transpose(0, 1).reshape(len(states), -1)
         product = delta.T @ spread  # [V, M H]
         return product.reshape(-1, len(own), self.width).transpose(0, 1).reshape(len(own), -1).double()
@@ -97,48 +116,99 @@ class HeadGradients:
 class WeightGradients:
     """By any weights of the student, from a backward pass of every rollout for all rows at once.
 
-    `pattern` is `all`, `last-block`, or a pattern of names of weights such as `*.layer.2.*`. Vectors longer than
-    `EXACT_LENGTH` are added up in `SKETCH` sums with signs, both drawn from `seed` (a count sketch): products are right
-    on average. Squared norms are exact.
+    `pattern` is `all`, `last-block`, or a pattern of names of weights such as `*.layer.2.*`. Shortened vectors are
+    count sketches. Squared norms are exact.
     """
 
-    def __init__(self, student: LanguageModel, pattern: str, seed: int) -> None:
+    def __init__(self, student: LanguageModel, pattern: str, seed: int, projection: int | None = None) -> None:
         self.student = student
         self.weights = _chosen(student, pattern)
         self.length = sum(weight.numel() for weight in self.weights)
-        generator = torch.Generator().manual_seed(seed)
-        self.sketched = self.length > EXACT_LENGTH
-        if self.sketched:
-            self.places = torch.randint(SKETCH, (self.length,), generator=generator)
-            self.signs = torch.randint(2, (self.length,), generator=generator, dtype=torch.int8) * 2 - 1
+        self.kept = _kept(self.length, projection)
+        if self.kept < self.length:
+            generator = torch.Generator().manual_seed(seed)
+            self.shortened = CountSketch(self.length, self.kept, generator, torch.device("cpu"))
 
     def of(self, rollouts: InputRollouts, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Gradients.of`; `ModelError` where the rows of one rollout are too much for memory."""
-        _check_memory(self.length * len(weights) * 4 * 2)
+        """See `Gradients.of`."""
         samples = len(rollouts.tokens)
-        mean = torch.zeros(len(weights), SKETCH if self.sketched else self.length).double()
-        squares = torch.zeros(len(weights)).double()
+        mean = torch.zeros(len(weights), self.kept, dtype=torch.float64)
+        squares = torch.zeros(len(weights), dtype=torch.float64)
+        rows = max(1, PASS_BYTES // (4 * self.length))
         for index, hidden, chosen in _states(self.student, rollouts):
             log_pi = logits(self.student, hidden).log_softmax(-1)[torch.arange(len(chosen)), chosen]
-            own = weights[:, index, : len(chosen)].to(log_pi)
-            # the rollouts of an input share what was computed of its prompt
-            found = torch.autograd.grad(
-                log_pi, self.weights, own, is_grads_batched=True, materialize_grads=True, retain_graph=True
-            )
-            flat = torch.cat([gradient.reshape(len(own), -1) for gradient in found], dim=1).float().cpu()
-            squares += flat.double().square().sum(1)
-            mean += self._represented(flat)
+            for some in torch.arange(len(weights)).split(rows):
+                flat = self._gradients(log_pi, weights[some, index, : len(chosen)].to(log_pi))
+                squares[some] += flat.square().sum(1, dtype=torch.float64)
+                mean[some] += (flat if self.kept == self.length else self.shortened(flat)).double()
         return mean / samples, squares / samples
 
-    def _represented(self, flat: Tensor) -> Tensor:
-        if not self.sketched:
-            return flat.double()
-        return torch.zeros(len(flat), SKETCH).index_add_(1, self.places, flat * self.signs).double()
+    def _gradients(self, log_pi: Tensor, own: Tensor) -> Tensor:
+        # the rollouts of an input share what was computed of its prompt
+        found = torch.autograd.grad(
+            log_pi, self.weights, own, is_grads_batched=True, materialize_grads=True, retain_graph=True
+        )
+        return torch.cat([gradient.reshape(len(own), -1).float().cpu() for gradient in found], dim=1)
 
 
-def gradients(student: LanguageModel, where: str, seed: int) -> Gradients:
-    """`head`, `last-block`, `all` or a pattern of names; `UsageError` for a pattern that matches nothing."""
-    return HeadGradients(student, seed) if where == "head" else WeightGradients(student, where, seed)
+class CountSketch:
+    """Vectors of `length` numbers as `short` sums of them, each number with a random sign and in a random sum.
+
+    Their products are those of the vectors on average, with a standard deviation of at most √(2 / `short`) times the
+    lengths of both (Charikar, Chen and Farach-Colton, 2002).
+    """
+
+    def __init__(self, length: int, short: int, generator: torch.Generator, device: torch.device) -> None:
+        self.short = short
+        self.places = torch.randint(short, (length,), generator=generator).to(device)
+        self.signs = (torch.randint(2, (length,), generator=generator, dtype=torch.int8) * 2 - 1).to(device)
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """`vectors[M, length]` as [M, short]."""
+        signed = (vectors * self.signs).T.contiguous()  # many times faster than adding along rows
+        return signed.new_zeros(self.short, len(vectors)).index_add_(0, self.places, signed).T
+
+
+def gradients(student: LanguageModel, where: str, seed: int, projection: int | None = None) -> Gradients:
+    """`head`, `last-block`, `all` or a pattern of names; `UsageError` for a pattern that matches nothing.
+
+    `projection` is the length of the vectors that stand for longer ones; `None` shortens those longer than
+    `EXACT_LENGTH` to `SHORT`.
+    """
+    if where == "head":
+        return HeadGradients(student, seed, projection)
+    return WeightGradients(student, where, seed, projection)
+
+
+def check_memory(found: Gradients, inputs: int, rows: int) -> None:
+    """`ModelError` where the mean gradients of so many inputs, for so many rows, are more than what is free."""
+    needed, free = inputs * rows * found.kept * 4, free_bytes(torch.device("cpu"))
+    if needed > free:
+        less = f"--projection {SHORT:,} or a smaller --limit" if found.kept > SHORT else "a smaller --limit"
+        raise ModelError(
+            f"The gradients of {inputs:,} inputs for {rows} rows, {found.kept:,} numbers each, need {needed / 1e9:.1f} "
+            f"GB and {free / 1e9:.1f} GB are free; use {less.replace(',', '')}."
+        )
+
+
+def _kept(length: int, projection: int | None) -> int:
+    if projection is None:
+        return length if length <= EXACT_LENGTH else SHORT
+    return min(length, projection)
+
+
+def _all_states(student: LanguageModel, rollouts: InputRollouts) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """What `_states` gives, from passes of many rollouts each."""
+    here, shared = student.device, context(student, [rollouts.prompt])
+    ids, kept = pad(rollouts.tokens, student.pad_id)
+    actions, _ = pad([[int(one) for one in row] for row in rollouts.actions], 0)
+    kept = kept & actions.bool()
+    for rows in row_chunks(kept, shared.ahead):
+        width = int(kept[rows].nonzero()[:, 1].max()) + 1
+        hidden = hidden_states(student, shared, torch.zeros_like(rows).to(here), ids[rows, :width].to(here))
+        for place, index in enumerate(rows.tolist()):
+            mask = kept[index, :width]
+            yield index, hidden[place][mask.to(hidden.device)], ids[index, :width][mask].to(hidden.device)
 
 
 def _states(student: LanguageModel, rollouts: InputRollouts) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -169,16 +239,3 @@ def _chosen(student: LanguageModel, pattern: str) -> Sequence[Tensor]:
     for weight in found:
         weight.requires_grad_()
     return found
-
-
-def _signs(size: int, generator: torch.Generator) -> Tensor:
-    return torch.randint(2, (size, SKETCH), generator=generator, dtype=torch.float32) * 2 - 1
-
-
-def _check_memory(needed: int) -> None:
-    free = free_bytes(torch.device("cpu"))
-    if needed > free:
-        raise ModelError(
-            f"The gradients of one rollout need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; use "
-            "--gradient-of head, or last-block."
-        )

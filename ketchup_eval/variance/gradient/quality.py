@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ketchup.maths.gauges import Gauge
 from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.intervals import LEVEL
 from ketchup_eval.stats.products import Mean, Part, Product, batch_cosine, cosine, estimate, noise, signal_to_noise
-from ketchup_eval.variance.gradient.rows import LLMR, REVERSE_KL, Row, Weights
+from ketchup_eval.variance.gradient.rows import LLMR, NONE, REVERSE_KL, Row, Rows
 
 BATCHES = (1, 8, 256, 2048)
 """Rollouts in a batch, for which it is said how well its gradient points."""
@@ -64,93 +64,95 @@ class Recommendation:
     sentence: str
 
 
-class Gradients:
-    """Mean gradients `means[I, M, D]` and mean squared norms `squares[I, M]` of inputs, the M being `Weights.of`."""
+Name = str | tuple[str, str]
+"""A row of weights by its signature, or the difference between the gradients of two."""
 
-    def __init__(self, weights: Weights, means: Array, squares: Array) -> None:
-        self.weights = weights
+
+class Measured:
+    """Mean gradients `means[name][I, D]` and mean squared norms `squares[name][I]` of inputs, for `Rows.measured`."""
+
+    def __init__(self, rows: Rows, means: Mapping[str, NDArray[np.floating]], squares: Mapping[str, Array]) -> None:
+        self.rows = rows
         self.means, self.squares = means, squares
-        self.n = len(means)
-        self._known: dict[tuple[int, int], Product] = {}
+        self.n = len(next(iter(means.values())))
+        self._known: dict[tuple[Name, Name], Product] = {}
 
-    def product(self, one: int, other: int) -> Product:
-        """⟨E x, E y⟩ of two of the M."""
+    def name(self, row: Row) -> str:
+        """The signature of a row."""
+        return row.signature(self.rows.gauge)
+
+    def product(self, one: Name, other: Name) -> Product:
+        """⟨E x, E y⟩ of two rows."""
         if (one, other) not in self._known:
-            self._known[one, other] = Product(self.means[:, one] @ self.means[:, other].T)
+            self._known[one, other] = Product(self._vectors(one) @ self._vectors(other).T)
         return self._known[one, other]
 
-    def square(self, one: int) -> Mean:
+    def square(self, name: str) -> Mean:
         """E‖x‖² of a single rollout."""
-        return Mean(self.squares[:, one])
+        return Mean(self.squares[name])
 
-    def bias(self, row: int) -> int:
-        """The place of the bias of a row."""
-        return len(self.weights.rows) + row
+    def along(self, name: str, aim: str) -> tuple[Product, Product, Product, Mean]:
+        """What `batch_cosine` takes: ‖E x‖², ⟨E x, E y⟩, ‖E y‖² and E‖x‖²."""
+        return self.product(name, name), self.product(name, aim), self.product(aim, aim), self.square(name)
 
-    def target(self, objective: str) -> int:
-        """The place of an objective's gradient."""
-        return 2 * len(self.weights.rows) + list(self.weights.targets).index(objective)
-
-
-def qualities(gradients: Gradients, gauge: Gauge, batch: int) -> list[RowQuality]:
-    """All rows, in their order."""
-    best = _best_llmr(gradients, batch)
-    return [_quality(gradients, place, row, gauge, batch, best) for place, row in enumerate(gradients.weights.rows)]
+    def _vectors(self, name: Name) -> Array:
+        if isinstance(name, tuple):
+            return self.means[name[0]].astype(np.float64) - self.means[name[1]]
+        return self.means[name].astype(np.float64)
 
 
-def recommendation(
-    gradients: Gradients, found: Sequence[RowQuality], gauge: Gauge, batch: int
-) -> Recommendation | None:
+def qualities(measured: Measured, batch: int) -> list[RowQuality]:
+    """All rows that were asked for, in their order."""
+    best = _best_llmr(measured, batch)
+    return [_quality(measured, row, batch, best) for row in measured.rows.asked]
+
+
+def recommendation(measured: Measured, found: Sequence[RowQuality], batch: int) -> Recommendation | None:
     """For the objective E[G_0]; `None` where no row's direction can be told.
 
     The set holds every row whose difference from the best has an interval that reaches 0, paired over inputs and at a
     level that holds for all of them together (Bonferroni).
     """
-    aim = gradients.target(LLMR.objective.name)
+    aim = measured.rows.aim(LLMR.objective.name)
     rated = {
-        place: quality.batch_cosine[batch].value
-        for place, quality in enumerate(found)
-        if quality.objective == LLMR.objective.name and quality.batch_cosine[batch].value is not None
+        row: value
+        for row, quality in zip(measured.rows.asked, found, strict=True)
+        if quality.objective == LLMR.objective.name and (value := quality.batch_cosine[batch].value) is not None
     }
     if not rated:
         return None
-    best = max(rated, key=lambda place: rated[place] or 0.0)
-    others = [place for place in rated if place != best]
+    best = max(rated, key=lambda row: rated[row])
+    others = [row for row in rated if row is not best]
     level = 1 - (1 - LEVEL) / max(1, len(others))
-    rows = gradients.weights.rows
-    undecided = [place for place in others if not _worse(gradients, place, best, aim, batch, level)]
-    names = tuple(rows[place].signature(gauge) for place in undecided)
+    undecided = [row for row in others if not _worse(measured, row, best, aim, batch, level)]
+    along = found[measured.rows.asked.index(best)].batch_cosine[batch]
     return Recommendation(
         batch,
-        rows[best].signature(gauge),
-        rows[best].baseline.name,
-        names,
-        _sentence(rows, found, best, undecided, batch),
+        measured.name(best),
+        best.baseline.name,
+        tuple(map(measured.name, undecided)),
+        _sentence(measured.rows.asked, along, best, undecided, batch),
     )
 
 
-def _quality(gradients: Gradients, place: int, row: Row, gauge: Gauge, batch: int, best_llmr: int) -> RowQuality:
-    n = gradients.n
-    xx, square = gradients.product(place, place), gradients.square(place)
-    objective = row.estimator.objective.name
-    aim = gradients.target(objective)
-    gg, xg = gradients.product(aim, aim), gradients.product(place, aim)
-    bias = gradients.bias(place)
+def _quality(measured: Measured, row: Row, batch: int, best_llmr: str) -> RowQuality:
+    n, name, objective = measured.n, measured.name(row), row.estimator.objective.name
+    aim, bias = measured.rows.aim(objective), measured.rows.bias(row)
+    xx, xg, gg, square = along = measured.along(name, aim)
+    llmr = measured.name(Row(LLMR, NONE))
+    reference = (measured.product(llmr, llmr), measured.square(llmr))
     sizes = sorted({*BATCHES, batch})
-    along = {size: estimate(batch_cosine(size), (xx, xg, gg, square), n) for size in sizes}
-    reference = (gradients.product(0, 0), gradients.square(0))
 
     def to(other: str) -> Estimate:
-        there = gradients.target(other)
-        return estimate(cosine, (xx, gradients.product(place, there), gradients.product(there, there)), n)
+        return estimate(cosine, measured.along(name, measured.rows.aim(other))[:3], n)
 
     return RowQuality(
-        row.signature(gauge),
+        name,
         row.baseline.name,
         objective,
         row.unbiased,
         estimate(lambda a: a, (xx,), n),
-        estimate(_relative, (gradients.product(bias, bias), gg), n),
+        estimate(_relative, (measured.product(bias, bias), gg), n),
         estimate(noise, (xx, square), n, "log"),
         estimate(lambda a, b, c, d: noise(a, b) / noise(c, d), (xx, square, *reference), n, "log"),
         estimate(signal_to_noise, (xx, square), n, "log"),
@@ -158,14 +160,9 @@ def _quality(gradients: Gradients, place: int, row: Row, gauge: Gauge, batch: in
         estimate(cosine, (xx, xg, gg), n),
         to(LLMR.objective.name),
         to(REVERSE_KL.objective.name),
-        along,
-        {
-            size: estimate(
-                lambda a, b, c, d, size=size: 1 - batch_cosine(size)(a, b, c, d) ** 2, (xx, xg, gg, square), n
-            )
-            for size in sizes
-        },
-        _worth(gradients, place, best_llmr, aim, batch),
+        {size: estimate(batch_cosine(size), along, n) for size in sizes},
+        {size: estimate(_scaled_error(size), along, n) for size in sizes},
+        _worth(measured, name, best_llmr, aim, batch),
     )
 
 
@@ -177,66 +174,62 @@ def _relative(bias: float, whole: float) -> float:
     return float(np.sign(bias) * np.sqrt(abs(bias) / whole)) if whole > 0 else float("nan")
 
 
-def _best_llmr(gradients: Gradients, batch: int) -> int:
-    aim = gradients.target(LLMR.objective.name)
-    even = np.full(gradients.n, 1 / gradients.n)
+def _best_llmr(measured: Measured, batch: int) -> str:
+    aim = measured.rows.aim(LLMR.objective.name)
+    even = np.full(measured.n, 1 / measured.n)
 
-    def rated(place: int) -> float:
-        parts = (gradients.product(place, place), gradients.product(place, aim), gradients.product(aim, aim))
-        value = batch_cosine(batch)(*(part.at(even)[0] for part in (*parts, gradients.square(place))))
+    def rated(name: str) -> float:
+        value = batch_cosine(batch)(*(part.at(even)[0] for part in measured.along(name, aim)))
         return -np.inf if np.isnan(value) else value
 
-    places = [place for place, row in enumerate(gradients.weights.rows) if row.estimator is LLMR]
-    return max(places, key=rated)
+    return max((measured.name(row) for row in measured.rows.asked if row.estimator is LLMR), key=rated)
 
 
-def _worth(gradients: Gradients, place: int, best: int, aim: int, batch: int) -> Estimate:
+def _worth(measured: Measured, name: str, best: str, aim: str, batch: int) -> Estimate:
     """b' / b, where LLMR at its best points as well in a batch of b' as the row does in one of b.
 
     LLMR's cosine is c / √(1 + B / b') with the noise scale B and the cosine c of its expected gradient. Absent where
     the row points as well as LLMR would without any noise.
     """
-    if aim != gradients.target(LLMR.objective.name):
-        return Estimate(None, None, None, gradients.n)
-    parts: list[Part] = [gradients.product(aim, aim)]
-    for one in (place, best):
-        parts += [gradients.product(one, one), gradients.product(one, aim), gradients.square(one)]
+    if aim != measured.rows.aim(LLMR.objective.name):
+        return Estimate(None, None, None, measured.n)
+    xx, xg, gg, square = measured.along(name, aim)
+    yy, yg, _, theirs = measured.along(best, aim)
+    parts: list[Part] = [gg, xx, xg, square, yy, yg, theirs]
 
     def worth(gg: float, xx: float, xg: float, square: float, yy: float, yg: float, theirs: float) -> float:
         ours, limit = batch_cosine(batch)(xx, xg, gg, square), cosine(yy, yg, gg)
         return noise(yy, theirs) / yy / ((limit / ours) ** 2 - 1) / batch if 0 < ours < limit else float("nan")
 
-    return estimate(worth, parts, gradients.n, "log")
+    return estimate(worth, parts, measured.n, "log")
 
 
-def _worse(gradients: Gradients, place: int, best: int, aim: int, batch: int, level: float) -> bool:
+def _worse(measured: Measured, row: Row, best: Row, aim: str, batch: int, level: float) -> bool:
     """Whether a row points worse than the best by more than chance."""
-    gg = gradients.product(aim, aim)
-    parts: list[Part] = []
-    for one in (best, place):
-        parts += [gradients.product(one, one), gradients.product(one, aim), gradients.square(one)]
+    xx, xg, gg, square = measured.along(measured.name(best), aim)
+    yy, yg, _, theirs = measured.along(measured.name(row), aim)
+    parts: list[Part] = [xx, xg, square, yy, yg, theirs, gg]
     point = batch_cosine(batch)
 
     def difference(xx: float, xg: float, square: float, yy: float, yg: float, theirs: float, gg: float) -> float:
         return point(xx, xg, gg, square) - point(yy, yg, gg, theirs)
 
-    found = estimate(difference, (*parts, gg), gradients.n, level=level)
+    found = estimate(difference, parts, measured.n, level=level)
     return found.low is not None and found.low > 0
 
 
-def _sentence(rows: Sequence[Row], found: Sequence[RowQuality], best: int, undecided: Sequence[int], batch: int) -> str:
-    row, along = rows[best], found[best].batch_cosine[batch]
+def _sentence(rows: Sequence[Row], along: Estimate, best: Row, undecided: Sequence[Row], batch: int) -> str:
     interval = "" if along.low is None else f" [{along.low:.2f}, {along.high:.2f}]"
     others = "one other" if len(undecided) == 1 else f"{len(undecided) or 'no'} others"
     text = (
-        f"In batches of {batch} rollouts {row.estimator.name} with the baseline {row.baseline.name} points best along "
-        f"the gradient of E[G], with a cosine of {along.value:.2f}{interval}; {others} cannot be told from it."
+        f"In batches of {batch} rollouts {best.estimator.name} with the baseline {best.baseline.name} points best "
+        f"along the gradient of E[G], with a cosine of {along.value:.2f}{interval}; {others} cannot be told from it."
     )
-    k = row.estimator.k
+    k = best.estimator.k
     if k is not None and k > 1:
-        shrunk = (f"shrink:{1 / k:g}", row.baseline.name)
-        places = [place for place, other in enumerate(rows) if (other.estimator.name, other.baseline.name) == shrunk]
-        for place in places:
-            does = "does as well" if place in undecided else "does worse"
-            text += f" Weighing the whole future by 1/{k} instead ({shrunk[0]}) {does}."
+        shrunk = (f"shrink:{1 / k:g}", best.baseline.name)
+        for row in rows:
+            if (row.estimator.name, row.baseline.name) == shrunk:
+                does = "does as well" if row in undecided else "does worse"
+                text += f" Weighing the whole future by 1/{k} instead ({shrunk[0]}) {does}."
     return text

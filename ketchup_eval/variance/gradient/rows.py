@@ -1,17 +1,19 @@
 """Which rows a gradient is measured for, and the weights that each of them gives to the actions of rollouts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ketchup.errors import UsageError
-from ketchup.estimators import Baseline, Estimator, Numbers, Objective, baseline, estimator
+from ketchup.estimators import Baseline, Estimator, Numbers, baseline, estimator
+from ketchup.estimators.numbers import gauge_needs
 from ketchup.maths.gauges import Gauge
 
-LLMR, REVERSE_KL = estimator("llmr"), estimator("reverse-kl:1")
-STEADY = baseline("leave-one-out-per-step")
+FULL = LLMR, REVERSE_KL, *_ = tuple(map(estimator, ("llmr", "reverse-kl:1", "reverse-kl:0", "soft")))
+"""Rows that are the whole return of their objective."""
+NONE, STEADY = baseline("none"), baseline("leave-one-out-per-step")
 """The baseline with which the gradient of an objective itself is measured: no bias, and little noise."""
 
 
@@ -41,44 +43,60 @@ def rows_of(estimators: Sequence[Estimator], baselines: Sequence[str]) -> tuple[
     return tuple(Row(row, baseline(name)) for row in named.values() for name in dict.fromkeys(baselines))
 
 
-class Weights:
-    """Weights of all rows at once, of their biases, and of the gradients that they are held against."""
+class Rows:
+    """The rows that are measured, and those whose gradients it takes to say how good they are.
+
+    A gradient is linear in its weights: the bias of a row is the difference between the gradients of two of `measured`.
+    """
 
     def __init__(self, rows: Sequence[Row], gauge: Gauge) -> None:
-        self.rows = tuple(rows)
+        self.asked = tuple(rows)
         self.gauge = gauge
-        by_objective = {row.estimator.objective.name: row.estimator for row in self.rows}
-        targets = {LLMR.objective.name: LLMR, REVERSE_KL.objective.name: REVERSE_KL, **by_objective}
-        self.targets: dict[str, Estimator] = targets
+        self.objectives = {
+            full.objective.name: full for full in (LLMR, REVERSE_KL, *(_full(row.estimator) for row in self.asked))
+        }
+        """Of each objective, the row that is its whole return."""
+        bare = [replace(row, baseline=NONE) for row in self.asked]
+        aims = [Row(full, way) for full in self.objectives.values() for way in (NONE, STEADY)]
+        self.measured = {row.signature(gauge): row for row in (*self.asked, *bare, *aims)}
 
     @property
     def needs(self) -> dict[str, str]:
         """The stored numbers that are looked at, and who needs each."""
         wanted: dict[str, str] = {}
-        for row in self.rows:
-            wanted |= dict.fromkeys(row.estimator.needs, row.estimator.name)
+        for row in self.measured.values():
             wanted |= dict.fromkeys(row.baseline.needs, f"the baseline {row.baseline.name}")
-        for target in self.targets.values():
-            wanted |= dict.fromkeys(target.needs, target.name)
+            wanted |= dict.fromkeys(
+                row.estimator.needs | gauge_needs(row.estimator.gauge or self.gauge), row.estimator.name
+            )
         return wanted
 
-    def of(self, numbers: Numbers) -> Tensor:
-        """[M, R, T]: rows, then the bias of each, then targets, as `split` takes them apart; 0 in padding.
+    def aim(self, objective: str) -> str:
+        """The signature of the row whose gradient is that of an objective, with little noise."""
+        return Row(self.objectives[objective], STEADY).signature(self.gauge)
 
-        The bias of a row is what it weighs an action more than the full return of its objective. An unbiased baseline
-        has no part in that. Means over the batch are means over these rollouts.
+    def bias(self, row: Row) -> tuple[str, str]:
+        """Two signatures: the bias of a row is the gradient of the first without that of the second.
+
+        An unbiased baseline has no part in it, and only adds noise to a difference that it leaves as it is.
         """
-        found, biases = [], []
-        for row in self.rows:
-            seen = row.estimator.seen(numbers, self.gauge)
-            returns = row.estimator.returns(numbers, self.gauge)
-            weights = row.baseline.weights(returns, seen, row.estimator.objective)
-            target = row.estimator.target(numbers, self.gauge)
-            found.append(weights)
-            biases.append((returns if row.baseline.unbiased else weights) - target)
-        aims = [self._steady(target, numbers) for target in self.targets.values()]
-        return torch.stack([*found, *biases, *aims])
+        biased = replace(row, baseline=NONE) if row.baseline.unbiased else row
+        full = Row(self.objectives[row.estimator.objective.name], NONE)
+        return biased.signature(self.gauge), full.signature(self.gauge)
 
-    def _steady(self, row: Estimator, numbers: Numbers) -> Tensor:
-        objective: Objective = row.objective
-        return STEADY.weights(row.target(numbers, self.gauge), row.seen(numbers, self.gauge), objective)
+    def weights(self, names: Sequence[str], numbers: Numbers) -> Tensor:
+        """[M, R, T] of the named rows, 0 in padding. Means over the batch are means over these rollouts."""
+        return torch.stack([self._weights(self.measured[name], numbers) for name in names])
+
+    def _weights(self, row: Row, numbers: Numbers) -> Tensor:
+        returns = row.estimator.returns(numbers, self.gauge)
+        return row.baseline.weights(returns, row.estimator.seen(numbers, self.gauge), row.estimator.objective)
+
+
+def _full(row: Estimator) -> Estimator:
+    """The row that is the whole return of this one's objective."""
+    for known in FULL:
+        if known.objective == row.objective:
+            return known
+    whole = row.objective.returns
+    return Estimator(f"all of {row.objective.name}", whole, row.objective, True, row.objective.needs, gauge=row.gauge)

@@ -11,11 +11,15 @@ BASELINES = ("none", "leave-one-out-per-step")
 
 @dataclass(frozen=True)
 class GradientSettings:
-    """The rows, by which weights of the student, and the rollouts of a batch that a recommendation is for."""
+    """The rows, by which weights of the student, and the rollouts of a batch that a recommendation is for.
+
+    `projection` is the length of the vectors that stand for longer gradients, `None` for what `gradients` chooses.
+    """
 
     rows: tuple[Row, ...]
     where: str = "head"
     batch: int = 256
+    projection: int | None = None
     seed: int = 0
 
 

@@ -2,66 +2,103 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
 
 from ketchup.maths.gauges import Gauge
 from ketchup.models.language_model import LanguageModel
-from ketchup.progress import progress
+from ketchup.phases import Phases
+from ketchup.processes import Processes
+from ketchup.progress import Bar
+from ketchup.rollouts.fill import complete
 from ketchup.tasks.base import Example
-from ketchup_eval.variance.gradient.of_rollouts import InputRollouts, gradients
-from ketchup_eval.variance.gradient.quality import (
-    Gradients,
-    Recommendation,
-    RowQuality,
-    qualities,
-    recommendation,
-)
-from ketchup_eval.variance.gradient.rows import Weights
+from ketchup_eval.variance.gradient.of_rollouts import Gradients, InputRollouts, check_memory, gradients
+from ketchup_eval.variance.gradient.quality import Measured, Recommendation, RowQuality, qualities, recommendation
+from ketchup_eval.variance.gradient.rows import Rows
 from ketchup_eval.variance.gradient.settings import GradientSettings
+from ketchup_eval.variance.gradient.store import GradientStore, InputGradients
 from ketchup_eval.variance.rollout_store import PartStore
 
 
 @dataclass(frozen=True)
 class GradientResult:
-    """How good an estimate each row is, and which one to take. `sketched` says that vectors are shortened ones."""
+    """How good an estimate each row is, and which one to take.
+
+    Vectors of `kept` numbers stand for gradients of `length`; they are the gradients where the two are the same.
+    """
 
     where: str
     inputs: int
-    sketched: bool
+    length: int
+    kept: int
     rows: list[RowQuality]
     recommendation: Recommendation | None
 
+    @property
+    def sketched(self) -> bool:
+        """Whether vectors are shortened ones."""
+        return self.kept < self.length
 
-def measure_gradients(
-    student: LanguageModel,
-    store: PartStore,
-    prompt: Callable[[Example], list[int]],
-    settings: GradientSettings,
-    gauge: Gauge,
-) -> GradientResult:
-    """The gradients of all rollouts of `store`, which must be whole.
 
-    Means over the batch that baselines take are means over the rollouts of a block.
-    """
-    weights = Weights(settings.rows, gauge)
-    where = gradients(student, settings.where, settings.seed)
-    means, squares = [], []
-    total = sum(map(len, store.blocks))
-    with progress(f"gradients of {student.name}", total=total, unit="inputs") as bar:
-        for index, (block, part) in enumerate(zip(store.blocks, store.read(weights.needs), strict=True)):
-            samples = part.mask.shape[1]
-            by_input = weights.of(part.numbers).unflatten(1, (len(block), samples))
-            written = store.written(index)
-            for place, example in enumerate(block):
-                rows = slice(place * samples, (place + 1) * samples)
-                one = InputRollouts(prompt(example), written.tokens[rows], written.actions[rows])
-                mean, square = where.of(one, by_input[:, place])
-                means.append(mean.to(torch.float32).numpy())
-                squares.append(square.numpy())
-                bar.advance()
-    found = Gradients(weights, np.stack(means).astype(np.float64), np.stack(squares))
-    rated = qualities(found, gauge, settings.batch)
-    advice = recommendation(found, rated, gauge, settings.batch)
-    return GradientResult(settings.where, total, where.sketched, rated, advice)
+@dataclass(frozen=True)
+class GradientStudy:
+    """The gradients of one student: what is asked, where they are taken, and where they are kept."""
+
+    student: LanguageModel
+    settings: GradientSettings
+    rows: Rows
+    taken: Gradients
+    store: GradientStore
+
+    @classmethod
+    def of(
+        cls, student: LanguageModel, rollouts: PartStore, folder: Path, settings: GradientSettings, gauge: Gauge
+    ) -> "GradientStudy":
+        """The gradients of `rollouts`, kept under `folder`; raises what `gradients` and `check_memory` do."""
+        rows = Rows(settings.rows, gauge)
+        taken = gradients(student, settings.where, settings.seed, settings.projection)
+        check_memory(taken, sum(map(len, rollouts.blocks)), len(rows.measured))
+        kind = [settings.seed, taken.kept, gauge]
+        return cls(
+            student, settings, rows, taken, GradientStore(folder, rollouts, list(rows.measured), settings.where, kind)
+        )
+
+    @property
+    def missing_inputs(self) -> int:
+        """Inputs that lack gradients of a row."""
+        return sum(len(self.store.blocks[index]) for index in self.store.missing())
+
+    def fill(self, prompt: Callable[[Example], list[int]], processes: Processes, bar: Bar, phases: Phases) -> None:
+        """Takes the gradients that are missing, each process its share; all rollouts must be there."""
+
+        def write(index: int) -> None:
+            with phases.phase("gradients"):
+                self.store.write(index, self._block(index, prompt))
+
+        complete(self.store, write, processes, bar, phases, f"gradients of {self.student.name}")
+
+    def result(self) -> GradientResult:
+        """How good an estimate each row is, once all gradients are there."""
+        found = self.store.read()
+        measured = Measured(self.rows, found.means, found.squares)
+        rated = qualities(measured, self.settings.batch)
+        advice = recommendation(measured, rated, self.settings.batch)
+        return GradientResult(self.settings.where, measured.n, self.taken.length, self.taken.kept, rated, advice)
+
+    def _block(self, index: int, prompt: Callable[[Example], list[int]]) -> InputGradients:
+        """Means over the batch that baselines take are means over the rollouts of the block."""
+        names, rollouts = self.store.lacking(index), self.store.rollouts
+        part, written = rollouts.read_block(index, self.rows.needs), rollouts.written(index)
+        samples = part.mask.shape[1]
+        by_input = self.rows.weights(names, part.numbers).unflatten(1, (-1, samples))
+        pairs = []
+        for place, example in enumerate(rollouts.blocks[index]):
+            mine = slice(place * samples, (place + 1) * samples)
+            one = InputRollouts(prompt(example), written.tokens[mine], written.actions[mine])
+            pairs.append(self.taken.of(one, by_input[:, place]))
+        means, squares = (np.stack([pair[part].numpy() for pair in pairs], axis=1) for part in (0, 1))
+        return InputGradients(
+            {name: mean.astype(np.float32) for name, mean in zip(names, means, strict=True)},
+            dict(zip(names, squares, strict=True)),
+        )
