@@ -12,19 +12,16 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from contextlib import contextmanager
 
 import pytest
 from typer.testing import CliRunner
 
 from ketchup.models.builtin import resolve
-from ketchup.remote import serving as server_module
-from ketchup.remote.serving import serving
 from ketchup_eval.cli import app
 from ketchup_eval.judge.health import check_constrained
 from ketchup_eval.judge.settings import Sampling
 from tests.judge.given import verdict_rows, words, write_inputs, write_jsonl
-from tests.judge.vllm_models import OPTIONS, SETTINGS, python_with_vllm, tiny_qwen2
+from tests.judge.vllm_models import OPTIONS, SETTINGS, Served, metric, python_with_vllm, served, tiny_qwen2
 
 pytestmark = [
     pytest.mark.vllm,
@@ -33,35 +30,8 @@ pytestmark = [
 NAME = "tiny"
 
 
-class Served(str):
-    """The base URL of a server, with its process."""
-
-    def __new__(cls, url, process):
-        made = super().__new__(cls, url)
-        made.process = process
-        return made
-
-
 def invoke(*arguments):
     return CliRunner().invoke(app, [str(word) for word in arguments])
-
-
-@contextmanager
-def served(model, folder):
-    """A server of a model; yields its base URL, and its process for those who would kill it."""
-    started = []
-    popen = subprocess.Popen
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in SETTINGS.items():
-            patched.setenv(name, value)
-        patched.setattr(server_module, "count_gpus", lambda: 0)
-        patched.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
-        context = serving(str(model), NAME, folder / "server.log", python_with_vllm(), OPTIONS)
-        url = context.__enter__()
-    try:
-        yield url, started[0]
-    finally:
-        context.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="module")
@@ -71,18 +41,12 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(tiny, tmp_path_factory):
-    with served(tiny, tmp_path_factory.mktemp("server")) as (url, process):
+    with served(tiny, NAME, tmp_path_factory.mktemp("server")) as (url, process):
         yield Served(url, process)
 
 
 def options(**more):
     return {"model": NAME, "timeout": 300, "max_tokens": 40, "constrained": True} | more
-
-
-def metric(url, name):
-    with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics") as answer:
-        text = answer.read().decode()
-    return sum(float(value) for value in re.findall(rf"^vllm:{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
 
 
 def test_64_calls_in_flight_are_all_answered_once_and_prefixes_are_cached(tmp_path, server):
@@ -148,7 +112,7 @@ def test_a_server_killed_in_the_middle_and_started_again(tmp_path, server, tiny)
     assert run.returncode == 1, errors
     assert "cannot be reached" in errors
     assert 30 <= len(verdict_rows(tmp_path)) < 160
-    with served(tiny, tmp_path / "again") as (url, _):
+    with served(tiny, NAME, tmp_path / "again") as (url, _):
         done = invoke(*words(tmp_path, url, **options()))
     assert done.exit_code == 0, done.output
     counts = Counter(row["key"] for row in verdict_rows(tmp_path))

@@ -1,8 +1,17 @@
-"""Models for a real vLLM: one of random weights, small enough for 64 calls at once on a CPU, and SmolLM2."""
+"""A real vLLM in an environment of its own, and a model for it that is small enough for 64 calls at once on a CPU."""
 
 import json
 import os
+import re
 import shutil
+import subprocess
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from ketchup.remote import serving as server_module
+from ketchup.remote.serving import CHAT, serving
 
 SETTINGS = {
     "HF_HUB_OFFLINE": "1",
@@ -17,6 +26,40 @@ OPTIONS = ["--enforce-eager", "--dtype", "float32", "--max-model-len", "2048"]
 def python_with_vllm():
     """The Python of an environment with vLLM, if there is one; vLLM pins its own torch, so it lives apart."""
     return os.environ.get("KETCHUP_TEST_VLLM")
+
+
+class Served(str):
+    """The base URL of a server, with its process."""
+
+    def __new__(cls, url, process):
+        made = super().__new__(cls, url)
+        made.process = process
+        return made
+
+
+@contextmanager
+def served(model, name, folder, options=OPTIONS, trial=CHAT):
+    """A server of a model; yields its base URL, and its process for those who would kill it."""
+    started = []
+    popen = subprocess.Popen
+    with pytest.MonkeyPatch.context() as patched:
+        for variable, value in SETTINGS.items():
+            patched.setenv(variable, value)
+        patched.setattr(server_module, "count_gpus", lambda: 0)
+        patched.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+        context = serving(str(model), name, folder / "server.log", python_with_vllm(), list(options), trial=trial)
+        url = context.__enter__()
+    try:
+        yield url, started[0]
+    finally:
+        context.__exit__(None, None, None)
+
+
+def metric(url, name):
+    """The sum of one of the server's counters."""
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics") as answer:
+        text = answer.read().decode()
+    return sum(float(value) for value in re.findall(rf"^vllm:{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
 
 
 def tiny_qwen2(folder, tokenizer_of):
