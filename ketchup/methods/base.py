@@ -19,8 +19,9 @@ Writer = Literal["reference", "teacher", "student"]
 class Trajectory:
     """One prompt with the tokens after it; `chosen` is False for those that the environment writes.
 
-    A policy gradient weighs each action: `weights` has one number per *chosen* token, and `teacher_log_probs` what
-    the teacher thinks of it, in nats.
+    A policy gradient weighs each action: `weights` has one number per *chosen* token, `teacher_log_probs` what the
+    teacher thinks of it and `sampler_log_probs` what it was drawn with, where the engine told, in nats. With
+    `most_ratio` the whole trajectory counts as its importance ratio, held at that: see `ketchup.maths.importance`.
     """
 
     prompt: list[int]
@@ -28,6 +29,8 @@ class Trajectory:
     chosen: list[bool]
     weights: list[float] | None = None
     teacher_log_probs: list[float] | None = None
+    sampler_log_probs: list[float] | None = None
+    most_ratio: float | None = None
 
     @property
     def actions(self) -> int:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from ketchup.errors import UsageError
+from ketchup.maths.importance import divergence
 from ketchup.methods.base import Loss, Method, Part, Sampling, Trajectory
 from ketchup.methods.batches import action_states
 from ketchup.methods.credit import Credit
@@ -42,13 +44,42 @@ class PolicyGradient:
         weights = torch.tensor([w for row in batch for w in row.weights or []], device=log_pi.device)
         log_p = torch.tensor([x for row in batch for x in row.teacher_log_probs or []], device=log_pi.device)
         noted = log_pi.detach()
-        total = -(weights * log_pi).sum()
+        counted, gap = _against_sampler(noted, batch)
+        total = -(counted * weights * log_pi).sum()
         if self.all_actions:
             assert teacher is not None, "the first term needs the teacher's logits"
             with torch.no_grad():
                 seen, _ = action_states(teacher, batch)
-            total = total - expected_advantages(teacher, student, seen, states, *drawn).sum()
-        return Loss(total, {"entropy": -noted.sum(), "reverse_kl": (noted - log_p).sum()})
+            total = total - (counted * expected_advantages(teacher, student, seen, states, *drawn)).sum()
+        return Loss(total, {"entropy": -noted.sum(), "reverse_kl": (noted - log_p).sum(), **gap})
+
+
+def _against_sampler(log_pi: Tensor, batch: Sequence[Trajectory]) -> tuple[Tensor, dict[str, Tensor]]:
+    """What each action of the batch [N] counts, and sums over the batch that say how far the sampler was.
+
+    An action counts as its trajectory's ratio does, or 1 where nothing is to be corrected; the sums are empty where an
+    engine did not tell. Squares of ratios are summed too: from them follows the effective share.
+    """
+    counted = torch.ones_like(log_pi)
+    drawn = [row.sampler_log_probs for row in batch]
+    if any(row is None for row in drawn):
+        return counted, {}
+    log_mu = torch.tensor([x for row in drawn for x in row or []], dtype=torch.float64, device=log_pi.device)
+    actions = torch.tensor([row.actions for row in batch], device=log_pi.device)
+    of_row = torch.arange(len(batch), device=log_pi.device).repeat_interleave(actions)
+    log_pi = log_pi.double()
+    ratios = torch.zeros(len(batch), dtype=torch.float64, device=log_pi.device).index_add(0, of_row, log_pi - log_mu)
+    ratios = ratios.exp()
+    for place, row in enumerate(batch):
+        if row.most_ratio is not None:
+            counted[of_row == place] = float(ratios[place].clamp(max=row.most_ratio))
+    return counted, {
+        "sampler_gap": (log_pi - log_mu).abs().sum(),
+        "sampler_kl": divergence(log_pi, log_mu).sum(),
+        "sampler_ratio": ratios.sum(),
+        "sampler_ratio_squared": ratios.square().sum(),
+        "sampler_rollouts": torch.tensor(float(len(batch))),
+    }
 
 
 def policy_gradient(name: str, credit: Credit, sampling: Sampling) -> Method:

@@ -1,8 +1,10 @@
 """What a step learns from: trajectories that were given, and fresh rollouts of the student as it is now."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,12 +78,18 @@ class Student:
         engine_name: EngineName,
         phases: Phases,
         told: Callable[[str], None] = lambda _: None,
+        *,
+        corrected: bool = False,
     ) -> None:
-        """`told` gets to know which engine draws, and why that one, when the first is made."""
+        """`told` gets to know which engine draws, and why that one, when the first is made.
+
+        With `corrected`, rollouts will count as their importance ratios.
+        """
         self.model = model
         self.task = task
         self.engine_name = engine_name
         self.phases = phases
+        self.corrected = corrected
         self._told = told
         self._engine: Engine | None = None
         self._stale = True
@@ -101,6 +109,8 @@ class Student:
                 self._engine.update(whole(self.model))
             self._stale = False
             decoding = Decoding(self.task.max_new_tokens, sampling.temperature, sampling.top_k)
+            if self.corrected:
+                engines.check_tells(self._engine, decoding)
             return sample(
                 self._engine,
                 self.model,
@@ -143,7 +153,8 @@ def step_trajectories(
         method.credit, values, own, rollouts.action_mask, rollouts.ended, rollouts.samples, processes.total
     )
     _measure_credit(values, weights, rollouts, measures)
-    rows = as_trajectories(inputs.prompts, rollouts, weights, values)
+    most = _most_ratio(rollouts, processes) if student.corrected else None
+    rows = as_trajectories(inputs.prompts, rollouts, weights, values, most)
     dropped = method.credit.truncation == "drop"
     found["student"] = [row for row, kept in zip(rows, rollouts.ended.tolist(), strict=True) if kept or not dropped]
     return found
@@ -154,19 +165,28 @@ def as_trajectories(
     rollouts: Rollouts,
     weights: Weights | None = None,
     values: TeacherValues | None = None,
+    most_ratio: float | None = None,
 ) -> list[Trajectory]:
-    """Each rollout with its prompt and, for a policy gradient, its actions' weights."""
+    """Each rollout with its prompt and, for a policy gradient, its actions' weights and what they were drawn with."""
     rows = []
     samples = rollouts.samples
     for index, (tokens, written, chosen) in enumerate(
         zip(rollouts.tokens, rollouts.token_mask, rollouts.action_mask, strict=True)
     ):
-        extra: dict[str, list[float]] = {}
+        extra: dict[str, Any] = {}
         if weights is not None and values is not None:
             extra["weights"] = weights.weights[index, : int(chosen.sum())].tolist()
             extra["teacher_log_probs"] = (values.q - values.logsumexp)[index, chosen].tolist()
+            extra["most_ratio"] = most_ratio
+            if rollouts.sampler_log_prob is not None:
+                extra["sampler_log_probs"] = rollouts.sampler_log_prob[index, chosen].tolist()
         rows.append(Trajectory(prompts[index // samples], tokens[written].tolist(), chosen[written].tolist(), **extra))
     return rows
+
+
+def _most_ratio(rollouts: Rollouts, processes: Processes) -> float:
+    """√n, n being the rollouts of the step in all processes: what a ratio is held at."""
+    return math.sqrt(float(processes.total(torch.tensor(float(len(rollouts.tokens))))))
 
 
 def _scored(

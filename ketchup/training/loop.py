@@ -32,6 +32,7 @@ from ketchup.training.checkpoints import TrainerState, last_state, restore, save
 from ketchup.training.experience import Inputs, Measures, Student, step_trajectories
 from ketchup.training.gradient import accumulate
 from ketchup.training.metrics import forget_after
+from ketchup.training.sampler_gap import say_if_far, with_effective_share
 from ketchup.training.settings import SCHEDULERS, TrainSettings
 from ketchup.training.shards import clip_gradients, optimizer_state
 from ketchup.training.validation import validate
@@ -71,7 +72,7 @@ def train(
         if processes.main and run.manifest.exists():
             note_circumstances(run.folder, engines={model.name: engine})
 
-    student = Student(model, task, settings.engine, phases, told)
+    student = Student(model, task, settings.engine, phases, told, corrected=settings.correct_sampler)
 
     def validated() -> dict[str, float]:
         return validate(method, student, teacher, validation, settings.batch_size, settings.seed, processes)
@@ -84,6 +85,8 @@ def train(
             entry = _optimiser_step(settings, method, student, teacher, optimizer, mine, state.step, processes)
             state.step += 1
             _check_finite(entry, state.step, run)
+            if processes.main and not settings.correct_sampler:
+                say_if_far(entry, run.name)
             _check_weights(model, state.step, run, processes)
             schedule.step()
             last = state.step == steps
@@ -160,7 +163,8 @@ def _optimiser_step(
             optimizer.step()
             student.weights_changed()
         optimizer.zero_grad()
-    entry = {"grad_norm": float(norm), "lr": optimizer.param_groups[0]["lr"], **measures.means(processes)}
+    means = with_effective_share(measures.means(processes))
+    entry = {"grad_norm": float(norm), "lr": optimizer.param_groups[0]["lr"], **means}
     return entry if loss is None else {"loss": loss, **entry}
 
 

@@ -111,6 +111,11 @@ def _method(settings: TrainSettings) -> Method:
         raise UsageError(f"The method {method.name!r} learns from a teacher; name one with --teacher.")
     if not wants_teacher and settings.teacher is not None:
         raise UsageError(f"The method {method.name!r} learns from references and takes no --teacher.")
+    if settings.correct_sampler and method.credit is None:
+        raise UsageError(
+            f"The method {method.name!r} is no policy gradient, whose rollouts could be weighed; leave out "
+            "--correct-sampler."
+        )
     if settings.teacher_temperature and "teacher" not in method.writers:
         raise UsageError(
             f"The method {method.name!r} learns from no outputs of the teacher; leave out --teacher-temperature."

@@ -26,7 +26,8 @@ class TrainSettings:
 
     An optimiser step sees batch_size x accumulation inputs, in every process. `milestones` are steps whose weights
     are kept for good. `options` are those of the method. `teacher_temperature` 0 lets the teacher write greedily.
-    `overridden` are the values of the `preset` that were given otherwise.
+    `overridden` are the values of the `preset` that were given otherwise. `correct_sampler` lets rollouts count as
+    their truncated importance ratios.
     """
 
     method: str
@@ -63,6 +64,7 @@ class TrainSettings:
     prompt_style: PromptStyle | None = None
     teacher_temperature: float = 0.0
     engine: EngineName = "auto"
+    correct_sampler: bool = False
     save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = 0
     preset: str | None = None

@@ -169,6 +169,14 @@ def train(
         EngineName,
         typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers", rich_help_panel=OF_RUN),
     ] = "auto",
+    correct_sampler: Annotated[
+        bool,
+        typer.Option(
+            "--correct-sampler",
+            help="weigh rollouts by truncated importance ratios, where the engine computes in another precision",
+            rich_help_panel=OF_RUN,
+        ),
+    ] = False,
     save_dtype: Annotated[
         Literal["float32", "bfloat16", "float16"],
         typer.Option(help="type of the weights in checkpoints", rich_help_panel=OF_RUN),

@@ -105,6 +105,24 @@ class World:
             total = total - self.log_probs(row).sum().exp() * reference.reward_to_go(*values)[0]
         return self.gradient(total)
 
+    def corrected_gradient(self, name, options, by, most):
+        """The same where rollouts were drawn from μ, log μ = log π + noise of each action, and count as their ratios.
+
+        μ is a planted one: what an engine tells, of any size, need not add up to 1 for its ratio to be undone.
+        """
+        generator = torch.Generator().manual_seed(1)
+        chosen = method(name, {"clip": "none", **options})
+        rollouts = self.rollouts()
+        prompts = [PROMPT] * len(self.rows)
+        values, own = score(self.teacher, self.student, prompts, rollouts.tokens, rollouts.action_mask)
+        told = own.log_prob + by * torch.randn(own.log_prob.shape, generator=generator)
+        weights = assign(chosen.credit, values, own, rollouts.action_mask, rollouts.ended, 1, lambda total: total)
+        rows = as_trajectories(prompts, replace(rollouts, sampler_log_prob=told), weights, values, most)
+        mu = [math.exp(sum(row.sampler_log_probs)) for row in rows]
+        rows = [replace(row, weights=[m * w for w in row.weights]) for row, m in zip(rows, mu, strict=True)]
+        loss = chosen.parts[0].loss(self.student, self.teacher, rows)
+        return self.gradient(loss.total), loss.sums, mu
+
 
 def assert_same(found, expected):
     assert (found - expected).abs().max() < 2e-4 * expected.abs().max()
@@ -119,6 +137,27 @@ def test_the_list_is_complete(world):
 def test_llmr_is_unbiased_under_every_baseline(world, baseline):
     found = world.expected_gradient("llmr", {"baseline": baseline})
     assert_same(found, world.gradient_of_the_objective())
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_rollouts_of_another_policy_give_the_gradient_where_they_count_as_their_ratios(world, baseline):
+    corrected, sums, mu = world.corrected_gradient("llmr", {"baseline": baseline}, 0.3, 1e9)
+    assert_same(corrected, world.gradient_of_the_objective())
+    plain, _, _ = world.corrected_gradient("llmr", {"baseline": baseline}, 0.3, None)
+    assert (plain - corrected).abs().max() > 0.02 * corrected.abs().max()
+    ratios = [p / m for p, m in zip(world.probabilities, mu, strict=True)]
+    assert float(sums["sampler_ratio"]) == pytest.approx(sum(ratios), rel=1e-4)
+    assert float(sums["sampler_ratio_squared"]) == pytest.approx(sum(r * r for r in ratios), rel=1e-4)
+    assert float(sums["sampler_rollouts"]) == len(ratios)
+    held, _, _ = world.corrected_gradient("llmr", {"baseline": baseline}, 0.3, 1.0)
+    assert (held - corrected).abs().max() > 0.02 * corrected.abs().max()
+
+
+def test_without_a_mismatch_correction_changes_nothing(world):
+    corrected, sums, _ = world.corrected_gradient("ketchup", {"k": 2}, 0.0, 10.0)
+    assert_same(corrected, world.expected_gradient("ketchup", {"k": 2}))
+    assert float(sums["sampler_gap"]) < 2e-6 * len(world.rows) * LIMIT
+    assert float(sums["sampler_kl"]) < 1e-7
 
 
 @pytest.mark.parametrize("gauge", ["centered", "logprob"])

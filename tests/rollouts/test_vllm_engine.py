@@ -49,6 +49,10 @@ def test_temperature_and_top_k_shape_the_distribution(runner, model):
     contract.check_temperature_and_top_k(runner, model)
 
 
+def test_each_token_comes_with_the_log_probability_it_was_drawn_with(runner, model):
+    contract.check_log_probs_are_those_that_tokens_were_drawn_with(runner, model)
+
+
 def test_prefixes_of_different_length_are_continued_from_their_own_state(runner, model):
     contract.check_prefixes_are_continued(runner, model)
 
@@ -119,6 +123,21 @@ def test_generators_of_the_process_are_left_alone(model):
     before = states()
     VllmEngine(model).sample(PROMPTS, None, 2, Decoding(2), seed=1)
     assert states() == before
+
+
+def test_in_bfloat16_it_tells_of_the_distribution_that_it_draws_from(model):
+    """Weights are float32; what it tells is near log π, within what 8 bits of a logit are, and not the same."""
+    runner = engine("vllm:bfloat16", model)
+    assert runner.name == "vllm:bfloat16"
+    contract.check_log_probs_are_those_that_tokens_were_drawn_with(runner, model, [Decoding(4)], within=0.2)
+    drawn = runner.sample(PROMPTS[:1], None, 3000, Decoding(1), seed=1)
+    own = tiny.next_logits(model, PROMPTS[0], []).log_softmax(-1)
+    told = {row[0]: log_probs[0] for row, log_probs in drawn.with_log_probs}
+    assert max(abs(told[token] - float(own[token])) for token in told) > 1e-4
+    for token, log_prob in told.items():
+        share = math.exp(log_prob)
+        found = sum(row == [token] for row in drawn.rows) / 3000
+        assert found == pytest.approx(share, abs=4 * (share * (1 - share) / 3000) ** 0.5 + 1e-3)
 
 
 def test_a_new_engine_ends_the_one_before_and_nothing_else():
