@@ -16,6 +16,7 @@ from ketchup.estimators import BASELINES, ESTIMATORS, Numbers, baseline, estimat
 from ketchup.estimators.base import Baseline, Estimator
 from ketchup.maths.tabular import Samples, World
 from ketchup_eval.audit.gradients import Exact
+from ketchup_eval.audit.terms import TERMS, lagging, placed
 from ketchup_eval.audit.world import Prompts
 
 SAME = 2e-5
@@ -27,12 +28,6 @@ OBJECTIVES = {
     "state-kl": "-KL(π‖p) of each state as it comes, without the gradient of where the student leads itself",
     "state-forward-kl": "-KL(p‖π) of each of the student's states as it comes",
 }
-TERMS: dict[str, Callable[[Numbers], Tensor]] = {
-    "expected-return": lambda n: n.advantages,
-    "log-likelihood": lambda n: _present(n, _log_p(n)),
-    "sequence-kl": lambda n: _present(n, _log_p(n) - _of(n.log_prob)),
-}
-"""The term that each action adds to the return of all before it."""
 SYMBOLS = {"expected-return": "A", "log-likelihood": "ℓ", "sequence-kl": "(ℓ - λ)"}
 
 
@@ -131,12 +126,12 @@ class Known:
     @cached_property
     def lags(self) -> dict[str, list[Tensor]]:
         """Of each family, the gradients of the terms 0, 1, 2, ... actions later."""
-        return {f: [self.weighted(partial(_lagging, f, d)) for d in range(self.horizon)] for f in TERMS}
+        return {f: [self.weighted(partial(lagging, f, d)) for d in range(self.horizon)] for f in TERMS}
 
     @cached_property
     def places(self) -> dict[str, list[Tensor]]:
         """Of each family, the gradients of the terms of the actions 0, 1, 2, ..."""
-        return {f: [self.weighted(partial(_placed, f, i)) for i in range(self.horizon)] for f in TERMS}
+        return {f: [self.weighted(partial(placed, f, i)) for i in range(self.horizon)] for f in TERMS}
 
     @cached_property
     def discrete(self) -> dict[str, Tensor]:
@@ -321,34 +316,3 @@ def _share(name: str) -> float:
     if not 0 < share < 1:
         raise UsageError(f"{name!r} is no state-jsd:BETA; BETA is a number between 0 and 1.")
     return share
-
-
-def _log_p(n: Numbers) -> Tensor:
-    return n.q - _of(n.logsumexp)
-
-
-def _of(values: Tensor | None) -> Tensor:
-    assert values is not None  # of a world all is known
-    return values
-
-
-def _present(n: Numbers, values: Tensor) -> Tensor:
-    return torch.where(n.mask, values, 0)
-
-
-def _placed(family: str, place: int, n: Numbers) -> Tensor:
-    """The term of one action, as the weight of it and all before it."""
-    terms = TERMS[family](n)
-    weights = torch.zeros_like(terms)
-    if place < terms.shape[1]:
-        weights[:, : place + 1] = terms[:, place : place + 1]
-    return weights
-
-
-def _lagging(family: str, steps: int, n: Numbers) -> Tensor:
-    """The term so many actions later, 0 past the end."""
-    terms = TERMS[family](n)
-    moved = torch.zeros_like(terms)
-    kept = max(terms.shape[1] - steps, 0)
-    moved[:, :kept] = terms[:, steps:]
-    return moved

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ketchup.errors import ModelError, UsageError
-from ketchup.rollouts import ctranslate2_engine, transformers_engine
+from ketchup.rollouts import conversion, transformers_engine
 from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine, reason_against
 from ketchup.rollouts.engines import ENGINES as ENGINE_CLASSES
 from ketchup.rollouts.engines import chosen, engine
@@ -192,8 +192,8 @@ def test_a_converter_that_misreads_the_model_is_found_out(monkeypatch):
         shadow.config.rope_parameters = {"rope_type": "default", "rope_theta": 3.0}
         return shadow
 
-    real = ctranslate2_engine._shadow
-    monkeypatch.setattr(ctranslate2_engine, "_shadow", with_another_rope)
+    real = conversion._shadow
+    monkeypatch.setattr(conversion, "_shadow", with_another_rope)
     with pytest.raises(ModelError, match=r"other probabilities than torch.*--engine transformers"):
         engine("ctranslate2", model)
 
