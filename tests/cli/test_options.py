@@ -1,6 +1,7 @@
 """Every number that an option takes is checked, in every command, before anything is loaded or written."""
 
 import math
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -13,6 +14,7 @@ WORDS = {
     "variance": ["--teacher", NOTHING, "--student", NOTHING],
     "train": ["ketchup", "--student", NOTHING, "--teacher", NOTHING],
     "evaluate": [NOTHING],
+    "study": [Path(__file__).parents[2] / "plans/demo.toml"],
     "compare": ["--a", NOTHING, "--b", "nothing-else"],
     "judge": ["--a", NOTHING, "--b", "nothing-else", "--task", "demo"],
     "init-student": ["--teacher", NOTHING],
@@ -88,7 +90,7 @@ def test_counts_below_and_beyond_all_use_are_refused(tmp_path, command, option, 
     assert_refused(tmp_path, command, option, value, value)
 
 
-MAY_BE_ZERO = {"--seed", "--top-k", "--lora", "--warmup-steps", "--repeat-check"}
+MAY_BE_ZERO = {"--seed", "--top-k", "--lora", "--warmup-steps", "--repeat-check", "--drop"}
 """Whose 0 is a choice that `--help` names."""
 
 
