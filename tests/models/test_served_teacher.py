@@ -107,6 +107,19 @@ def test_a_server_gone_in_the_middle_and_back_loses_and_repeats_nothing(tmp_path
     torch.testing.assert_close(found.q, here.q - here.logsumexp, atol=1e-4, rtol=0)
 
 
+def test_the_failure_that_stopped_the_others_is_the_one_that_is_said(tmp_path, local, student):
+    """The first call waits for another try when a later one fails for good."""
+    fake = FakeTeacher(local)
+    refusal = 400, {"error": {"message": "no such thing"}}
+    with fake.running() as url:
+        teacher = served(url, tmp_path, attempts=5)
+        check_served(teacher, student)
+        teacher.patience = Patience(attempts=5, first_wait=3)
+        fake.fault = lambda tokens, count: (503, {}) if tokens[-1] == 1 else refusal
+        with pytest.raises(ServerError, match="no such thing"):
+            score_teacher(teacher, PROMPTS, TOKENS, MASK)
+
+
 @pytest.mark.parametrize(
     "passing", [(503, {"error": "loading"}), (429, {}), (None, {}), (200, []), (200, {"choices": []})]
 )

@@ -107,16 +107,25 @@ class ServedTeacher:
         }
 
     async def _ask(self, wanted: dict[str, tuple[list[int], int]], server: Server) -> None:
+        failed: list[CallError] = []
+
         async def one(key: str, stop: asyncio.Event) -> None:
             tokens, start = wanted[key]
 
             def read(reply: object) -> TokenValues:
                 return read_values(reply, tokens, start, self.vocabulary)
 
-            answer = await server.call("/completions", self.body(tokens), read, stop)
+            try:
+                answer = await server.call("/completions", self.body(tokens), read, stop)
+            except CallError as error:
+                failed.append(error)
+                raise
             self.answers.add(key, answer.content)
 
-        await work_through(list(wanted), one, CALLS_IN_FLIGHT)
+        try:
+            await work_through(list(wanted), one, CALLS_IN_FLIGHT)
+        except CallError:
+            raise failed[0] from None  # it stopped the others
 
     def _key(self, prompt: Sequence[int], written: Sequence[int]) -> str:
         return content_hash([self.name, prompt, written])
