@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ketchup.files import run_lock
 from ketchup_eval.cli import app
-from ketchup_eval.variance import rollout_store
+from ketchup_eval.variance import sealed
 from tests import tiny
 from tests.commands import ketchup, write_data
 
@@ -181,7 +181,7 @@ def test_a_model_that_nobody_knows(tmp_path, inputs, command):
 
 
 def test_a_full_disk_keeps_the_parts_that_are_whole(tmp_path, inputs, monkeypatch):
-    write_table, calls = rollout_store.pq.write_table, []
+    write_table, calls = sealed.pq.write_table, []
 
     def full_at_the_second(table, path, **options):
         calls.append(path)
@@ -191,7 +191,7 @@ def test_a_full_disk_keeps_the_parts_that_are_whole(tmp_path, inputs, monkeypatc
         write_table(table, path, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(rollout_store.pq, "write_table", full_at_the_second)
+        patched.setattr(sealed.pq, "write_table", full_at_the_second)
         result = invoke(tmp_path, inputs, "variance")
     folder = tmp_path / "runs/variance-gsm8k/rollouts/1-student"
     assert_one_sentence(result, 1, "The disk is full", folder / "part-00001.parquet")
