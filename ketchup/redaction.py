@@ -19,7 +19,7 @@ SHORTEST_OF_OTHERS = 8
 """The same for variables of the environment that are not known to hold a key."""
 
 _NAME = re.compile(r"--?[\w.-]+")
-_OPTION = re.compile(rf"--?(?:[\w-]*[-_.])?{SECRET}", re.IGNORECASE)
+_OPTION = re.compile(rf"(?!--signature$)--?(?:[\w-]*[-_.])?{SECRET}", re.IGNORECASE)  # that of `audit` is a word
 _VARIABLE = re.compile(r".*(?:API_?KEY|ACCESS_?KEY|SECRET|PASSWORD|_TOKEN)", re.IGNORECASE)
 # Who logs in: before the last @, in which a password may hold any character, unless a number follows the colon (a port)
 _LOGIN = re.compile(r"""(?<=://)(?:[^\s/?#"'@:]*:(?!\d+[/\s?#])[^\s"']*|[^\s/?#"']*)@""")

@@ -21,6 +21,7 @@ MATTERS = {
     "other-prompts": "the outputs of other prompts in the batch",
 }
 """What must not matter."""
+NEARLY = 0.01
 COUNTED = {0.0: "left out", 2.0: "counted twice", 3.0: "counted three times"}
 
 
@@ -130,7 +131,8 @@ def of_division(s: Structure, match: Match, undone: Match | None, divisor: str) 
     figures = {"remains": match.remains, "cosine": match.cosine}
     if undone:
         by = "its length" if s.divided == "length" else "the number of actions that are left"
-        then = f"; without that it is {undone.what}" if undone.same else ""
+        nearly = "" if undone.same else f" but for {100 * undone.remains:.2g}% of its length"
+        then = f"; without that it is {undone.what}{nearly}" if undone.remains < NEARLY else ""
         yield Finding(
             f"divided-by-{s.divided}",
             "fault",
@@ -190,7 +192,7 @@ def of_probe(probe: Probe) -> Finding:
 def of_rounding(bits: str) -> Finding:
     """Numbers that carry fewer digits than they were given with."""
     return Finding(
-        "rounded", "fault", f"It computes in {bits}, whatever it is given: every number is one of {bits}.", {}
+        "rounded", "fault", f"It computes in {bits}, whatever it is given: that type holds each weight exactly.", {}
     )
 
 

@@ -305,7 +305,12 @@ def _datum(given: Given, row: int) -> SimpleNamespace:
 
 
 def _teacher(given: Given, row: int) -> SimpleNamespace:
-    async def compute_logprobs_async(_sequence: Any) -> list[float | None]:
+    """A client that has the log-probs of a row, by either of the calls that versions of tinker have."""
+
+    async def answer(*_sequence: Any) -> list[float | None]:
         return [None, *given.teacher_logprobs[row].tolist()]
 
-    return SimpleNamespace(compute_logprobs_async=compute_logprobs_async)
+    def compute_logprobs(_sequence: Any) -> SimpleNamespace:
+        return SimpleNamespace(coroutine=answer)
+
+    return SimpleNamespace(compute_logprobs_async=answer, compute_logprobs=compute_logprobs)

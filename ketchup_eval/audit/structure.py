@@ -18,6 +18,8 @@ LENGTHS = ((1, True), (2, True), (3, True), (5, True), (2, False), (3, False), (
 STEP = 0.125
 """Nats that a logit is moved by."""
 NOTHING = 1e-6
+ALIKE = 1e-3
+"""A small number that keeps a division from being by zero is below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +150,7 @@ def _ratio(one: float, other: float) -> float:
 
 def _alike(values: list[Tensor]) -> bool:
     stacked = torch.stack(list(values))
-    return (stacked.max() - stacked.min()).item() < 1e-6 * stacked.abs().max().item() + 1e-12
+    return (stacked.max() - stacked.min()).item() < ALIKE * stacked.abs().max().item() + 1e-12
 
 
 def _limit(call: Caller, normaliser: Normaliser) -> tuple[float | None, str]:
@@ -172,6 +174,9 @@ def _limit(call: Caller, normaliser: Normaliser) -> tuple[float | None, str]:
         middle = (low + high) / 2
         stopped = (weights(call, normaliser, lowered(output, 1, middle)) - far)[place].abs() < NOTHING
         low, high = (low, middle) if stopped else (middle, high)
+    before = weights(call, normaliser, lowered(output, 1, 0.9 * high))
+    if (far[place] - before[place] + 0.1 * high * slope[place]).abs() > 1e-3 * high * slope[place].abs():
+        return None, ""  # it fades, as a divergence does, and is not cut off
     return high, "nats"
 
 

@@ -33,13 +33,14 @@ MOVED_BY_CONSTANTS = 1e-5
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found; `as_expected` is `None` where nothing was expected."""
+    """What was found; `tried` is what the layouts changed, and `as_expected` is `None` where nothing was expected."""
 
     function: str
     signature: Signature
     match: Match
     verdict: str
     findings: tuple[Finding, ...]
+    tried: tuple[str, ...]
     expected: str | None
     as_expected: bool | None
     expectation: str
@@ -75,6 +76,7 @@ def audit(target: str, signature: Signature, expect: str | None = None) -> Audit
         study.match,
         sentences.verdict(study.match),
         tuple(study.findings()),
+        tuple(probe.kind for probe in study.probes),
         expect,
         None,
         "",
@@ -100,6 +102,7 @@ class Study:
         self.exact = self.evaluated(call)
         self.match = identify(self.exact, self.known)
         self.structure = structure_of(call, self.normaliser)
+        self.probes = invariances(call, self.normaliser, self.sees)
 
     def evaluated(self, call: Callable[[Batch], Result]) -> Exact:
         """The exact moments of a function in the world."""
@@ -122,8 +125,7 @@ class Study:
         yield from sentences.of_division(structure, self.match, undone, self.divisor)
         if structure.limit is not None:
             yield sentences.of_limit(structure, {factor: self._left_over_at(factor) for factor in FACTORS})
-        probes = invariances(self.call, self.normaliser, self.sees)
-        yield from (sentences.of_probe(probe) for probe in probes if probe.failed)
+        yield from (sentences.of_probe(probe) for probe in self.probes if probe.failed)
         bits = rounded(self.call)
         if bits:
             yield sentences.of_rounding(bits)
@@ -149,11 +151,8 @@ class Study:
             return 0.0
         prompts = prompts_of(SIZES[self.sees]).apart(factor)
         exact = evaluate(self.call, prompts, self.sees, self.normaliser)
-        return compared(exact.gradient, Known(prompts).named(self._nearest()), "", "").remains
-
-    def _nearest(self) -> str:
-        """The objective or row that the gradient is nearest to, of those with a name."""
-        return self.match.name if self.match.name in OBJECTIVES else "expected-return"
+        name = self.match.name if self.match.name in OBJECTIVES else "expected-return"
+        return compared(exact.gradient, Known(prompts).named(name), "", "").remains
 
     def _constants(self) -> Iterator[Finding]:
         for change in ("centred", "shifted"):

@@ -87,6 +87,15 @@ def test_a_target_that_is_none(tmp_path, target, code, words):
     assert words in done.stderr
 
 
+@pytest.mark.parametrize("signature", ["weights", "tinker"])
+def test_the_signature_is_no_secret(tmp_path, signature):
+    """Options that end so are hidden elsewhere, as in the address of a signed file."""
+    (tmp_path / "f.py").write_text("def f(data_D, teacher_clients_D, ids=None, weights=3):\n    return weights")
+    done = ketchup(tmp_path, "audit", "f.py:f", "--signature", signature)
+    assert "***" not in done.stdout + done.stderr
+    assert signature in done.stdout + done.stderr
+
+
 def test_what_the_function_prints_does_not_spoil_json(tmp_path):
     (tmp_path / "mine.py").write_text(GOOD)
     done = ketchup(tmp_path, "audit", "mine.py:weights", "--expect", "sequence-kl", "--json")
