@@ -66,7 +66,7 @@ def measured(models, weights):
     where, runner = HeadGradients(student, 0), TransformersEngine(student)
     random = np.random.default_rng(0)
     chosen = [PROMPTS[index] for index in random.integers(len(PROMPTS), size=INPUTS)]
-    drawn = runner.sample(chosen, None, SAMPLES, Decoding(LIMIT), 5)
+    drawn = runner.sample(chosen, None, SAMPLES, Decoding(LIMIT), 5).rows
     found = []
     for index, prompt in enumerate(chosen):
         rollouts, own = given(models, prompt, drawn[index * SAMPLES : (index + 1) * SAMPLES], weights)
