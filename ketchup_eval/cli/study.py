@@ -30,6 +30,9 @@ def study(
     until: Annotated[
         list[str] | None, typer.Option(metavar="NAME...", help="these results and all that they need")
     ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="with --dry-run: time a short piece of each kind of command")
+    ] = False,
     drop: Annotated[int, typer.Option(help="leave out the first N methods of the plan's `drop`")] = 0,
     print_lines: Annotated[bool, typer.Option("--print", help="print the commands as shell lines, and stop")] = False,
     snakefile: Annotated[
@@ -45,6 +48,8 @@ def study(
     """Do all that a plan says; run the same command again to continue after a stop."""
     checks.whole("--jobs", jobs, most=MOST_JOBS)
     checks.whole("--threads", threads, most=checks.MOST_WORKERS)
+    if probe and not dry_run:
+        raise UsageError("--probe goes with --dry-run, which says how long a study takes.")
     from ketchup_eval.study.graph import graph
     from ketchup_eval.study.keeping import Keeper
     from ketchup_eval.study.reading import read_plan
@@ -67,7 +72,7 @@ def study(
         atomic_write_text(snakefile, workflow(chosen.values(), plan, folder, threads or 1))
         say(f"Written: {snakefile}")
     elif dry_run:
-        _show_plan(chosen, folder)
+        _show_plan(chosen, folder, jobs, probe=probe)
     else:
         keep = Keeper(read, nodes, folder)
         outcome = None if report else run_graph(nodes, chosen, folder, jobs, threads, keep.now_and_then)
@@ -92,7 +97,9 @@ def _check(nodes: "dict[str, Node]") -> None:
             raise UsageError(f"{node.name} would be no command: {error.format_message()}") from error
 
 
-def _show_plan(chosen: "dict[str, Node]", folder: Path) -> None:
+def _show_plan(chosen: "dict[str, Node]", folder: Path, jobs: int, *, probe: bool) -> None:
+    from ketchup.progress import clock
+    from ketchup_eval.study.estimate import estimate
     from ketchup_eval.study.shell import counts, shell_line
     from ketchup_eval.study.stamps import read_stamps
 
@@ -101,6 +108,9 @@ def _show_plan(chosen: "dict[str, Node]", folder: Path) -> None:
     for name, node in chosen.items():
         say(f"{'done' if name in done else 'to do':6}{name}: {shell_line(node)}")
     say(f"{len(chosen):,} commands ({counts(chosen)}), of which {len(done):,} are done; results go to {folder}.")
+    left = estimate(chosen, stamps, probe=probe)
+    if left.basis:
+        say(f"What is left takes about {clock(left.seconds / jobs)} with --jobs {jobs}: {', '.join(left.basis)}.")
 
 
 def _report(content: "Content", folder: Path, *, as_json: bool) -> None:

@@ -43,7 +43,7 @@ def collect(plan: Plan, nodes: Mapping[str, Node], folder: Path) -> Content:
         "plan": {
             "file": plan.file.name,
             "digest": plan.digest,
-            "reference": plan.reference,
+            "reference": {command: contest.reference for command, contest in plan.contests.items()},
             "seeds": list(plan.seeds),
             "tasks": list(plan.tasks),
             "students": list(plan.students),
@@ -195,7 +195,10 @@ def _together(runs: Sequence[Content]) -> Content:
 
 
 def _comparisons(nodes: Mapping[str, Node], folder: Path) -> list[Content]:
-    """Each method against the reference; p after Holm over all methods and scores of a student on a task."""
+    """Each method against the reference; p after Holm over all methods and scores of a student on a task.
+
+    What is counted about outputs, as how many have no answer, is no score and none of the family.
+    """
     found: list[Content] = []
     families: dict[tuple[str, str], list[Content]] = {}
     for node in nodes.values():
@@ -203,7 +206,7 @@ def _comparisons(nodes: Mapping[str, Node], folder: Path) -> list[Content]:
         if node.kind != "compare" or not path.exists():
             continue
         study = read_kept_json(path, REMEDY)
-        for row in study["comparisons"]:
+        for row in (row for row in study["comparisons"] if row["score"] not in ABOUT_OUTPUTS):
             kept = {key: row[key] for key in ("score", "difference", "test", "p", "higher_is_better", "detectable")}
             one = {**node.labels, **kept}
             found.append(one)

@@ -17,6 +17,8 @@ from ketchup.runs import Run
 from ketchup_eval.study.plan import Options, Plan, StudentPlan, TaskPlan, normal
 
 KINDS = ("teacher", "init", "start", "tune", "rate", "train", "variance", "evaluate", "compare", "judge")
+Runs = Mapping[str, Sequence[str]]
+"""By method, the names of its runs, one a seed."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class _Graph:
 
     def _teacher(self, task: TaskPlan, name: str) -> Iterator[Node]:
         teacher = self.plan.teachers[name]
-        if teacher.train is None:
+        if task.name not in teacher.tuned:
             return
         run = f"{name}-{task.name}"
         options = {**self._options("train", task), **normal(teacher.train)}
@@ -87,7 +89,7 @@ class _Graph:
 
     def _teacher_model(self, task: TaskPlan, name: str) -> tuple[str, tuple[str, ...]]:
         """A teacher as commands name it, and what must be done before it is there."""
-        if self.plan.teachers[name].train is None:
+        if task.name not in self.plan.teachers[name].tuned:
             return self.plan.teachers[name].model, ()
         run = f"{name}-{task.name}"
         return str(Run(self.folder / run).checkpoint("best")), (run,)
@@ -221,12 +223,13 @@ class _Graph:
         }
         if "evaluate" in self.plan.measures:
             yield from self._evaluated(task, student, runs)
-        if "compare" in self.plan.measures:
-            yield from self._compared(task, student, runs)
-        if "judge" in self.plan.measures:
-            yield from self._judged(task, student, runs)
+        for command, contest in self.plan.contests.items():
+            others = [name for name in contest.methods if name in runs]
+            if task.name in contest.tasks and contest.reference in runs and others:
+                make = self._compared if command == "compare" else self._judged
+                yield from make(task, student, runs, contest.reference, others)
 
-    def _evaluated(self, task: TaskPlan, student: StudentPlan, runs: Mapping[str, Sequence[str]]) -> Iterator[Node]:
+    def _evaluated(self, task: TaskPlan, student: StudentPlan, runs: Runs) -> Iterator[Node]:
         labels = {"task": task.name, "student": student.name}
         begun, needs = self._student_model(task, student)
         taught, more = self._teacher_model(task, student.teacher)
@@ -245,28 +248,23 @@ class _Graph:
             name = self._evaluation(task, student, method)
             yield Node(name, "evaluate", words, tuple(seeds), {**labels, "method": method})
 
-    def _compared(self, task: TaskPlan, student: StudentPlan, runs: Mapping[str, Sequence[str]]) -> Iterator[Node]:
-        reference = str(self.plan.reference)
-        if reference not in runs:
-            return
+    def _compared(
+        self, task: TaskPlan, student: StudentPlan, runs: Runs, reference: str, others: Sequence[str]
+    ) -> Iterator[Node]:
         options = _words(self._options("compare", task))
-        for method, seeds in runs.items():
-            if method == reference:
-                continue
+        for method in others:
             name = f"compare-{student.name}-{task.name}-{method}"
-            many = ["--seeds"] if len(seeds) > 1 else []
-            sides = ["--a", *runs[reference], "--b", *seeds, *many]
+            many = ["--seeds"] if len(runs[method]) > 1 else []
+            sides = ["--a", *runs[reference], "--b", *runs[method], *many]
             out = ["--out", str(self.folder / f"{name}.json"), "--runs-dir", str(self.folder)]
             needs = tuple(self._evaluation(task, student, one) for one in (reference, method))
             labels = {"task": task.name, "student": student.name, "method": method}
             yield Node(name, "compare", ("compare", *sides, *options, *out), needs, labels, threads=False)
 
-    def _judged(self, task: TaskPlan, student: StudentPlan, runs: Mapping[str, Sequence[str]]) -> Iterator[Node]:
+    def _judged(
+        self, task: TaskPlan, student: StudentPlan, runs: Runs, reference: str, others: Sequence[str]
+    ) -> Iterator[Node]:
         """The first seed of each method against that of the reference."""
-        reference = str(self.plan.reference)
-        others = [method for method in runs if method != reference]
-        if reference not in runs or not others:
-            return
         name = f"judge-{student.name}-{task.name}"
         sides = ["--a", *(runs[method][0] for method in others), "--b", runs[reference][0]]
         needs = tuple(self._evaluation(task, student, method) for method in (reference, *others))

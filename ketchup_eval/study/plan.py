@@ -27,11 +27,12 @@ class TaskPlan:
 
 @dataclass(frozen=True)
 class TeacherPlan:
-    """A teacher: a model, which `train sft` fine-tunes on each task first if `train` has its options."""
+    """A teacher: a model, which `train sft` with the options of `train` fine-tunes first on the tasks of `tuned`."""
 
     name: str
     model: str
-    train: Options | None
+    train: Options
+    tuned: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,15 @@ class MethodPlan:
 
 
 @dataclass(frozen=True)
+class Contest:
+    """What a `compare` or `judge` holds to a `reference`: which methods, on which tasks."""
+
+    reference: str
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Tuning:
     """Learning rates among which each task, student and method chooses by its best validation, with one seed.
 
@@ -90,8 +100,8 @@ class Plan:
     tuning: Tuning | None
     options: Mapping[str, Options]
     measures: tuple[str, ...]
-    reference: str | None = None
-    """The method that others are compared with, and judged against."""
+    contests: Mapping[str, Contest]
+    """Those of `compare` and `judge`, where they are measured."""
     drop: tuple[str, ...] = ()
     """Methods that are left out first where time is short, in this order."""
 

@@ -26,11 +26,15 @@ from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
 from ketchup.inputs import read_text
 from ketchup.runs import Run
+from ketchup.tasks import task as task_named
+from ketchup_eval.judge.criteria import criteria
 from ketchup_eval.study.plan import (
     COMMANDS,
     LISTS,
     MEASURES,
+    Contest,
     MethodPlan,
+    Options,
     Plan,
     StudentPlan,
     TaskPlan,
@@ -69,16 +73,18 @@ class _Reader:
         seeds = self.seeds("the plan", content, (0,))
         named = {kind: self.tables(content, kind) for kind in LISTS}
         tasks = {key: self.task(key, table) for key, table in named["tasks"].items()}
-        teachers = {key: self.teacher(key, table) for key, table in named["teachers"].items()}
+        teachers = {key: self.teacher(key, table, tuple(tasks)) for key, table in named["teachers"].items()}
         methods = {key: self.method(key, table) for key, table in named["methods"].items()}
         self.check_apart(methods)
         every = (teachers, seeds, tuple(tasks), tuple(methods))
         students = {key: self.student(key, table, *every) for key, table in named["students"].items()}
         self.check_made(students, teachers)
-        options = {command: self.table("the plan", content, command) for command in COMMANDS}
-        reference = self.typed("the plan", content, "reference", str, default=None)
+        contests = self.contests(content, tuple(tasks), tuple(methods))
+        options = {command: self.options(content, command) for command in COMMANDS}
         drop = self.names("the plan", content, "drop", tuple(methods), ())
-        self.check_reference(content, reference, methods, drop)
+        self.check_drop(drop, contests)
+        if "judge" in contests:
+            self.check_criteria([tasks[name] for name in contests["judge"].tasks], options["judge"])
         return Plan(
             file=self.file,
             digest=digest,
@@ -91,7 +97,7 @@ class _Reader:
             tuning=self.tuning(content, students),
             options=options,
             measures=tuple(command for command in MEASURES if command in content),
-            reference=reference,
+            contests=contests,
             drop=drop,
         )
 
@@ -105,11 +111,13 @@ class _Reader:
             options={command: self.table(place, table, command) for command in COMMANDS},
         )
 
-    def teacher(self, name: str, table: dict[str, Any]) -> TeacherPlan:
+    def teacher(self, name: str, table: dict[str, Any], tasks: tuple[str, ...]) -> TeacherPlan:
         place = f"[teachers.{name}]"
-        self.known(place, table, ("model", "train"))
-        train = self.table(place, table, "train") if "train" in table else None
-        return TeacherPlan(name, self.typed(place, table, "model", str), train)
+        self.known(place, table, ("model", "train", "tuned"))
+        if "tuned" in table and "train" not in table:
+            raise UsageError(f"{self.file}: {place} has `tuned` without a table `train`; add one, if it is empty too.")
+        tuned = self.names(place, table, "tuned", tasks, tasks if "train" in table else ())
+        return TeacherPlan(name, self.typed(place, table, "model", str), self.table(place, table, "train"), tuned)
 
     def method(self, name: str, table: dict[str, Any]) -> MethodPlan:
         place = f"[methods.{name}]"
@@ -190,17 +198,42 @@ class _Reader:
                 seen.append(of.name)
                 of = students.get(of.of or "")
 
-    def check_reference(
-        self, content: dict[str, Any], reference: str | None, methods: Mapping[str, MethodPlan], drop: Sequence[str]
-    ) -> None:
-        if reference is not None:
-            self.one_of("the plan", "reference", reference, tuple(methods))
-            if reference in drop:
-                raise UsageError(f"{self.file}: `drop` has {reference}, the `reference` of all; take another.")
-            return
+    def contests(self, content: dict[str, Any], tasks: tuple[str, ...], methods: tuple[str, ...]) -> dict[str, Contest]:
+        found: dict[str, Contest] = {}
         for command in ("compare", "judge"):
-            if command in content:
-                raise UsageError(f"{self.file}: [{command}] needs a `reference`, the method that others are held to.")
+            if command not in content:
+                continue
+            table, place = self.table("the plan", content, command), f"[{command}]"
+            reference = self.typed(place, {**content, **table}, "reference", str, default=None)
+            if reference is None:
+                raise UsageError(f"{self.file}: {place} needs a `reference`, the method that others are held to.")
+            self.one_of(place, "reference", reference, methods)
+            others = tuple(name for name in methods if name != reference)
+            found[command] = Contest(
+                reference,
+                self.names(place, table, "methods", others, others),
+                self.names(place, table, "tasks", tasks, tasks),
+            )
+        return found
+
+    def options(self, content: dict[str, Any], command: str) -> dict[str, Any]:
+        """A command's options, without what says who takes part."""
+        table = self.table("the plan", content, command)
+        about = ("reference", "methods", "tasks") if command in ("compare", "judge") else ()
+        return {key: value for key, value in table.items() if key not in about}
+
+    def check_drop(self, drop: Sequence[str], contests: Mapping[str, Contest]) -> None:
+        for command, contest in contests.items():
+            if contest.reference in drop:
+                raise UsageError(f"{self.file}: `drop` has {contest.reference}, the reference of [{command}].")
+
+    def check_criteria(self, tasks: Sequence[TaskPlan], options: Options) -> None:
+        for task in tasks:
+            prompts = {**normal(options), **normal(task.options["judge"])}.get("prompts")
+            try:
+                criteria(task_named(task.task).kind, Path(prompts) if prompts else None)
+            except UsageError as error:
+                raise UsageError(f"{self.file}: [judge] cannot judge {task.name}: {error}") from error
 
     def tables(self, content: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
         found = self.table("the plan", content, kind)

@@ -113,7 +113,7 @@ def study(*, tasks=("demo",), students=("small",), arms=("llmr", "k4"), referenc
         "plan": {
             "file": "plan.toml",
             "digest": "0123456789abcdef",
-            "reference": reference,
+            "reference": {"compare": reference, "judge": reference} if reference else {},
             "seeds": [0, 1],
             "tasks": list(tasks),
             "students": list(students),

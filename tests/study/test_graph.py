@@ -87,3 +87,25 @@ def test_a_part_is_chosen_by_name_kind_or_pattern(tmp_path: Path) -> None:
     assert selected(nodes, [], []) == nodes
     with pytest.raises(UsageError, match='--only "far-x" is neither a result of the plan nor one of teacher, init'):
         selected(nodes, ["far-x"], [])
+
+
+def test_a_contest_has_its_own_reference_methods_and_tasks(tmp_path: Path) -> None:
+    text = PLAN.replace("[methods.k4]", "[methods.kl]\n[methods.k4]").replace(
+        "[tasks.demo]", "[tasks.demo]\n[tasks.xsum]"
+    )
+    text += '[judge]\nreference = "kl"\nmethods = ["k4"]\ntasks = ["xsum"]\nlimit = 9\n'
+    nodes = nodes_of(tmp_path, text)
+    judged = [node for node in nodes.values() if node.kind == "judge"]
+    assert [node.name for node in judged] == ["judge-made-xsum", "judge-far-xsum"]
+    assert judged[1].words[:5] == ("judge", "--a", "far-xsum-k4-s7", "--b", "far-xsum-kl-s7")
+    assert judged[1].needs == ("evaluate-far-xsum-kl", "evaluate-far-xsum-k4")
+    assert "compare-far-demo-kl" in nodes  # which is held to the plan's own reference
+
+
+def test_a_teacher_is_tuned_on_the_tasks_that_say_so(tmp_path: Path) -> None:
+    text = PLAN.replace("[tasks.demo]", "[tasks.demo]\n[tasks.xsum]")
+    text = text.replace('model = "demo-teacher"', 'model = "demo-teacher"\ntuned = ["xsum"]\ntrain = {}', 1)
+    nodes = nodes_of(tmp_path, text)
+    assert [node.name for node in nodes.values() if node.kind == "teacher"] == ["teacher-xsum"]
+    assert "demo-teacher" in nodes["far-demo-llmr-s7"].words
+    assert "runs/tiny/teacher-xsum/best" in nodes["far-xsum-llmr-s7"].words

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ketchup.errors import UsageError
+from ketchup_eval.cli import app
 from ketchup_eval.study.reading import read_plan
 from tests.study.plans import PLAN, plan_file
 
@@ -29,7 +31,11 @@ def test_a_plan_says_what_it_says(tmp_path: Path) -> None:
         ("layers = 1", 'layers = "1"', "[students.made] needs `layers`, a whole number; it has '1'"),
         ("seeds = [0, 1]", "seeds = [0, 0]", "needs `seeds`, a list of different whole numbers"),
         ("seeds = [0, 1]", "seeds = [-1]", "seeds must be at least 0, not -1"),
-        ('reference = "llmr"', 'reference = "llm"', 'the unknown reference "llm"; the nearest known is "llmr"'),
+        (
+            'reference = "llmr"',
+            'reference = "llm"',
+            'the unknown reference "llm"; the nearest known is "llmr"',
+        ),
         ('reference = "llmr"', "", "[compare] needs a `reference`"),
         ("[methods.llmr]", "[methods.llmr]\n[methods.again]\nmethod = 'llmr'", "are the same method twice"),
         ("[methods.llmr]", "[methods.llmr]\n[methods.llmr]", "is no TOML"),
@@ -38,6 +44,14 @@ def test_a_plan_says_what_it_says(tmp_path: Path) -> None:
         ("[tasks.demo]", "[tasks]", "has no [tasks.NAME]"),
         ("[tasks.demo]", "[tasks]\ndemo = 3", "write a table [tasks.demo]"),
         ("[tasks.demo]", '[tasks."a b"]', "is no name"),
+        ("[compare]", "[judge]", "[judge] cannot judge demo: The judge has no criteria for 'reasoning' tasks"),
+        (
+            "[compare]",
+            '[compare]\nmethods = ["kl"]',
+            'the unknown methods "kl"; the nearest known is "k4"',
+        ),
+        ('model = "demo-teacher"', 'model = "demo-teacher"\ntuned = ["demo"]', "has `tuned` without a table `train`"),
+        ('reference = "llmr"', 'reference = "llmr"\ndrop = ["llmr"]', "`drop` has llmr, the reference of [compare]"),
         ("[compare]", "[compare]\n[tune]\nlearning_rate = [1e-5]", "a list of two or more numbers"),
         ("[compare]", "[compare]\n[tune]\nlearning_rate = [1e-5, 1e-5]", "has a learning rate twice"),
         ("[compare]", "[compare]\n[tune]\nlearning_rate = [1e-5, 1e-4]\nseed = 7", "one that results are made with"),
@@ -68,3 +82,13 @@ def test_methods_are_dropped_in_the_order_of_the_plan(tmp_path: Path) -> None:
     assert plan.without(1).students["far"].methods == ("llmr",)
     with pytest.raises(UsageError, match="--drop must be at most 1"):
         plan.without(2)
+
+
+PLANS = sorted((Path(__file__).parents[2] / "plans").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", PLANS, ids=lambda file: file.stem)
+def test_the_plans_of_the_house_are_read_and_every_command_is_one(file: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["study", str(file), "--print", "--runs-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert len(done.output.splitlines()) > 20

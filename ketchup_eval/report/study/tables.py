@@ -103,7 +103,7 @@ def _scores(content: Content, student: str) -> StudyTable:
             rows[name] = Row(name, trained, cells)
     about = (
         "Intervals are 95%, Student's t over seeds; where one run stands alone, over items. "
-        f"{_against(content['plan']['reference'])}Bold: the best of the student's methods."
+        f"{_against(content['plan']['reference'].get('compare'))}Bold: the best of the student's methods."
     )
     return StudyTable("table1", student, f"scores of student {student}", about, _by_task(content, columns), _of(rows))
 
@@ -139,7 +139,7 @@ def _win_rates(content: Content, student: str) -> StudyTable:
             columns[column] = None
             cell = Cell(estimate(share).scaled(100), 1, (judged["run"], system), found["p_holm"])
             rows[name] = Row(name, True, {**(rows[name].cells if name in rows else {}), column: cell})
-    reference = content["plan"]["reference"]
+    reference = content["plan"]["reference"].get("judge")
     about = (
         "Share of the judge's votes, in per cent, four to an item; 95% intervals over items. p: of no preference, by "
         "sign flips of items, after Holm over all of one judge's comparisons. Bold: the highest."
