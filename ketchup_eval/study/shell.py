@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ketchup_eval.study.graph import Node
+from ketchup_eval.study.running import PROGRAM
 from ketchup_eval.study.stamps import FOLDER
 
 HEAD = """# Written by `ketchup study {plan} --snakefile FILE`: the graph of the study, a rule for each command.
@@ -44,7 +45,8 @@ def snakefile(nodes: Iterable[Node], plan: Path, folder: Path, threads: int) -> 
     text = HEAD.format(plan=plan, targets=targets)
     for node in nodes:
         needs = [f"{json.dumps(_mark(folder, name))}," for name in node.needs if name in rules]
-        run = ["ketchup", "study", str(plan), "--node", node.name, "--runs-dir", str(folder.parent)]
+        # by the Python that writes this: `ketchup` need not be on the PATH of a job
+        run = [*PROGRAM, "study", str(plan), "--node", node.name, "--runs-dir", str(folder.parent)]
         text += RULE.format(
             kind=node.kind,
             line=shell_line(node),
