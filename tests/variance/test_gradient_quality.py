@@ -131,6 +131,9 @@ def test_the_recommendation_is_the_best_and_says_what_is_not_told_apart(measured
     assert advice.best == max(of_return, key=lambda row: row.batch_cosine[BATCH].value).estimator
     assert set(advice.undecided) < {row.estimator for row in of_return}
     assert advice.best not in advice.undecided
+    best = next(row for row in measured.rows.asked if measured.name(row) == advice.best)
+    tail = f" ({best.estimator.tail} tail)" if best.estimator.tail else ""
+    assert f"{best.estimator.name}{tail} with the baseline {best.baseline.name} points best" in advice.sentence
     worth = {row.estimator: row.worth.value for row in of_return}
     assert worth["llmr|gauge:raw|baseline:none"] == pytest.approx(1)
 

@@ -221,9 +221,11 @@ def _worse(measured: Measured, row: Row, best: Row, aim: str, batch: int, level:
 def _sentence(rows: Sequence[Row], along: Estimate, best: Row, undecided: Sequence[Row], batch: int) -> str:
     interval = "" if along.low is None else f" [{along.low:.2f}, {along.high:.2f}]"
     others = "one other" if len(undecided) == 1 else f"{len(undecided) or 'no'} others"
+    tail = f" ({best.estimator.tail} tail)" if best.estimator.tail else ""
     text = (
-        f"In batches of {batch} rollouts {best.estimator.name} with the baseline {best.baseline.name} points best "
-        f"along the gradient of E[G], with a cosine of {along.value:.2f}{interval}; {others} cannot be told from it."
+        f"In batches of {batch} rollouts {best.estimator.name}{tail} with the baseline {best.baseline.name} points "
+        f"best along the gradient of E[G], with a cosine of {along.value:.2f}{interval}; {others} cannot be told from "
+        "it."
     )
     k = best.estimator.k
     if k is not None and k > 1:
