@@ -1,5 +1,7 @@
 """Models small enough to enumerate: seeded weights, one token a word, an encoder-decoder and a decoder-only kind."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -110,6 +112,16 @@ def save(kind: str, folder: Path, seed: int = 0, words: tuple[str, ...] = WORDS)
 
 
 @torch.no_grad()
+def a_little_off(model: LanguageModel) -> LanguageModel:
+    """The same with every weight off by some 5%: an engine that draws from it is not the policy that is scored."""
+    network = copy.deepcopy(model.network)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(1 + 0.05 * torch.randn(weight.shape, generator=generator))
+    return replace(model, network=network)
+
+
 def next_logits(model: LanguageModel, prompt: list[int], written: list[int]) -> torch.Tensor:
     """The plainest way to the logits after `written`: one unpadded forward of the whole network, float64[V]."""
     if model.start_id is None:

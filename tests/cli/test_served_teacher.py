@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from ketchup.files import read_jsonl
 from ketchup.models.loading import load
+from ketchup.models.prompts import default_style, prompt_ids
 from ketchup.remote.calls import Patience
+from ketchup.tasks import task as task_named
+from ketchup.tasks.rows import load_examples
 from ketchup_eval.cli import app
 from tests import tiny
 from tests.commands import Kill, ketchup, write_data
@@ -173,12 +176,21 @@ def trained(folder, inputs, *more):
 
 def test_the_return_of_outputs_is_that_under_the_local_teacher_in_its_gauge(tmp_path, inputs, model):
     with FakeTeacher(model).running() as url:
-        done = invoke(tmp_path, inputs, "evaluate", *behind(url), "--json")
+        done = invoke(tmp_path / "served", inputs, "evaluate", *behind(url), "--json")
     assert done.exit_code == 0, done.output
     assert re.search(rf"return\|teacher:served as {NAME}\|gauge:logprob\|", done.stdout)
-    rows = read_jsonl(tmp_path / "runs/run/predictions/test.jsonl")[0]
-    assert len(rows) == 40
-    assert all(row["return"] <= 0 for row in rows)  # G_0 = log max p + Σ A_t
+    assert invoke(tmp_path / "here", inputs, "evaluate", *here(inputs)).exit_code == 0
+    served, local = (
+        {row["id"]: row["return"] for row in read_jsonl(tmp_path / place / "runs/run/predictions/test.jsonl")[0]}
+        for place in ("served", "here")
+    )
+    assert len(served) == 40
+    task = task_named("gsm8k")
+    for example in load_examples(task, "test", inputs / "data", None):
+        prompt = prompt_ids(model, task, example, default_style(model))
+        # G_0 = v_0 + Σ A_t: the gauges differ by the first state's logsumexp
+        apart = float(tiny.next_logits(model, prompt, []).detach().logsumexp(-1))
+        assert local[example.id] - served[example.id] == pytest.approx(apart, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 That weighted rollouts give the exact gradient is in `tests/methods/test_policy_gradient.py`.
 """
 
-import copy
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -47,12 +45,7 @@ def mismatched(monkeypatch):
     """An engine whose copy of the weights is a little off, and stays behind."""
 
     def other(name, model):
-        network = copy.deepcopy(model.network)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for weight in network.parameters():
-                weight.mul_(1 + 0.05 * torch.randn(weight.shape, generator=generator))
-        runner = TransformersEngine(replace(model, network=network))
+        runner = TransformersEngine(tiny.a_little_off(model))
         monkeypatch.setattr(runner, "update", lambda model: None)
         return Chosen(runner, "planted")
 

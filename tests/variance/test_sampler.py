@@ -3,7 +3,6 @@
 Mismatches are planted. Exact values come from enumeration: of a tabular world, and of all outputs of a tiny model.
 """
 
-import copy
 import json
 from dataclasses import fields, replace
 from functools import partial
@@ -170,12 +169,7 @@ def mismatched(monkeypatch):
     """An engine that draws from weights that are a little off."""
 
     def other(name, model):
-        network = copy.deepcopy(model.network)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for weight in network.parameters():
-                weight.mul_(1 + 0.05 * torch.randn(weight.shape, generator=generator))
-        return Chosen(TransformersEngine(replace(model, network=network)), "planted")
+        return Chosen(TransformersEngine(tiny.a_little_off(model)), "planted")
 
     monkeypatch.setattr(fill, "chosen", other)
 
