@@ -24,6 +24,7 @@ from ketchup.estimators import (
 )
 from ketchup.estimators.base import Baseline, Estimator, Objective
 from ketchup.estimators.numbers import NUMBERS, Numbers
+from ketchup.table import Table
 
 __all__ = [
     "BASELINES",
@@ -52,43 +53,47 @@ class Row:
     examples: tuple[str, ...]
 
 
-ESTIMATORS: dict[str, Row] = {
-    "llmr": Row(llmr.build, "q_t + Σ_{i>t} A_i", "LLMR (Li et al., 2024)", ("llmr",)),
-    "k-step": Row(
-        k_step.build,
-        "q_t + every K-th later A_i that the tail keeps (Eq. 7, Algorithm 1)",
-        "KETCHUP (arXiv 2504.19024)",
-        ("k-step:2", "k-step:2:one-step"),
-    ),
-    "shrink": Row(shrink.build, "q_t + c Σ_{i>t} A_i", "the control of `k-step`, at c = 1/K", ("shrink:0.25",)),
-    "discount": Row(
-        discount.build,
-        "q_t + Σ_{i>t} γ^(i-t) A_i",
-        "GAE with λ = γ and the critic v (arXiv 1506.02438)",
-        ("discount:0.9",),
-    ),
-    "n-step": Row(n_step.build, "q_t + A_{t+1} + … + A_{t+n-1}", "Sutton (1988)", ("n-step:2",)),
-    "expected-future": Row(expected_future.build, "q_t + Σ_{i>t} (Ē_i - v_i)", "Rao-Blackwell", ("expected-future",)),
-    "all-action": Row(
-        all_action.build,
-        "c Σ_{i>t} A_i, and Σ_a ∇π(a) q(a) for the first term",
-        "Petit et al. (2019)",
-        ("all-action:1", "all-action:0.25"),
-    ),
-    "soft": Row(soft.build, "Σ_{i≥t} ℓ_i", "soft Bellman rewards", ("soft",)),
-    "reverse-kl": Row(
-        reverse_kl.build,
-        "Σ_{i≥t} γ^(i-t) (ℓ_i - λ_i)",
-        "γ = 1: MiniLLM (arXiv 2306.08543); γ = 0: on-policy distillation (arXiv 2306.13649)",
-        ("reverse-kl:0", "reverse-kl:0.5", "reverse-kl:1"),
-    ),
-    "placebo": Row(
-        placebo.build,
-        "1, or G_t of another rollout of the input",
-        "what needs no teacher",
-        ("placebo:constant", "placebo:shuffled"),
-    ),
-}
+ESTIMATORS: Table[Row] = Table(
+    {
+        "llmr": Row(llmr.build, "q_t + Σ_{i>t} A_i", "LLMR (Li et al., 2024)", ("llmr",)),
+        "k-step": Row(
+            k_step.build,
+            "q_t + every K-th later A_i that the tail keeps (Eq. 7, Algorithm 1)",
+            "KETCHUP (arXiv 2504.19024)",
+            ("k-step:2", "k-step:2:one-step"),
+        ),
+        "shrink": Row(shrink.build, "q_t + c Σ_{i>t} A_i", "the control of `k-step`, at c = 1/K", ("shrink:0.25",)),
+        "discount": Row(
+            discount.build,
+            "q_t + Σ_{i>t} γ^(i-t) A_i",
+            "GAE with λ = γ and the critic v (arXiv 1506.02438)",
+            ("discount:0.9",),
+        ),
+        "n-step": Row(n_step.build, "q_t + A_{t+1} + … + A_{t+n-1}", "Sutton (1988)", ("n-step:2",)),
+        "expected-future": Row(
+            expected_future.build, "q_t + Σ_{i>t} (Ē_i - v_i)", "Rao-Blackwell", ("expected-future",)
+        ),
+        "all-action": Row(
+            all_action.build,
+            "c Σ_{i>t} A_i, and Σ_a ∇π(a) q(a) for the first term",
+            "Petit et al. (2019)",
+            ("all-action:1", "all-action:0.25"),
+        ),
+        "soft": Row(soft.build, "Σ_{i≥t} ℓ_i", "soft Bellman rewards", ("soft",)),
+        "reverse-kl": Row(
+            reverse_kl.build,
+            "Σ_{i≥t} γ^(i-t) (ℓ_i - λ_i)",
+            "γ = 1: MiniLLM (arXiv 2306.08543); γ = 0: on-policy distillation (arXiv 2306.13649)",
+            ("reverse-kl:0", "reverse-kl:0.5", "reverse-kl:1"),
+        ),
+        "placebo": Row(
+            placebo.build,
+            "1, or G_t of another rollout of the input",
+            "what needs no teacher",
+            ("placebo:constant", "placebo:shuffled"),
+        ),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -100,37 +105,39 @@ class BaselineRow:
     source: str
 
 
-BASELINES: dict[str, BaselineRow] = {
-    "none": BaselineRow(baselines.none, "G_t", ""),
-    "mean": BaselineRow(baselines.mean, "G_t - mean over the batch's actions", "compared in the paper"),
-    "mean-per-step": BaselineRow(
-        baselines.mean_per_step, "G_t - mean over the batch's rollouts that have an action t", ""
-    ),
-    "min-variance": BaselineRow(
-        baselines.min_variance,
-        "G_t - mean over the batch's actions, each weighed by ‖∇ log π‖² at the logits",
-        "compared in the paper",
-    ),
-    "teacher-value": BaselineRow(baselines.teacher_value, "G_t - v_t", ""),
-    "own-value": BaselineRow(
-        baselines.own_value, "G_t - Ē_t; G_t + KL(π‖p) of the state for `reverse-kl`", "arXiv 2605.07865 for the KL"
-    ),
-    "leave-one-out": BaselineRow(
-        baselines.leave_one_out,
-        "G_t - mean over all actions of the input's other samples",
-        "Kool et al. (2019), arXiv 2402.14740",
-    ),
-    "leave-one-out-per-step": BaselineRow(
-        baselines.leave_one_out_per_step,
-        "G_t - mean over the input's other samples that have an action t; where none has, over all their actions",
-        "Kool et al. (2019)",
-    ),
-    "grpo": BaselineRow(
-        baselines.grpo,
-        "(G_t - mean) / standard deviation, both over all actions of the input's samples",
-        "GRPO; its bias: arXiv 2503.20783",
-    ),
-}
+BASELINES: Table[BaselineRow] = Table(
+    {
+        "none": BaselineRow(baselines.none, "G_t", ""),
+        "mean": BaselineRow(baselines.mean, "G_t - mean over the batch's actions", "compared in the paper"),
+        "mean-per-step": BaselineRow(
+            baselines.mean_per_step, "G_t - mean over the batch's rollouts that have an action t", ""
+        ),
+        "min-variance": BaselineRow(
+            baselines.min_variance,
+            "G_t - mean over the batch's actions, each weighed by ‖∇ log π‖² at the logits",
+            "compared in the paper",
+        ),
+        "teacher-value": BaselineRow(baselines.teacher_value, "G_t - v_t", ""),
+        "own-value": BaselineRow(
+            baselines.own_value, "G_t - Ē_t; G_t + KL(π‖p) of the state for `reverse-kl`", "arXiv 2605.07865 for the KL"
+        ),
+        "leave-one-out": BaselineRow(
+            baselines.leave_one_out,
+            "G_t - mean over all actions of the input's other samples",
+            "Kool et al. (2019), arXiv 2402.14740",
+        ),
+        "leave-one-out-per-step": BaselineRow(
+            baselines.leave_one_out_per_step,
+            "G_t - mean over the input's other samples that have an action t; where none has, over all their actions",
+            "Kool et al. (2019)",
+        ),
+        "grpo": BaselineRow(
+            baselines.grpo,
+            "(G_t - mean) / standard deviation, both over all actions of the input's samples",
+            "GRPO; its bias: arXiv 2503.20783",
+        ),
+    }
+)
 
 
 def estimator(text: str) -> Estimator:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ketchup.errors import UsageError
 from ketchup.methods import gkd, js, ketchup, kl, llmr, reinforce, rkl, seqkd, sft, tvd
 from ketchup.methods.base import Method
+from ketchup.table import Table
 
 Stage = Literal["pre-distillation", "divergence", "policy-gradient"]
 """When the paper uses a method: to make a starting point, or on top of it, with settings of its own."""
@@ -21,18 +22,20 @@ class Row:
     stage: Stage
 
 
-METHODS: dict[str, Row] = {
-    "sft": Row(sft.build, "pre-distillation"),
-    "seqkd": Row(seqkd.build, "pre-distillation"),
-    "kl": Row(kl.build, "pre-distillation"),
-    "js": Row(js.build, "divergence"),
-    "tvd": Row(tvd.build, "divergence"),
-    "rkl": Row(rkl.build, "divergence"),
-    "gkd": Row(gkd.build, "divergence"),
-    "llmr": Row(llmr.build, "policy-gradient"),
-    "ketchup": Row(ketchup.build, "policy-gradient"),
-    "reinforce": Row(reinforce.build, "policy-gradient"),
-}
+METHODS: Table[Row] = Table(
+    {
+        "sft": Row(sft.build, "pre-distillation"),
+        "seqkd": Row(seqkd.build, "pre-distillation"),
+        "kl": Row(kl.build, "pre-distillation"),
+        "js": Row(js.build, "divergence"),
+        "tvd": Row(tvd.build, "divergence"),
+        "rkl": Row(rkl.build, "divergence"),
+        "gkd": Row(gkd.build, "divergence"),
+        "llmr": Row(llmr.build, "policy-gradient"),
+        "ketchup": Row(ketchup.build, "policy-gradient"),
+        "reinforce": Row(reinforce.build, "policy-gradient"),
+    }
+)
 
 
 def method(name: str, options: Mapping[str, Any]) -> Method:

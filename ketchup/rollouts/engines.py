@@ -16,18 +16,21 @@ from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup.rollouts.types import Decoding, Engine
 from ketchup.rollouts.vllm_engine import VllmEngine
+from ketchup.table import Table
 
 _log = logging.getLogger(__name__)
 
-ENGINES: dict[str, Callable[[LanguageModel], Engine]] = {
-    "ctranslate2": CTranslate2Engine,
-    "ctranslate2:int8": partial(CTranslate2Engine, computes="int8"),
-    "ctranslate2:bfloat16": partial(CTranslate2Engine, computes="bfloat16"),
-    "ctranslate2:float16": partial(CTranslate2Engine, computes="float16"),
-    "vllm": VllmEngine,
-    "vllm:bfloat16": partial(VllmEngine, computes=torch.bfloat16),
-    "transformers": TransformersEngine,
-}
+ENGINES: Table[Callable[[LanguageModel], Engine]] = Table(
+    {
+        "ctranslate2": CTranslate2Engine,
+        "ctranslate2:int8": partial(CTranslate2Engine, computes="int8"),
+        "ctranslate2:bfloat16": partial(CTranslate2Engine, computes="bfloat16"),
+        "ctranslate2:float16": partial(CTranslate2Engine, computes="float16"),
+        "vllm": VllmEngine,
+        "vllm:bfloat16": partial(VllmEngine, computes=torch.bfloat16),
+        "transformers": TransformersEngine,
+    }
+)
 
 
 class Chosen(NamedTuple):

@@ -78,6 +78,8 @@ class Writer:
     prompt: Callable[[Example], list[int]]
     told: Callable[[str], None] = lambda _: None
     """Gets to know which engine writes, and why that one."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a rollout."""
     corrected: bool = False
     """Whether rollouts will be weighed by the log-probabilities that they were drawn with."""
 
@@ -120,6 +122,7 @@ def fill(
                 writer.decoding,
                 seed_of(writer.seed, ids),
                 calculator=writer.calculator,
+                stop=writer.stop,
             )
         with phases.phase("scoring"):
             values = score(prompts, rollouts)

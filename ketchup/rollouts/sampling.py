@@ -9,6 +9,7 @@ from torch import Tensor
 from ketchup.models.language_model import LanguageModel, pad
 from ketchup.rollouts import stepwise
 from ketchup.rollouts.calculator import Calculator, Row
+from ketchup.rollouts.stopping import stopped
 from ketchup.rollouts.types import Decoding, Engine, Rollouts
 
 PILOT_ROWS = 16
@@ -30,8 +31,9 @@ def sample(
     seed: int,
     *,
     calculator: bool,
+    stop: Sequence[str] = (),
 ) -> Rollouts:
-    """Draws `samples` rollouts of each prompt.
+    """Draws `samples` rollouts of each prompt, up to the first of the strings `stop`.
 
     With the calculator, as soon as a row reads `<<3*4=` the environment writes `12>>`: these tokens belong to the
     state, they are no actions. There are two ways to the same distribution. Token by token, they are read as they are
@@ -44,13 +46,14 @@ def sample(
     seeds = Random(seed)
     if not calculator:
         drawn = engine.sample(prompts, None, samples, decoding, seeds.getrandbits(31))
-        return _as_rollouts(model, ids, [Row.drawn(*written) for written in drawn.with_log_probs])
+        rollouts = _as_rollouts(model, ids, [Row.drawn(*written) for written in drawn.with_log_probs])
+        return stopped(model, rollouts, stop)
     machine = Calculator(model)
     if _token_by_token(engine, machine, prompts, decoding, seeds):
         rows = stepwise.write(engine.model, prompts, samples, decoding, seeds.getrandbits(31), machine)
     else:
         rows = _mended(engine, machine, prompts, samples, decoding, seeds)
-    return _as_rollouts(model, ids, rows)
+    return stopped(model, _as_rollouts(model, ids, rows), stop)
 
 
 def _token_by_token(

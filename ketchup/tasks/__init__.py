@@ -13,6 +13,11 @@ TASKS: dict[str, Task] = {
 }
 
 
+def short_name(name: str) -> str:
+    """What a task is called in names of runs: its name, or that of its file."""
+    return Path(name).stem if name.endswith(SUFFIX) else name
+
+
 def task(name: str) -> Task:
     """The ready task of that name, or the one of a file `*.toml`; `UsageError` with the known names for any other."""
     if name in TASKS:

@@ -103,6 +103,11 @@ class Task:
         return "source" in self.fields
 
     @property
+    def called(self) -> str:
+        """What a command calls it: its name, or the path of a user's own file."""
+        return str(self.path or self.name)
+
+    @property
     def recorded(self) -> dict[str, Any]:
         """What the manifest of a run says of a user's own file: its settings and their hash; nothing of a ready one."""
         return {"task_file": {"hash": content_hash(self.content), **self.content}} if self.path else {}
@@ -112,6 +117,24 @@ class Task:
         """The name, and for a user's own file what tells its content from others of that name."""
         return f"{self.name}@{content_hash(self.content)}" if self.path else self.name
 
+    def changed_since(self, recorded: Mapping[str, Any]) -> list[str]:
+        """The keys whose values differ from those that `recorded` has of the task's file, by dotted name."""
+        before = flat({key: value for key, value in recorded.items() if key != "hash"})
+        now = flat(self.content)
+        return sorted(key for key in before | now if before.get(key) != now.get(key))
+
     def error(self, key: str, sentence: str) -> DataError:
         """An error in the value of a key of the task's file."""
         return DataError(f"{self.path or self.name}: {key} {sentence}")
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values by dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f'"{key}"' if "." in key else key
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.") or {f"{prefix}{name}": {}}
+        else:
+            found[prefix + name] = value
+    return found

@@ -12,7 +12,7 @@ from ketchup import checks
 from ketchup.errors import DataError
 from ketchup.inputs import PlacedRow, Row, field_of, json_rows, text_field
 from ketchup.tasks.base import Example, Split, Task
-from ketchup.tasks.tables import rows_of_file
+from ketchup.tasks.files import rows_of_file
 
 DEFAULT_GENERATED = 1000
 """How many rows an endless generator gives when no limit is named."""

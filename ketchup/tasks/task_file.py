@@ -14,8 +14,8 @@ from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.inputs import Row, read_text
 from ketchup.tasks import demo
-from ketchup.tasks.base import Hub, Kind, Prompts, Split, Task
-from ketchup.tasks.tables import READERS
+from ketchup.tasks.base import Hub, Kind, Prompts, Split, Task, flat
+from ketchup.tasks.files import READERS
 
 GENERATORS: dict[str, Callable[[Split], Iterator[Row]]] = {"demo": demo.generate}
 LIST_OF_TEXTS = (list, "a list of texts")
@@ -59,18 +59,6 @@ def read_task(path: Path, *, ready: bool = False) -> Task:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no TOML ({error}); mend it there.") from error
     return _Reader(path, content, ready).task()
-
-
-def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in content.items():
-        name = f'"{key}"' if "." in key else key
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.") or {f"{prefix}{name}": {}}
-        else:
-            found[prefix + name] = value
-    return found
 
 
 class _Reader:

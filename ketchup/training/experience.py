@@ -120,6 +120,7 @@ class Student:
                 decoding,
                 seed,
                 calculator=self.task.calculator,
+                stop=self.task.stop,
             )
 
 

@@ -1,9 +1,10 @@
 """A training run from its settings: models, rows, trajectories, then the loop, inside a run directory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
+from ketchup import plugins
 from ketchup.devices import Placement, placement
 from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
@@ -63,6 +64,8 @@ def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Seq
     recorded = {
         **settings.recorded(),
         **placed.recorded,
+        **task.recorded,
+        **plugins.recorded(),
         "precision": "bfloat16" if processes.narrow else "float32",
         "options": method.options,
         "student_fingerprint": student.fingerprint,
@@ -156,7 +159,7 @@ def _teacher(settings: TrainSettings, student: LanguageModel, placed: Placement,
 
 def _fingerprint(examples: dict[Split, list[Example]]) -> str:
     """Changes whenever a row does, so that no run goes on with other data under the same names."""
-    return content_hash({split: [astuple(example) for example in rows] for split, rows in examples.items()})
+    return content_hash({split: [(row.id, row.source, row.answer) for row in rows] for split, rows in examples.items()})
 
 
 def _task(settings: TrainSettings) -> Task:
@@ -223,7 +226,7 @@ def _teacher_outputs(
         teacher=teacher.name,
         teacher_fingerprint=teacher.fingerprint,
         dtype=str(teacher.network.dtype),
-        task=task.name,
+        task=task.key,
         prompt_style=style,
         decoding=Decoding(task.max_new_tokens, temperature=settings.teacher_temperature),
         seed=settings.seed if settings.teacher_temperature else 0,  # greedy outputs know no seed

@@ -10,7 +10,7 @@ from ketchup.devices import Dtype, Where
 from ketchup.errors import UsageError
 from ketchup.models.prompts import PromptStyle
 from ketchup.processes import Precision
-from ketchup.rollouts.names import EngineName
+from ketchup.rollouts.names import EngineName, check_engine
 
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 """What transformers calls the schedules; its own "constant" knows no warm-up."""
@@ -101,6 +101,7 @@ class TrainSettings:
             )
         if self.teacher_memory is not None and self.shard:
             raise UsageError("--shard spreads the teacher over all processes; leave out --teacher-memory.")
+        check_engine(self.engine)
         _ = self.where
 
     def check_fits(self, steps: int) -> None:

@@ -56,7 +56,14 @@ def teacher_outputs(
     place = folder / content_hash(asdict(recipe))
     store = LineStore(place / "outputs.jsonl", place, blocks_of(examples, BLOCK), _rows)
     writer = Writer(
-        teacher, engine_name, 1, recipe.decoding, recipe.seed, task.calculator, lambda example: prompts[example.id]
+        teacher,
+        engine_name,
+        1,
+        recipe.decoding,
+        recipe.seed,
+        task.calculator,
+        lambda example: prompts[example.id],
+        stop=task.stop,
     )
     with lock_of_all(place, processes, wait=True):
         processes.first(lambda: atomic_write_json(place / "recipe.json", asdict(recipe)))

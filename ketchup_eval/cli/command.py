@@ -11,6 +11,7 @@ from ketchup.texts import one_line
 from ketchup_eval.cli.interrupts import EXIT_INTERRUPTED, raise_where_work_is_done
 from ketchup_eval.cli.many_values import ManyValues
 from ketchup_eval.cli.output import say, show_traceback
+from ketchup_eval.cli.plugins import load_named, plugin_option
 
 EXIT_ERROR = 1
 
@@ -22,10 +23,15 @@ class Command(ManyValues):
     --debug` shows their traceback too.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params = [*self.params, plugin_option()]
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; its errors end as one sentence."""
         raise_where_work_is_done()
         try:
+            load_named(ctx)
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise

@@ -19,6 +19,7 @@ from ketchup_eval.cli.servers import (
     teacher_named,
     teacher_server,
 )
+from ketchup_eval.cli.tasks import TaskName
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def train(
     ctx: typer.Context,
     method: Annotated[str, typer.Argument(help="sft, seqkd, kl, js, tvd, rkl, gkd, llmr, ketchup or reinforce")],
     student: Annotated[str | None, typer.Option(help="model to train: built-in name, folder or hub id")] = None,
-    task: Annotated[str, typer.Option(help="demo, gsm8k, xsum or europarl")] = "demo",
+    task: TaskName = "demo",
     teacher: Annotated[str | None, typer.Option(help="model to learn from; default for the demo: its own")] = None,
     preset: Annotated[
         str | None, typer.Option(help="the paper's settings: TASK-t5 or TASK-qwen; other options win over it")
@@ -195,10 +196,11 @@ def train(
     """Train a student by METHOD; run the same command again to continue after a stop."""
     use_threads(threads)
     from ketchup.runs import Run
+    from ketchup.tasks import short_name
     from ketchup.training.run import describe, run_training
 
     settings = _settings(ctx)
-    run = Run.new(f"{method}-{settings.task}" if name is None else name, runs_dir)
+    run = Run.new(f"{method}-{short_name(settings.task)}" if name is None else name, runs_dir)
     if dry_run:
         say(describe(settings, run))
         return

@@ -20,6 +20,7 @@ from ketchup_eval.cli.servers import (
     teacher_named,
     teacher_server,
 )
+from ketchup_eval.cli.tasks import TaskName
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def variance(
         list[str] | None,
         typer.Option(metavar="ROW...", help="further ones, as shrink:0.25 or soft: see docs/estimators.md"),
     ] = None,
-    task: Annotated[str, typer.Option(help="demo, gsm8k, xsum or europarl")] = "demo",
+    task: TaskName = "demo",
     teacher: Annotated[str | None, typer.Option(help="built-in name, folder or hub id; default: demo-teacher")] = None,
     student: Annotated[
         list[str] | None, typer.Option(metavar="MODEL...", help="one or more; default: the demo's three students")
@@ -122,8 +123,9 @@ def variance(
     from ketchup import checks
     from ketchup.errors import UsageError
     from ketchup.runs import Run
+    from ketchup.tasks import short_name
 
-    run = Run.new(f"variance-{task}" if name is None else name, runs_dir)
+    run = Run.new(f"variance-{short_name(task)}" if name is None else name, runs_dir)
     teacher = teacher_named(teacher, teacher_url, serve)
     check_words(serve, serve_python, serve_options)
     if (teacher is None) != (not student):

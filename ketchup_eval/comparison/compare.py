@@ -11,6 +11,7 @@ from ketchup import checks
 from ketchup.errors import DataError, UsageError
 from ketchup.runs import Run
 from ketchup.tasks import task as task_named
+from ketchup.tasks.base import Example, Task
 from ketchup_eval.evaluation.evaluate import DEFAULT_TASK
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
 from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Series, describing_series
@@ -18,7 +19,7 @@ from ketchup_eval.evaluation.segments import segment_statistics
 from ketchup_eval.evaluation.settings import EvaluationSettings
 from ketchup_eval.items import load_items
 from ketchup_eval.metrics import metrics_for, unread, with_bleu_tokenizer
-from ketchup_eval.metrics.base import Metric, Scale
+from ketchup_eval.metrics.base import Metric, Scale, references_of
 from ketchup_eval.predictions import predictions_file, read_outputs
 from ketchup_eval.scores_file import recorded as recorded_of
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
@@ -112,16 +113,13 @@ def compare(
     settings = settings.completed(of_a)
     task = task_named(settings.task or DEFAULT_TASK)
     examples = load_items(task, settings.split, settings.rows, settings.limit or of_a.get("n"))
-    references = {example.id: example.reference for example in examples}
-    runs = {name: _run(name, files[name], references, recorded[name]) for name in names}
-    notes = _differences([runs[name] for name in names], allow_different)
+    runs = {name: _run(name, files[name], examples, recorded[name]) for name in names}
+    notes = _differences([runs[name] for name in names], task, allow_different)
     metrics = metrics_for(task, settings.metrics, settings.bleu_tokenize)
     if settings.bleu_tokenize is None and of_a.get("bleu_tokenize"):
         metrics = with_bleu_tokenizer(metrics, of_a["bleu_tokenize"])
     statistics = {
-        name: segment_statistics(
-            metrics, run.outputs.texts, run.outputs.references, settings.workers, _kept(files[name])
-        )
+        name: segment_statistics(metrics, run.outputs.items, settings.workers, _kept(files[name]))
         for name, run in runs.items()
     }
     found = []
@@ -140,7 +138,7 @@ def compare(
         trials=trials,
         comparisons=found,
         notes=notes,
-        unread=unread(metrics, list(references.values()), *(run.outputs.texts for run in runs.values())),
+        unread=unread(metrics, runs[a[0]].outputs.references, *(run.outputs.texts for run in runs.values())),
     )
 
 
@@ -160,7 +158,7 @@ class _Pair:
 
     def of_metric(self, metric: Metric, statistics: Mapping[str, Mapping[str, Array]], scale: Scale) -> Comparison:
         sides = [[statistics[run.name][metric.name] for run in side] for side in (self.a, self.b)]
-        return self._compare(scale, sides[0], sides[1], metric.signature())
+        return self._compare(scale, sides[0], sides[1], metric.signature(references_of(self.a[0].outputs.items)))
 
     def of_series(self) -> list[Comparison]:
         """The return, over the items that all runs have it for."""
@@ -242,10 +240,10 @@ def _kept(predictions: Path) -> Path | None:
     return run.segments(predictions.stem) if run else None
 
 
-def _run(name: str, file: Path, references: Mapping[str, str], recorded: Mapping[str, Any] | None) -> EvaluatedRun:
-    predictions = read_outputs(file, list(references))
+def _run(name: str, file: Path, examples: Sequence[Example], recorded: Mapping[str, Any] | None) -> EvaluatedRun:
+    predictions = read_outputs(file, [example.id for example in examples])
     signature = ((recorded or {}).get("scores") or {}).get("return", {}).get("signature", UNKNOWN_TEACHER)
-    return EvaluatedRun(name, outputs_of(predictions, references, str(file)), recorded, signature)
+    return EvaluatedRun(name, outputs_of(predictions, examples, str(file)), recorded, signature)
 
 
 def _return(run: EvaluatedRun) -> Series | None:
@@ -253,13 +251,19 @@ def _return(run: EvaluatedRun) -> Series | None:
     return found[0] if found else None
 
 
-def _differences(runs: Sequence[EvaluatedRun], allowed: bool) -> list[str]:
+def _differences(runs: Sequence[EvaluatedRun], task: Task, allowed: bool) -> list[str]:
     """Where the records of runs disagree; an error unless `allowed`."""
     known = [run for run in runs if run.recorded is not None]
     notes = []
+    for run in known:
+        keys = task.changed_since((run.recorded or {}).get("task_file") or {}) if task.path else []
+        if keys and _hash(run.recorded or {}):
+            notes.append(f"{', '.join(keys)} of {task.path} changed since {run.name} was evaluated")
     for other in known[1:]:
         first, second = known[0].recorded or {}, other.recorded or {}
         names = [name for name in COMPARED if name in first and name in second and first[name] != second[name]]
+        if _hash(first) and _hash(first) == _hash(second):
+            names = [name for name in names if name != "task"]  # one file by two paths
         notes += [f"{name}: {first[name]} ({known[0].name}), {second[name]} ({other.name})" for name in names]
         ours, theirs = first.get("scores", {}), second.get("scores", {})
         for score in ours.keys() & theirs.keys():
@@ -274,3 +278,9 @@ def _differences(runs: Sequence[EvaluatedRun], allowed: bool) -> list[str]:
             f"Unlike things are not compared: {'; '.join(notes)}; evaluate both alike, or pass --allow-different."
         )
     return notes
+
+
+def _hash(recorded: Mapping[str, Any]) -> str | None:
+    """That of a user's own task file; `None` for a ready task."""
+    found: str | None = (recorded.get("task_file") or {}).get("hash")
+    return found

@@ -19,6 +19,7 @@ from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.fill import Block, Writer, blocks_of, fill
 from ketchup.rollouts.lines import LineStore
+from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import Run
 from ketchup.tasks.base import Example, Task
@@ -57,7 +58,8 @@ def decode(
         "model_fingerprint": student.fingerprint,
         "teacher": settings.teacher,
         "teacher_fingerprint": teacher.fingerprint if teacher else None,
-        "task": task.name,
+        "task": task.called,
+        **task.recorded,
         "max_new_tokens": task.max_new_tokens,
         "prompt_style": style,
         "decoding": "greedy",
@@ -68,7 +70,7 @@ def decode(
     readers = [teacher] if teacher else []
     prompts = {example.id: prompt_ids(student, task, example, style, readers) for example in examples}
     by_length = sorted(examples, key=lambda example: len(prompts[example.id]))
-    store = LineStore(path, state, blocks_of(by_length, BLOCK), partial(_rows, student))
+    store = LineStore(path, state, blocks_of(by_length, BLOCK), partial(_rows, student, task))
     if path.exists() and not Run(state).has_manifest():
         raise RunError(f"{path} was not written by this evaluation; move it away or use another --name.")
     with run_of_all(state, decided, processes, results=("part-*.jsonl",)):
@@ -86,6 +88,7 @@ def decode(
                 task.calculator,
                 lambda example: prompts[example.id],
                 lambda engine: note_circumstances(state, engines={student.name: engine}),
+                task.stop,
             )
             with progress("decode", total=len(examples), unit="inputs", done=len(examples) - left) as bar:
                 fill(writer, partial(_returns, teacher), store, processes, bar, Phases())
@@ -102,13 +105,13 @@ def _check_same_texts(store: LineStore, examples: Sequence[Example]) -> None:
 
 
 def _rows(
-    student: LanguageModel, block: Block, rollouts: Rollouts, returns: Sequence[float | None]
+    student: LanguageModel, task: Task, block: Block, rollouts: Rollouts, returns: Sequence[float | None]
 ) -> Iterator[dict[str, Any]]:
     for index, example in enumerate(block):
         tokens = rollouts.tokens[index][rollouts.token_mask[index]].tolist()
         yield Prediction(
             id=example.id,
-            text=output_text(student, tokens),
+            text=before_stop(output_text(student, tokens), task.stop),
             tokens=len(tokens),
             ended=bool(rollouts.ended[index]),
             mean_return=returns[index],

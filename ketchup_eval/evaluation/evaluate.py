@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ketchup import plugins
 from ketchup.choices import SERVED
 from ketchup.errors import RunError
 from ketchup.files import remove_leftovers, run_lock, write_jsonl
@@ -60,16 +61,16 @@ def evaluate_system(system: System, settings: EvaluationSettings, where: "Where 
     path = system.run.predictions(settings.split)
     wanted = {example.id for example in examples}
     predictions = [row for row in read_predictions(path) if row.id in wanted]  # there may be more from a larger --limit
-    return _scored(system.run, settings, task, _references(examples), predictions, decided)
+    return _scored(system.run, settings, task, examples, predictions, decided)
 
 
 def evaluate_file(path: Path, run: Run, settings: EvaluationSettings) -> Evaluation:
     """Scores outputs of any system, which become the run's predictions; no model is loaded."""
     task, examples = _rows(settings)
     predictions = read_outputs(path, [example.id for example in examples])
-    decided = {"model": str(path), "task": task.name}
+    decided = {"model": str(path), "task": task.called, **task.recorded}
     remove_leftovers(run.folder)
-    evaluation = _scored(run, settings, task, _references(examples), predictions, decided)
+    evaluation = _scored(run, settings, task, examples, predictions, decided)
     _keep(run, settings.split, predictions)
     return evaluation
 
@@ -97,23 +98,19 @@ def _rows(settings: EvaluationSettings) -> tuple[Task, list[Example]]:
     return task, load_items(task, settings.split, settings.rows, settings.limit)
 
 
-def _references(examples: Sequence[Example]) -> dict[str, str]:
-    return {example.id: example.reference for example in examples}
-
-
 def _scored(
     run: Run,
     settings: EvaluationSettings,
     task: Task,
-    references: Mapping[str, str],
+    examples: Sequence[Example],
     predictions: Sequence[Prediction],
     decided: Mapping[str, Any],
 ) -> Evaluation:
     metrics = metrics_for(task, settings.metrics, settings.bleu_tokenize)
-    outputs = outputs_of(predictions, references, str(decided["model"]))
+    outputs = outputs_of(predictions, examples, str(decided["model"]))
     kept = run.segments(settings.split)
-    statistics = segment_statistics(metrics, outputs.texts, outputs.references, settings.workers, kept)
-    keep_statistics(statistics, metrics, outputs.texts, outputs.references, kept)
+    statistics = segment_statistics(metrics, outputs.items, settings.workers, kept)
+    keep_statistics(statistics, metrics, outputs.items, kept)
     series = describing_series(outputs, _return_signature(decided))
     about = {
         **decided,
@@ -121,12 +118,13 @@ def _scored(
         "data": str(settings.data) if settings.data else None,
         "references": str(settings.references) if settings.references else None,
         "n": len(outputs),
-        "references_fingerprint": content_hash(dict(references)),
+        "references_fingerprint": content_hash({example.id: example.answer for example in examples}),
         "metrics": [metric.name for metric in metrics],
         "bleu_tokenize": settings.bleu_tokenize,
         "unread": unread(metrics, outputs.texts, outputs.references),
         "seed": settings.seed,
         "resamples": settings.resamples,
+        **plugins.recorded(),
     }
     found = scores(outputs, metrics, statistics, series, settings.seed, settings.resamples)
     return Evaluation(run, about, found, outputs, statistics)

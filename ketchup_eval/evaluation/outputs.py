@@ -1,9 +1,11 @@
 """Outputs beside their references, item by item."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ketchup.errors import DataError
+from ketchup.tasks.base import Example
+from ketchup_eval.metrics.base import Item
 from ketchup_eval.predictions import Prediction
 
 SHOWN = 3
@@ -15,7 +17,7 @@ class Outputs:
     """A system's outputs and the references, in one order."""
 
     predictions: list[Prediction]
-    references: list[str]
+    examples: list[Example]
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -30,19 +32,33 @@ class Outputs:
         """What the system wrote."""
         return [prediction.text for prediction in self.predictions]
 
+    @property
+    def references(self) -> list[str]:
+        """All references of all items."""
+        return [reference for example in self.examples for reference in example.references]
 
-def outputs_of(predictions: Sequence[Prediction], references: Mapping[str, str], place: str) -> Outputs:
-    """The outputs in the order of the references; a `DataError` with counts and lines unless the ids are the same."""
+    @property
+    def items(self) -> list[Item]:
+        """What metrics score."""
+        return [
+            Item(example.source, prediction.text, example.references)
+            for prediction, example in zip(self.predictions, self.examples, strict=True)
+        ]
+
+
+def outputs_of(predictions: Sequence[Prediction], examples: Sequence[Example], place: str) -> Outputs:
+    """The outputs in the order of the examples; a `DataError` with counts and lines unless the ids are the same."""
     by_id = {prediction.id: prediction for prediction in predictions}
-    missing = [f'"{name}"' for name in references if name not in by_id]
-    extra = [f'"{name}" at line {line}' for line, name in enumerate(by_id, start=1) if name not in references]
+    wanted = {example.id for example in examples}
+    missing = [f'"{example.id}"' for example in examples if example.id not in by_id]
+    extra = [f'"{name}" at line {line}' for line, name in enumerate(by_id, start=1) if name not in wanted]
     if missing or extra:
         raise DataError(
             f"{place}: ids do not match those of the data: {_counted(missing, 'missing')}, {_counted(extra, 'extra')}; "
             "use outputs of the same rows (see --task, --data, --references, --split and --limit; plain lines have the "
             "ids 1 to n)."
         )
-    return Outputs([by_id[name] for name in references], list(references.values()))
+    return Outputs([by_id[example.id] for example in examples], list(examples))
 
 
 def _counted(names: Sequence[str], what: str) -> str:

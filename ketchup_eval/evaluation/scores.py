@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ketchup_eval.evaluation.outputs import Outputs
-from ketchup_eval.metrics.base import Metric, Nature, Scale
+from ketchup_eval.metrics.base import Metric, Nature, Scale, references_of
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.corpus import percentile_estimate, resampled_sums
 from ketchup_eval.stats.intervals import means
@@ -46,6 +46,7 @@ def scores(
     """The metrics' scores, then the means of the series. All bootstraps draw the same items."""
     n = len(outputs)
     bootstrap = Bootstrap(n, seed, resamples)
+    references = references_of(outputs.items)
     found = []
     for metric in metrics:
         values = statistics[metric.name]
@@ -55,7 +56,7 @@ def scores(
                 estimate = percentile_estimate(score, scale.rule(resampled_sums(bootstrap, values), n), n)
             else:
                 estimate = _of_items(scale, scale.of_segments(values))
-            found.append(Score(scale.name, estimate, _interval(scale.nature, resamples), metric.signature()))
+            found.append(Score(scale.name, estimate, _interval(scale.nature, resamples), metric.signature(references)))
     for one in series:
         estimate = _of_items(one.scale, one.items)
         found.append(Score(one.scale.name, estimate, _interval(one.scale.nature, resamples), one.signature))

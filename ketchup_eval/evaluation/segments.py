@@ -10,57 +10,62 @@ from pathlib import Path
 
 import numpy as np
 
+from ketchup.errors import UsageError
 from ketchup.files import atomic_write_bytes
 from ketchup.hashes import content_hash
+from ketchup.plugins import LOADED, load_plugins
 from ketchup.progress import progress
-from ketchup_eval.metrics.base import Metric
+from ketchup_eval.metrics.base import Item, Metric, references_of
 from ketchup_eval.stats.bootstrap import Array
 
 CHUNK = 250
 """Segments of one piece of work."""
 
-Work = tuple[str, Callable[[Sequence[str], Sequence[str]], Array], Sequence[str], Sequence[str]]
+Work = tuple[str, Callable[[Sequence[Item]], Array], Sequence[Item]]
 """A metric's name and function, and what it is to count in."""
 
 
 def segment_statistics(
     metrics: Sequence[Metric],
-    texts: Sequence[str],
-    references: Sequence[str],
+    items: Sequence[Item],
     workers: int = 1,
     kept: Path | None = None,
 ) -> dict[str, Array]:
     """Each metric's statistics [n, m] by its name. The number of `workers` changes nothing but the time.
 
-    What the folder `kept` has of the same texts, references and signature is not computed again.
+    What the folder `kept` has of the same items and signature is not computed again.
     """
-    known = {metric.name: _kept(kept, metric, texts, references) for metric in metrics} if kept else {}
+    for metric in metrics:
+        if metric.reads_source and not all(item.source.strip() for item in items):
+            raise UsageError(
+                f'The metric "{metric.name}" reads sources, and not every item has one; name rows by --task or --data.'
+            )
+    known = {metric.name: _kept(kept, metric, items) for metric in metrics} if kept else {}
     found = {name: statistics for name, statistics in known.items() if statistics is not None}
     missing = [metric for metric in metrics if metric.name not in found]
-    return found | _computed(missing, texts, references, workers) if missing else found
+    return found | _computed(missing, items, workers) if missing else found
 
 
 def keep_statistics(
     statistics: Mapping[str, Array],
     metrics: Sequence[Metric],
-    texts: Sequence[str],
-    references: Sequence[str],
+    items: Sequence[Item],
     folder: Path,
 ) -> None:
     """Writes each metric's statistics for `segment_statistics` to find; they are NumPy's `.npz` files."""
     for metric in metrics:
         content, found = io.BytesIO(), statistics[metric.name]
-        np.savez_compressed(content, key=_key(metric, texts, references), sum=_sum(found), statistics=found)
+        np.savez_compressed(content, key=_key(metric, items), sum=_sum(found), statistics=found)
         atomic_write_bytes(folder / f"{metric.name}.npz", content.getvalue())
 
 
-def _kept(folder: Path, metric: Metric, texts: Sequence[str], references: Sequence[str]) -> Array | None:
+def _kept(folder: Path, metric: Metric, items: Sequence[Item]) -> Array | None:
     """A file's statistics; `None` if there is none, or it is of something else or damaged: they can be had again."""
     file = folder / f"{metric.name}.npz"
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as content:
             statistics: Array = content["statistics"]
-            known = str(content["key"]) == _key(metric, texts, references) and str(content["sum"]) == _sum(statistics)
+            known = str(content["key"]) == _key(metric, items) and str(content["sum"]) == _sum(statistics)
             return statistics if known else None
     except Exception:  # numpy and zipfile raise too many kinds to list
         return None
@@ -71,20 +76,21 @@ def _sum(statistics: Array) -> str:
     return hashlib.sha256(np.ascontiguousarray(statistics).tobytes()).hexdigest()
 
 
-def _key(metric: Metric, texts: Sequence[str], references: Sequence[str]) -> str:
-    return content_hash([metric.signature(), list(texts), list(references)])
+def _key(metric: Metric, items: Sequence[Item]) -> str:
+    texts = [item.prediction for item in items]
+    references = [item.references[0] if len(item.references) == 1 else list(item.references) for item in items]
+    sources = [[item.source for item in items]] if metric.reads_source else []
+    return content_hash([metric.signature(references_of(items)), texts, references, *sources])
 
 
-def _computed(
-    metrics: Sequence[Metric], texts: Sequence[str], references: Sequence[str], workers: int
-) -> dict[str, Array]:
+def _computed(metrics: Sequence[Metric], items: Sequence[Item], workers: int) -> dict[str, Array]:
     parts: dict[str, list[Array]] = {metric.name: [] for metric in metrics}
     works = [
-        (metric.name, metric.statistics, texts[start : start + CHUNK], references[start : start + CHUNK])
+        (metric.name, metric.statistics, items[start : start + CHUNK])
         for metric in metrics
-        for start in range(0, len(texts), CHUNK)
+        for start in range(0, len(items), CHUNK)
     ]
-    with progress("score", total=len(metrics) * len(texts), unit="segments") as bar, _mapping(workers, works) as done:
+    with progress("score", total=len(metrics) * len(items), unit="segments") as bar, _mapping(workers, works) as done:
         for (name, *_), statistics in zip(works, done, strict=True):
             parts[name].append(statistics)
             bar.advance(len(statistics), note=name)
@@ -99,10 +105,10 @@ def _mapping(workers: int, works: Sequence[Work]) -> Iterator[Iterable[Array]]:
         return
     # A fork of a process with torch's threads may hang; a fresh process imports the metrics only.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(works)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(works)), context, load_plugins, (list(LOADED),)) as pool:
         yield pool.map(_work, works)
 
 
 def _work(work: Work) -> Array:
-    _, statistics, texts, references = work
-    return statistics(texts, references)
+    _, statistics, items = work
+    return statistics(items)

@@ -9,7 +9,7 @@ from ketchup import checks
 from ketchup.choices import BleuTokenizer
 from ketchup.errors import UsageError
 from ketchup.manifests import read_manifest
-from ketchup.rollouts.names import EngineName
+from ketchup.rollouts.names import EngineName, check_engine
 from ketchup.runs import Run, Which
 from ketchup.tasks.base import Split
 from ketchup_eval.items import Rows
@@ -54,6 +54,7 @@ class EvaluationSettings:
         checks.resamples("--resamples", self.resamples)
         checks.seed("--seed", self.seed)
         checks.whole("--workers", self.workers, most=checks.MOST_WORKERS)
+        check_engine(self.engine)
         _ = self.rows
 
     @property

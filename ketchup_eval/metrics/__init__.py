@@ -7,6 +7,7 @@ from itertools import chain
 
 from ketchup.choices import BleuTokenizer
 from ketchup.errors import UsageError
+from ketchup.table import Table
 from ketchup.tasks.base import Task
 from ketchup_eval.metrics import bleu, chrf, rouge, ter
 from ketchup_eval.metrics.accuracy import accuracy
@@ -14,20 +15,22 @@ from ketchup_eval.metrics.base import Metric
 
 _log = logging.getLogger(__name__)
 
-METRICS: dict[str, Metric] = {
-    "rouge": rouge.METRIC,
-    "rouge-unicode": rouge.UNICODE,
-    "bleu": bleu.METRIC,
-    "chrf": chrf.METRIC,
-    "ter": ter.METRIC,
-    "accuracy": accuracy("dpo-st"),
-    "accuracy-openai": accuracy("openai"),
-    "accuracy-flexible": accuracy("flexible"),
-}
+METRICS: Table[Metric] = Table(
+    {
+        "rouge": rouge.METRIC,
+        "rouge-unicode": rouge.UNICODE,
+        "bleu": bleu.METRIC,
+        "chrf": chrf.METRIC,
+        "ter": ter.METRIC,
+        "accuracy": accuracy("dpo-st"),
+        "accuracy-openai": accuracy("openai"),
+        "accuracy-flexible": accuracy("flexible"),
+    }
+)
 
 
 def metrics_for(task: Task, names: Sequence[str] | None, bleu_tokenizer: BleuTokenizer | None = None) -> list[Metric]:
-    """The named metrics, or those of the task's published numbers; a `UsageError` for one unknown or unfit.
+    """The named metrics, else the task's, else those of its kind; a `UsageError` for one unknown or unfit.
 
     BLEU comes with the tokenizer, if one is named.
     """
@@ -55,6 +58,8 @@ def unread(metrics: Sequence[Metric], *texts: Sequence[str]) -> list[str]:
 
 
 def _metrics_named(task: Task, names: Sequence[str] | None) -> list[Metric]:
+    where = "" if names or not task.path else f"{task.path}: metrics: "
+    names = names or task.metrics
     if not names:
         return [metric for metric in METRICS.values() if task.kind in metric.default_for]
     metrics = []
@@ -62,9 +67,11 @@ def _metrics_named(task: Task, names: Sequence[str] | None) -> list[Metric]:
         if name not in METRICS:
             close = get_close_matches(name, METRICS, n=1)
             hint = f'did you mean "{close[0]}"' if close else "choose one"
-            raise UsageError(f'There is no metric "{name}": {hint} of {", ".join(METRICS)}.')
+            raise UsageError(f'{where}There is no metric "{name}": {hint} of {", ".join(METRICS)}.')
         if task.kind not in METRICS[name].kinds:
             fitting = ", ".join(metric.name for metric in METRICS.values() if task.kind in metric.kinds)
-            raise UsageError(f'The metric "{name}" does not fit {task.name} ({task.kind}); choose one of {fitting}.')
+            raise UsageError(
+                f'{where}The metric "{name}" does not fit {task.name} ({task.kind}); choose one of {fitting}.'
+            )
         metrics.append(METRICS[name])
     return metrics

@@ -8,7 +8,7 @@ from sacrebleu.metrics import BLEU
 
 from ketchup.choices import BleuTokenizer
 from ketchup.errors import UsageError
-from ketchup_eval.metrics.base import Metric, Scale
+from ketchup_eval.metrics.base import Item, Metric, Scale
 from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
 from ketchup_eval.metrics.scripts import UNSPACED, VISIBLE, characters_of, share_of_words
 from ketchup_eval.stats.bootstrap import Array
@@ -41,9 +41,9 @@ def library(tokenizer: BleuTokenizer) -> BLEU:
         ) from error
 
 
-def statistics(texts: Sequence[str], references: Sequence[str], *, tokenizer: BleuTokenizer = DEFAULT) -> Array:
+def statistics(items: Sequence[Item], *, tokenizer: BleuTokenizer = DEFAULT) -> Array:
     """Length of text and reference, then matched and all n-grams of orders 1 to 4, [n, 10]."""
-    return segment_statistics(library(tokenizer), texts, references)
+    return segment_statistics(library(tokenizer), items)
 
 
 def unread(texts: Iterable[str], *, tokenizer: BleuTokenizer = DEFAULT) -> str | None:
@@ -91,10 +91,10 @@ def metric(tokenizer: BleuTokenizer) -> Metric:
     library(tokenizer)
     return Metric(
         name="bleu",
-        kinds=frozenset({"summarization", "translation"}),
+        kinds=frozenset({"summarization", "translation", "instruction"}),
         statistics=partial(statistics, tokenizer=tokenizer),
         scales=(Scale("bleu", "corpus", bleu, segment_rule=sentence_bleu),),
-        signature=lambda: signature(library(tokenizer)),
+        signature=lambda references: signature(library(tokenizer), references),
         default_for=frozenset({"translation"}),
         unread=partial(unread, tokenizer=tokenizer),
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from sacrebleu.metrics import CHRF
 
-from ketchup_eval.metrics.base import Metric, Scale
+from ketchup_eval.metrics.base import Item, Metric, Scale
 from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
 from ketchup_eval.stats.bootstrap import Array
 
@@ -13,9 +13,9 @@ FACTOR = 2**2
 """β²: how much more recall weighs than precision."""
 
 
-def statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
+def statistics(items: Sequence[Item]) -> Array:
     """N-grams of the text, of the reference and of both, for each order, [n, 18]."""
-    return segment_statistics(CHRF(), texts, references)
+    return segment_statistics(CHRF(), items)
 
 
 def chrf(sums: Array, n: int) -> Array:  # noqa: ARG001
@@ -36,9 +36,9 @@ def chrf(sums: Array, n: int) -> Array:  # noqa: ARG001
 
 METRIC = Metric(
     name="chrf",
-    kinds=frozenset({"summarization", "translation"}),
+    kinds=frozenset({"summarization", "translation", "instruction"}),
     statistics=statistics,
     scales=(Scale("chrf", "corpus", chrf),),
-    signature=lambda: signature(CHRF()),
+    signature=lambda references: signature(CHRF(), references),
     default_for=frozenset({"translation"}),
 )

@@ -1,7 +1,9 @@
 """ROUGE-1, -2, -L and -Lsum (Lin, 2004) by rouge-score; mean over items of F1 x 100.
 
 `rouge` is the one of published English numbers: rouge-score's own tokenizer, which knows a to z and 0 to 9, and stems.
-`rouge-unicode` counts the same overlaps of words in any script (see `unicode_words`), unstemmed.
+`rouge-unicode` counts the same overlaps of words in any script (see `unicode_words`), unstemmed. Of several references
+each type takes the one with the highest F1 (Lin, 2004, section 2.1, without the jackknife), as the signature says:
+`refs:best`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +12,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from ketchup_eval.metrics.base import Metric, Scale, mean_of
+from ketchup_eval.metrics.base import Item, Metric, Scale, mean_of, nrefs
 from ketchup_eval.metrics.scripts import BEYOND_ASCII, VISIBLE, share_of_words, unicode_words
 from ketchup_eval.stats.bootstrap import Array
 
@@ -31,19 +33,19 @@ def _scorer(any_script: bool) -> "RougeScorer":  # type: ignore[name-defined]  #
     return RougeScorer(TYPES, tokenizer=_UnicodeTokenizer()) if any_script else RougeScorer(TYPES, use_stemmer=True)
 
 
-def statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
+def statistics(items: Sequence[Item]) -> Array:
     """F1 of each type, [n, 4]."""
-    return _statistics(texts, references, any_script=False)
+    return _statistics(items, any_script=False)
 
 
-def unicode_statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
+def unicode_statistics(items: Sequence[Item]) -> Array:
     """The same over words of any script."""
-    return _statistics(texts, references, any_script=True)
+    return _statistics(items, any_script=True)
 
 
-def _statistics(texts: Sequence[str], references: Sequence[str], *, any_script: bool) -> Array:
+def _statistics(items: Sequence[Item], *, any_script: bool) -> Array:
     scorer = _scorer(any_script)
-    scores = [scorer.score(reference, text) for text, reference in zip(texts, references, strict=True)]
+    scores = [scorer.score_multi(item.references, item.prediction) for item in items]
     return np.array([[score[name].fmeasure for name in TYPES] for score in scores]).reshape(-1, len(TYPES))
 
 
@@ -60,11 +62,13 @@ def unread(texts: Iterable[str]) -> str | None:
 
 METRIC = Metric(
     name="rouge",
-    kinds=frozenset({"summarization", "translation"}),
+    kinds=frozenset({"summarization", "translation", "instruction"}),
     statistics=statistics,
     scales=tuple(Scale(name, "mean", mean_of(column, 100.0)) for column, name in enumerate(TYPES)),
-    signature=lambda: f"nrefs:1|stemmer:yes|measure:f1|tok:default|rouge-score:{version('rouge-score')}",
-    default_for=frozenset({"summarization"}),
+    signature=lambda references: (
+        f"{nrefs(references, 'best')}|stemmer:yes|measure:f1|tok:default|rouge-score:{version('rouge-score')}"
+    ),
+    default_for=frozenset({"summarization", "instruction"}),
     unread=unread,
 )
 
@@ -73,8 +77,8 @@ UNICODE = Metric(
     kinds=METRIC.kinds,
     statistics=unicode_statistics,
     scales=tuple(Scale(f"{name}-unicode", "mean", mean_of(column, 100.0)) for column, name in enumerate(TYPES)),
-    signature=lambda: (
-        "nrefs:1|stemmer:no|case:folded|measure:f1|tok:uax29|"
+    signature=lambda references: (
+        f"{nrefs(references, 'best')}|stemmer:no|case:folded|measure:f1|tok:uax29|"
         f"regex:{version('regex')}|rouge-score:{version('rouge-score')}"
     ),
 )

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from sacrebleu.metrics import TER
 
-from ketchup_eval.metrics.base import Metric, Scale
+from ketchup_eval.metrics.base import Item, Metric, Scale
 from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
 from ketchup_eval.metrics.scripts import UNSPACED, VISIBLE, characters_of, share_of_words
 from ketchup_eval.stats.bootstrap import Array
 
 
-def statistics(texts: Sequence[str], references: Sequence[str]) -> Array:
+def statistics(items: Sequence[Item]) -> Array:
     """Edits and words of the reference, [n, 2]."""
-    return segment_statistics(TER(), texts, references)
+    return segment_statistics(TER(), items)
 
 
 def ter(sums: Array, n: int) -> Array:  # noqa: ARG001
@@ -41,7 +41,7 @@ METRIC = Metric(
     kinds=frozenset({"summarization", "translation"}),
     statistics=statistics,
     scales=(Scale("ter", "corpus", ter, higher_is_better=False),),
-    signature=lambda: signature(TER()),
+    signature=lambda references: signature(TER(), references),
     default_for=frozenset({"translation"}),
     unread=unread,
 )

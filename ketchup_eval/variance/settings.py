@@ -11,7 +11,7 @@ from ketchup.maths.gauges import Gauge
 from ketchup.maths.returns import Tail
 from ketchup.models.prompts import PromptStyle
 from ketchup.models.served.needs import check_baseline, check_gauge, check_row
-from ketchup.rollouts.names import EngineName
+from ketchup.rollouts.names import EngineName, check_engine
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks.base import Split
 from ketchup_eval.variance.gradient.settings import GradientSettings
@@ -36,6 +36,7 @@ class RolloutSettings:
     def __post_init__(self) -> None:
         checks.whole("--samples", self.samples, least=2, because=", as one sample has no variance")
         checks.seed("--seed", self.seed)
+        check_engine(self.engine)
         if self.decoding.greedy:
             alone = "--temperature 0" if self.decoding.temperature == 0 else "--top-k 1"
             raise UsageError(f"{alone} draws the same rollout every time, which has no variance; leave it out.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ketchup import plugins
 from ketchup.devices import Placement, Where, placement
 from ketchup.estimators.numbers import gauge_needs
 from ketchup.manifests import note_circumstances, run_of_all
@@ -119,8 +120,10 @@ def run_variance(
     ]
     studies = _gradients(students, stores, analysis, run)
     prints = {model.name: model.fingerprint for model in (teacher, *students)}
-    recorded = {**asdict(rollouts), **placed.recorded, "fingerprints": prints}
+    recorded = {**asdict(rollouts), **placed.recorded, **task.recorded, "fingerprints": prints}
     with run_of_all(run.folder, recorded, processes, results=OF_VARIANCE):
+        if processes.main:
+            note_circumstances(run.folder, **plugins.recorded())
         left = sum(_missing_inputs(store) for store in stores)
         total = len(examples) * len(students)
         with progress("rollouts", total=total, unit="inputs", done=total - left) as bar:
@@ -209,6 +212,7 @@ def _writer(
         task.calculator,
         prompt,
         lambda engine: note_circumstances(run.folder, engines={student.name: engine}),
+        task.stop,
         corrected,
     )
 

@@ -17,6 +17,7 @@ from ketchup_eval.evaluation.segments import segment_statistics
 from ketchup_eval.metrics import METRICS
 from ketchup_eval.stats.bootstrap import Bootstrap
 from ketchup_eval.stats.corpus import centred_p_value, randomisation_p_value, resampled_sums
+from tests.metrics.given import items
 
 NAMES = ("bleu", "chrf", "ter")
 WORDS = ("de", "het", "een", "hond", "huis", "loopt", "ziet", "gaat", "niet", "met", ",", ".", "kleine", "rode", "weg")
@@ -76,11 +77,11 @@ def main():
     references, systems = corpus(given.segments)
     ours_by_name = [METRICS[name] for name in NAMES]
     began = time.perf_counter()
-    statistics = [segment_statistics(ours_by_name, texts, references) for texts in systems]
+    statistics = [segment_statistics(ours_by_name, items(texts, references)) for texts in systems]
     scoring = time.perf_counter() - began
     began = time.perf_counter()
     for texts in systems:
-        segment_statistics(ours_by_name, texts, references, given.workers)
+        segment_statistics(ours_by_name, items(texts, references), given.workers)
     shared = time.perf_counter() - began
     print(f"scoring by {given.workers} processes: {shared:.1f} s, {scoring / shared:.2f} times faster than by one")
     pairs = [(texts, references) for texts in systems]

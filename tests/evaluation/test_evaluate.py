@@ -23,6 +23,7 @@ from ketchup_eval.predictions import read_predictions
 from ketchup_eval.scores_file import read_scores
 from tests import tiny
 from tests.commands import Kill, ketchup
+from tests.metrics.given import items
 
 ROWS = 150
 
@@ -201,7 +202,7 @@ def test_workers_change_nothing(monkeypatch):
     monkeypatch.setattr(segments, "progress", counting)
     texts, references = ["de hond loopt", "een huis ."] * 260, ["de hond", "het huis ."] * 260
     metrics = [METRICS["bleu"], METRICS["ter"]]
-    one, two = (segment_statistics(metrics, texts, references, workers) for workers in (1, 2))
+    one, two = (segment_statistics(metrics, items(texts, references), workers) for workers in (1, 2))
     assert all((one[name] == two[name]).all() for name in one)
     assert one["ter"].shape == (520, 2)
     assert shown == [[1040, 1040]] * 2  # two metrics of 520 segments, and not of whole pieces of 250
@@ -280,23 +281,23 @@ def test_statistics_that_an_evaluation_kept_are_not_computed_again(evaluated, mo
 
 def test_a_flipped_bit_in_kept_statistics_changes_nothing(tmp_path):
     """They are computed again."""
-    metric, texts, references = METRICS["bleu"], ["de hond loopt", "een kat"], ["de hond rent", "een kat"]
-    right = segment_statistics([metric], texts, references)
-    keep_statistics(right, [metric], texts, references, tmp_path)
+    metric, scored = METRICS["bleu"], items(["de hond loopt", "een kat"], ["de hond rent", "een kat"])
+    right = segment_statistics([metric], scored)
+    keep_statistics(right, [metric], scored, tmp_path)
     file = tmp_path / "bleu.npz"
     content = file.read_bytes()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(segments, "_computed", lambda *_: pytest.fail("they are kept"))
-        assert np.array_equal(segment_statistics([metric], texts, references, 1, tmp_path)["bleu"], right["bleu"])
+        assert np.array_equal(segment_statistics([metric], scored, 1, tmp_path)["bleu"], right["bleu"])
     for place in range(0, len(content), 3):
         damaged = bytearray(content)
         damaged[place] ^= 1 << place % 8
         file.write_bytes(damaged)
-        assert np.array_equal(segment_statistics([metric], texts, references, 1, tmp_path)["bleu"], right["bleu"])
+        assert np.array_equal(segment_statistics([metric], scored, 1, tmp_path)["bleu"], right["bleu"])
     # A flip in an array's header may cut it, and the rest, with the zip file's own checksum at its end, is not read.
     with np.load(io.BytesIO(content)) as kept:
         np.savez(file, key=kept["key"], sum=kept["sum"], statistics=kept["statistics"][:1])
-    assert np.array_equal(segment_statistics([metric], texts, references, 1, tmp_path)["bleu"], right["bleu"])
+    assert np.array_equal(segment_statistics([metric], scored, 1, tmp_path)["bleu"], right["bleu"])
 
 
 def test_a_run_and_itself_under_another_name_are_equal(evaluated):

@@ -9,14 +9,18 @@ from ketchup.tasks import TASKS
 from ketchup_eval.judge import criteria as module
 from ketchup_eval.judge.criteria import criteria, template
 
-KINDS = ("summarization", "translation")
+KINDS = ("instruction", "summarization", "translation")
 TEMPLATES = [(kind, criterion) for kind in KINDS for criterion in criteria(kind)]
 TEXTS = {"source": "SOURCE", "first_id": "B", "first": "FIRST TEXT", "second_id": "A", "second": "SECOND TEXT"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["summarization", "translation"])
 def test_the_papers_three_criteria_exist_for_every_kind(kind):
     assert {"overall", "informativeness", "coherence"} <= set(criteria(kind))
+
+
+def test_responses_to_instructions_are_judged_for_what_people_ask_of_them():
+    assert criteria("instruction") == ["conciseness", "correctness", "helpfulness"]
 
 
 def test_every_task_without_a_right_answer_can_be_judged():
@@ -27,7 +31,7 @@ def test_every_task_without_a_right_answer_can_be_judged():
 @pytest.mark.parametrize(("kind", "criterion"), TEMPLATES)
 def test_a_template_shows_the_source_and_then_the_candidates_under_their_ids(kind, criterion):
     text = template(kind, criterion).format(**TEXTS)
-    noun = {"summarization": "Summary", "translation": "Translation"}[kind]
+    noun = {"instruction": "Response", "summarization": "Summary", "translation": "Translation"}[kind]
     shown = ["SOURCE", f"{noun} [B]: FIRST TEXT", f"{noun} [A]: SECOND TEXT"]
     places = [text.index(part) for part in shown]
     assert places == sorted(places)
@@ -50,7 +54,9 @@ def test_braces_in_a_candidate_stay_as_they_are():
 
 
 def test_an_unknown_kind_names_the_known_ones():
-    with pytest.raises(UsageError, match="'reasoning' tasks; use a task whose kind is summarization or translation"):
+    with pytest.raises(
+        UsageError, match="'reasoning' tasks; use a task whose kind is instruction or summarization or translation"
+    ):
         criteria("reasoning")
 
 

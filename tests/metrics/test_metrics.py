@@ -12,8 +12,10 @@ from ketchup.errors import DataError, UsageError
 from ketchup.tasks import task
 from ketchup.tasks.answers import extract_answer
 from ketchup_eval.metrics import METRICS, metrics_for
+from ketchup_eval.metrics.base import references_of
 from ketchup_eval.stats.bootstrap import Bootstrap
 from ketchup_eval.stats.corpus import centred_p_value, percentile_estimate, randomisation_p_value, resampled_sums
+from tests.metrics.given import items
 
 SACREBLEU = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 WORDS = ("de", "het", "een", "hond", "huis", "loopt", ".", ",", "(hi)", "é", "🙂", "don't", "3,5")
@@ -30,7 +32,7 @@ def test_scores_of_sums_are_sacrebleus(name, rows):
     metric = METRICS[name]
     theirs = SACREBLEU[name]().corpus_score(texts, [references]).score
     (scale,) = metric.scales
-    ours = scale.rule(metric.statistics(texts, references).sum(axis=0), len(rows))
+    ours = scale.rule(metric.statistics(items(texts, references)).sum(axis=0), len(rows))
     assert float(ours) == pytest.approx(theirs, abs=1e-9)
 
 
@@ -40,7 +42,7 @@ def test_segments_have_sacrebleus_sentence_scores(rows):
     texts, references = map(list, zip(*rows, strict=True))
     for name, library in {"bleu": BLEU(effective_order=True), "chrf": CHRF(), "ter": TER()}.items():
         (scale,) = METRICS[name].scales
-        ours = scale.of_segments(METRICS[name].statistics(texts, references))
+        ours = scale.of_segments(METRICS[name].statistics(items(texts, references)))
         theirs = [library.sentence_score(text, [reference]).score for text, reference in rows]
         assert ours == pytest.approx(theirs, abs=1e-9)
 
@@ -48,7 +50,9 @@ def test_segments_have_sacrebleus_sentence_scores(rows):
 @pytest.mark.parametrize("name", SACREBLEU)
 def test_rules_take_many_sums_at_once(name):
     (scale,) = METRICS[name].scales
-    statistics = METRICS[name].statistics(["de hond", "", "een huis loopt ."], ["de hond", "x", "het huis loopt ."])
+    statistics = METRICS[name].statistics(
+        items(["de hond", "", "een huis loopt ."], ["de hond", "x", "het huis loopt ."])
+    )
     assert scale.rule(statistics, 1) == pytest.approx([float(scale.rule(row, 1)) for row in statistics])
 
 
@@ -56,14 +60,14 @@ def test_signatures_of_sacrebleu_are_its_own():
     for name, kind in SACREBLEU.items():
         theirs = kind()
         theirs.corpus_score(["a b"], [["a b"]])
-        assert METRICS[name].signature() == str(theirs.get_signature())
+        assert METRICS[name].signature("1") == str(theirs.get_signature())
 
 
 @given(rows=pairs)
 @settings(deadline=None, max_examples=30)
 def test_rouge_is_the_mean_of_rouge_scores(rows):
     texts, references = map(list, zip(*rows, strict=True))
-    statistics = METRICS["rouge"].statistics(texts, references)
+    statistics = METRICS["rouge"].statistics(items(texts, references))
     for scale in METRICS["rouge"].scales:
         scorer = RougeScorer([scale.name], use_stemmer=True)
         scores = [scorer.score(reference, text)[scale.name].fmeasure for text, reference in rows]
@@ -71,7 +75,7 @@ def test_rouge_is_the_mean_of_rouge_scores(rows):
 
 
 def test_rouge_stems():
-    assert METRICS["rouge"].statistics(["houses"], ["house"])[0, 0] == 1
+    assert METRICS["rouge"].statistics(items(["houses"], ["house"]))[0, 0] == 1
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_rouge_stems():
 )
 def test_each_profile_finds_answers_its_own_way(name, expected):
     texts = ["so\n#### 12", "#### 12 or #### 13", "it is 12", "none"]
-    statistics = METRICS[name].statistics(texts, ["x #### 12"] * 4)
+    statistics = METRICS[name].statistics(items(texts, ["x #### 12"] * 4))
     assert statistics[:, 0].tolist() == expected
     profile = name.removeprefix("accuracy").removeprefix("-") or "dpo-st"
     assert statistics[:, 1].tolist() == [extract_answer(text, profile) is None for text in texts]
@@ -88,7 +92,7 @@ def test_each_profile_finds_answers_its_own_way(name, expected):
 
 def test_a_reference_without_an_answer_is_an_error():
     with pytest.raises(DataError, match="states no answer"):
-        METRICS["accuracy"].statistics(["#### 1"], ["one"])
+        METRICS["accuracy"].statistics(items(["#### 1"], ["one"]))
 
 
 def test_defaults_are_the_papers():
@@ -113,7 +117,7 @@ def test_tests_and_intervals_agree_with_sacrebleus_paired_test(name):
         [" ".join(rng.choice(WORDS) if rng.random() < share else word for word in row.split()) for row in references]
         for share in shares
     ]
-    statistics = [METRICS[name].statistics(texts, references) for texts in systems]
+    statistics = [METRICS[name].statistics(items(texts, references)) for texts in systems]
     (scale,) = METRICS[name].scales
 
     def rule(sums):
@@ -137,3 +141,49 @@ def test_tests_and_intervals_agree_with_sacrebleus_paired_test(name):
     )
     interval = percentile_estimate(observed, b, 120)
     assert (interval.high - interval.low) / 2 == pytest.approx(library_bootstrap.ci, rel=0.1)
+
+
+SEVERAL = [
+    ("de hond loopt", ("de hond rent", "de hond loopt nu", "een kat")),
+    ("een huis .", ("het huis .", "een huis staat .")),
+    ("", ("de hond", "x")),
+]
+"""Outputs and their references, whose number varies."""
+
+
+@pytest.mark.parametrize("name", SACREBLEU)
+def test_several_references_are_sacrebleus(name):
+    """Its own corpus score with streams of references, where a missing one is None, and its own signature."""
+    streams = [[refs[place] if place < len(refs) else None for _, refs in SEVERAL] for place in range(3)]
+    library = SACREBLEU[name]()
+    theirs = library.corpus_score([text for text, _ in SEVERAL], streams).score
+    given = items(*zip(*SEVERAL, strict=True))
+    (scale,) = METRICS[name].scales
+    assert float(scale.rule(METRICS[name].statistics(given).sum(axis=0), 3)) == pytest.approx(theirs, abs=1e-9)
+    assert references_of(given) == "var"
+    assert METRICS[name].signature("var") == str(library.get_signature())
+    three = SACREBLEU[name]()
+    three.corpus_score(["x"], [["x"], ["y"], ["z"]])
+    assert METRICS[name].signature("3") == str(three.get_signature())
+
+
+@pytest.mark.parametrize("name", ["rouge", "rouge-unicode"])
+def test_of_several_references_rouge_takes_the_best_for_each_type_and_says_so(name):
+    found = METRICS[name].statistics(items(*zip(*SEVERAL, strict=True)))
+    for row, (text, refs) in zip(found, SEVERAL, strict=True):
+        alone = METRICS[name].statistics(items([text] * len(refs), refs))
+        assert row == pytest.approx(alone.max(axis=0))
+    assert METRICS[name].signature("1").startswith("nrefs:1|stemmer")
+    assert METRICS[name].signature("3").startswith("nrefs:3|refs:best|stemmer")
+
+
+def test_an_answer_is_right_if_it_is_that_of_any_reference():
+    found = METRICS["accuracy"].statistics(items(["#### 2", "#### 3"], [("#### 1", "#### 2"), ("#### 1", "#### 2")]))
+    assert found[:, 0].tolist() == [1, 0]
+    assert METRICS["accuracy"].signature("2").startswith("nrefs:2|refs:any|profile:dpo-st")
+
+
+def test_instructions_have_rouge():
+    kinds = {name for name, metric in METRICS.items() if "instruction" in metric.default_for}
+    assert kinds == {"rouge"}
+    assert "rougeL" in {scale.name for scale in METRICS["rouge"].scales}

@@ -13,6 +13,7 @@ from ketchup.tasks import task
 from ketchup_eval.metrics import METRICS, bleu, metrics_for, unread
 from ketchup_eval.metrics.scripts import BEYOND_ASCII, share_of_words, unicode_words
 from tests.evaluation.given import ketchup, plain, write
+from tests.metrics.given import items
 
 TEXTS = {
     "Chinese": "这是一个测试句子。",
@@ -65,16 +66,16 @@ def test_what_readers_take_for_the_same_is_the_same(one, other):
 def test_a_text_has_all_in_common_with_itself(language):
     """And, bigrams apart, nothing with another language's."""
     texts = [TEXTS[language]]
-    assert METRICS["rouge-unicode"].statistics(texts, texts).tolist() == [[1, 1, 1, 1]]
+    assert METRICS["rouge-unicode"].statistics(items(texts, texts)).tolist() == [[1, 1, 1, 1]]
     other = ["완전히 다른" if language != "Korean" else "совсем другое"]
-    assert METRICS["rouge-unicode"].statistics(texts, other).tolist() == [[0, 0, 0, 0]]
+    assert METRICS["rouge-unicode"].statistics(items(texts, other)).tolist() == [[0, 0, 0, 0]]
 
 
 def test_overlaps_by_hand():
     """Chinese: 5 of 6 characters, 3 of 5 pairs. Dutch: 1 word of 4 and of 3: 2/7. Hindi: other vowel, other word."""
     rouge1, rouge2 = (
         METRICS["rouge-unicode"]
-        .statistics(["今天天气真好", "v r n huis", "किताब"], ["今天天气很好", "vóór één huis", "किताबें"])[:, :2]
+        .statistics(items(["今天天气真好", "v r n huis", "किताब"], ["今天天气很好", "vóór één huis", "किताबें"]))[:, :2]
         .T
     )
     assert rouge1 == pytest.approx([5 / 6, 2 / 7, 0])
@@ -88,7 +89,7 @@ words = st.lists(st.sampled_from(["house", "houses", "the", "cat", "12", "x"]), 
 def test_it_is_rouge_unstemmed_where_both_read_the_same(text, reference):
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=False)
     theirs = [score.fmeasure for score in scorer.score(reference, text).values()]
-    assert METRICS["rouge-unicode"].statistics([text], [reference])[0].tolist() == pytest.approx(theirs)
+    assert METRICS["rouge-unicode"].statistics(items([text], [reference]))[0].tolist() == pytest.approx(theirs)
 
 
 def test_shares_of_words():
@@ -147,8 +148,10 @@ def test_bleu_has_sacrebleus_tokenizers(tokenizer):
     (metric,) = metrics_for(task("europarl"), ["bleu"], tokenizer)
     library = BLEU(tokenize=tokenizer)
     theirs = library.corpus_score(texts, [references]).score
-    assert float(metric.scales[0].rule(metric.statistics(texts, references).sum(axis=0), 2)) == pytest.approx(theirs)
-    assert metric.signature() == str(library.get_signature())
+    assert float(metric.scales[0].rule(metric.statistics(items(texts, references)).sum(axis=0), 2)) == pytest.approx(
+        theirs
+    )
+    assert metric.signature("1") == str(library.get_signature())
 
 
 def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch):

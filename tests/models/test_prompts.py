@@ -148,3 +148,37 @@ def test_the_spaced_form_is_for_tokenizers_that_cannot_write_the_brackets():
     assert text_form(tiny.language_model("t5"), TASK) == "native"
     every = (*tiny.CALCULATOR_WORDS, "3")
     assert text_form(tiny.language_model("t5", words=every), task) == "native"
+
+
+def own(**prompts):
+    return replace(TASK, prompts=replace(TASK.prompts, **prompts))
+
+
+def test_text_behind_the_source_is_never_cut():
+    model = tiny.language_model("t5")
+    asked = prompt_ids(model, own(source="d{source}c"), replace(EXAMPLE, source="ab" * 9), "source")
+    assert asked == [D, A, B, A, B, A, C]
+
+
+def test_a_system_turn_stands_before_the_users():
+    model = tiny.language_model("llama")
+    model.tokenizer.chat_template = "{% for m in messages %}{{ 'c' if m.role == 'system' }}{{ m.content }}{% endfor %}"
+    assert prompt_ids(model, own(system="a"), EXAMPLE, "chat") == [C, A, B, A, B, C]
+
+
+def test_a_model_that_is_asked_nothing_starts_where_texts_start():
+    model = tiny.language_model("llama")
+    start = model.tokenizer.bos_token_id
+    nothing = replace(own(plain="", source=""), fields={})
+    assert prompt_ids(model, nothing, replace(EXAMPLE, source=""), "plain") == [
+        model.eos_id if start is None else start
+    ]
+
+
+@pytest.mark.parametrize(("plain", "lead"), [("{source}:", True), ("{source}\n", False), ("", False)])
+def test_only_behind_a_word_an_answer_begins_with_a_space(plain, lead):
+    model = tiny.language_model("llama")
+    with_space = target_ids(model, TASK, "ab")  # behind `Answer:`
+    without = target_ids(model, own(plain="x\n"), "ab")
+    assert with_space != without
+    assert target_ids(model, own(plain=plain), "ab") == (with_space if lead else without)
