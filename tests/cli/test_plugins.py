@@ -147,4 +147,4 @@ def test_every_command_has_the_option_and_says_what_is_wrong_before_it_does_anyt
 def test_an_engine_that_nobody_added_is_refused_before_anything_is_loaded():
     done = CliRunner().invoke(app, ["variance", "--engine", "mine"])
     assert done.exit_code == 2
-    assert "--engine is 'mine': use one of auto, ctranslate2, vllm, transformers" in done.stderr
+    assert "--engine is 'mine': use one of auto, ctranslate2, ctranslate2:int8, " in done.stderr
