@@ -15,9 +15,16 @@ def gradient_notes(result: VarianceResult) -> str:
     """What to take, and what the columns mean."""
     lines = []
     for student in result.students:
-        advice = student.gradient.recommendation if student.gradient else None
+        if student.gradient is None:
+            continue
+        advice, name = student.gradient.recommendation, short_name(student.name)
         if advice:
-            lines.append(f"{short_name(student.name)}: {advice.sentence}{_long_steps(student, advice.best)}")
+            lines.append(f"{name}: {advice.sentence}{_long_steps(student, advice.best)}")
+        else:
+            lines.append(
+                f"{name}: with {student.gradient.inputs} inputs the gradient of E[G] cannot be told from 0, nor what "
+                "points along it; take more inputs."
+            )
     gradient = result.analysis.gradient
     assert gradient is not None
     short = {student.gradient.kept for student in result.students if student.gradient and student.gradient.sketched}

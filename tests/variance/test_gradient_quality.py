@@ -138,6 +138,14 @@ def test_the_recommendation_is_the_best_and_says_what_is_not_told_apart(measured
     assert worth["llmr|gauge:raw|baseline:none"] == pytest.approx(1)
 
 
+def test_where_the_true_gradient_is_only_noise_nothing_is_recommended(measured):
+    random = np.random.default_rng(0)
+    means = {name: random.normal(size=values.shape) for name, values in measured.means.items()}
+    squares = {name: (values**2).sum(1) * SAMPLES for name, values in means.items()}
+    noise = Measured(measured.rows, means, squares)
+    assert recommendation(noise, qualities(noise, BATCH), BATCH) is None
+
+
 def test_rows_are_each_there_once_and_llmr_first():
     rows = rows_of([estimator("k-step:1"), estimator("llmr"), estimator("k-step:4")], ["none", "mean", "none"])
     assert [(row.estimator.name, row.baseline.name) for row in rows] == [

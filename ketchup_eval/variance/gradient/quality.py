@@ -108,12 +108,16 @@ def qualities(measured: Measured, batch: int) -> list[RowQuality]:
 
 
 def recommendation(measured: Measured, found: Sequence[RowQuality], batch: int) -> Recommendation | None:
-    """For the objective E[G_0]; `None` where no row's direction can be told.
+    """For the objective E[G_0]; `None` where its gradient cannot be told from 0, as then nothing points along it.
 
-    The set holds every row whose difference from the best has an interval that reaches 0, paired over inputs and at a
-    level that holds for all of them together (Bonferroni).
+    Told from 0 is a squared norm whose interval lies above 0: chance gives one that is not a direction too, and rows
+    angles to it. The set holds every row whose difference from the best has an interval that reaches 0, paired over
+    inputs and at a level that holds for all of them together (Bonferroni).
     """
     aim = measured.rows.aim(LLMR.objective.name)
+    length = estimate(lambda a: a, (measured.product(aim, aim),), measured.n)
+    if length.low is None or length.low <= 0:
+        return None
     rated = {
         row: value
         for row, quality in zip(measured.rows.asked, found, strict=True)
