@@ -109,8 +109,9 @@ def _finish(left: Any, right: Any, student: StudentResult) -> None:
     left.set_ylabel("cosine to the gradient of E[G]")
     left.set_ylim(0, 1.05)
     assert student.gradient is not None
-    known = "best rows" if student.gradient.recommendation else "G CANNOT BE TOLD FROM 0, TAKE MORE INPUTS"
-    left.set_title(f"{name}: how well a batch points ({known})", fontsize=10)
+    known = student.gradient.recommendation is not None
+    said = "how well a batch points (best rows)" if known else "UNKNOWN, G cannot be told from 0"
+    left.set_title(f"{name}: {said}", fontsize=10)
     left.legend(fontsize=7, frameon=False)
     right.set_xscale("log")
     right.set_xlabel("noise: trace of the covariance over LLMR's (scaling changes it)")

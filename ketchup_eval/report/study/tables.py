@@ -103,7 +103,7 @@ def _scores(content: Content, student: str) -> StudyTable:
             rows[name] = Row(name, trained, cells)
     about = (
         "Intervals are 95%, Student's t over seeds; where one run stands alone, over items. "
-        f"{_against(content['plan']['reference'].get('compare'))}Bold: the best of the student's methods."
+        f"{_against(content['plan']['reference'].get('compare'))}Bold or *: the best of the student's methods."
     )
     return StudyTable("table1", student, f"scores of student {student}", about, _by_task(content, columns), _of(rows))
 
@@ -142,7 +142,7 @@ def _win_rates(content: Content, student: str) -> StudyTable:
     reference = content["plan"]["reference"].get("judge")
     about = (
         "Share of the judge's votes, in per cent, four to an item; 95% intervals over items. p: of no preference, by "
-        "sign flips of items, after Holm over all of one judge's comparisons. Bold: the highest."
+        "sign flips of items, after Holm over all of one judge's comparisons. Bold or *: the highest."
     )
     title = f"win rate over {reference}, student {student}"
     return StudyTable("table2", student, title, about, _by_task(content, columns), _of(rows))
