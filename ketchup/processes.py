@@ -99,11 +99,8 @@ class Processes:
         return result.to(values.device)
 
     def add_up_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Every process ends up with the sum of all gradients; a parameter that took part nowhere keeps none.
-
-        Sharded ones were added up in the backward pass.
-        """
-        if self.count == 1 or self.sharded:
+        """Every process ends up with the sum of all gradients; a parameter that took part nowhere keeps none."""
+        if self.count == 1:
             return
         for parameter in parameters:
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

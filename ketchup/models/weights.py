@@ -4,20 +4,13 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 CHECKED = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def not_finite(weights: Iterable[tuple[str, Tensor]], dtype: torch.dtype | None = None) -> str | None:
-    """The name of the first weight that holds a NaN or an infinity, or would as a `dtype`; `None` if there is none.
-
-    Of one that is spread over processes, this process looks at its own part.
-    """
+    """The name of the first weight that holds a NaN or an infinity, or would as a `dtype`; `None` if there is none."""
     for name, weight in weights:
-        mine = weight.detach()
-        if isinstance(mine, DTensor):
-            mine = mine.to_local()
-        if mine.dtype in CHECKED and not mine.to(dtype or mine.dtype).isfinite().all():
+        if weight.dtype in CHECKED and not weight.detach().to(dtype or weight.dtype).isfinite().all():
             return name
     return None

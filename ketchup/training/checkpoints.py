@@ -24,10 +24,8 @@ from ketchup.hashes import check_sums, write_sums
 from ketchup.methods.base import Method
 from ketchup.models.folder import check_files
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.loading import read_network
 from ketchup.runs import Run
-from ketchup.training.shards import ShardedModel, load_parts
-from ketchup.training.whole import has_adapters, trained_weights
+from ketchup.training.weights import StudentWeights
 
 TRAINER = "trainer.pt"
 
@@ -70,17 +68,11 @@ def last_state(run: Run) -> tuple[Path, TrainerState] | None:
         ) from error
 
 
-def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: Optimizer) -> TrainerState:
+def restore(folder: Path, state: TrainerState, weights: StudentWeights, optimizer: Optimizer) -> TrainerState:
     """Puts a checkpoint's weights and moments back in place; returns its state."""
-    network = model.replica.network if isinstance(model, ShardedModel) else model.network
     check_files(folder)
     try:
-        weights = state.weights or read_network(type(network), folder, network.dtype).state_dict()
-        if isinstance(model, ShardedModel):
-            load_parts(model, optimizer, weights, state.optimizer)
-            return state
-        network.load_state_dict(weights, strict=not has_adapters(model))
-        optimizer.load_state_dict(state.optimizer)
+        weights.put_back(state.weights or weights.read(folder), optimizer, state.optimizer)
     except KetchupError:
         raise
     except Exception as error:  # safetensors, transformers and torch raise too many kinds to list
@@ -92,7 +84,7 @@ def restore(folder: Path, state: TrainerState, model: LanguageModel, optimizer: 
 
 def save(
     run: Run,
-    model: LanguageModel,
+    weights: StudentWeights,
     ordinary: LanguageModel,
     state: TrainerState,
     dtype: str,
@@ -100,17 +92,16 @@ def save(
 ) -> Path:
     """Writes a checkpoint, points `last` (and before it `best`, if this step is it) to it, and removes idle ones.
 
-    `ordinary` is what `whole` makes of the model.
+    `ordinary` is what `weights` are as one model.
     """
     folder = run.step(state.step)
-    weights = {name: value.cpu() for name, value in ordinary.network.state_dict().items()}
-    extra = trained_weights(model) if has_adapters(model) else weights if dtype != "float32" else {}
-    kept = replace(state, weights=extra)
+    saved = {name: value.cpu() for name, value in ordinary.network.state_dict().items()}
+    kept = replace(state, weights=weights.beside(saved, dtype))
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():  # written before a kill, and never linked to
         shutil.rmtree(folder)
     with atomic_folder(folder) as temporary:
-        _save_model(ordinary, temporary, weights, getattr(torch, dtype))
+        _save_model(ordinary, temporary, saved, getattr(torch, dtype))
         torch.save(vars(kept), temporary / TRAINER)
         atomic_write_json(temporary / "step.json", {"step": state.step, "best_step": state.best_step})
         write_sums(temporary)

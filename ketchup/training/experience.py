@@ -21,7 +21,7 @@ from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Engine, Rollouts
 from ketchup.tasks.base import Task
-from ketchup.training.whole import whole
+from ketchup.training.weights import StudentWeights
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Student:
 
     def __init__(
         self,
-        model: LanguageModel,
+        weights: StudentWeights,
         task: Task,
         engine_name: EngineName,
         phases: Phases,
@@ -85,7 +85,7 @@ class Student:
 
         With `corrected`, rollouts will count as their importance ratios.
         """
-        self.model = model
+        self.weights = weights
         self.task = task
         self.engine_name = engine_name
         self.phases = phases
@@ -93,6 +93,11 @@ class Student:
         self._told = told
         self._engine: Engine | None = None
         self._stale = True
+
+    @property
+    def model(self) -> LanguageModel:
+        """What passes go through."""
+        return self.weights.model
 
     def weights_changed(self) -> None:
         """To be called after each update."""
@@ -102,11 +107,11 @@ class Student:
         """Rollouts of all inputs in one batch, from the weights of this moment."""
         with self.phases.phase("sample"):
             if self._engine is None:
-                found = engines.chosen(self.engine_name, whole(self.model))
+                found = engines.chosen(self.engine_name, self.weights.ordinary())
                 self._engine = found.engine
                 self._told(str(found))
             elif self._stale:
-                self._engine.update(whole(self.model))
+                self._engine.update(self.weights.ordinary())
             self._stale = False
             decoding = Decoding(self.task.max_new_tokens, sampling.temperature, sampling.top_k)
             if self.corrected:

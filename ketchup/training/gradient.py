@@ -8,6 +8,7 @@ from ketchup.methods.base import Method, Trajectory, Writer
 from ketchup.models.language_model import LanguageModel
 from ketchup.processes import Processes
 from ketchup.training.experience import Measures
+from ketchup.training.weights import StudentWeights
 
 IDLE = Trajectory([0], [0], [False], weights=[], teacher_log_probs=[])
 """A row without actions, which no loss sees: any ids will do."""
@@ -26,7 +27,7 @@ def micro_batches(rows: Sequence[Trajectory], batch_size: int, processes: Proces
 
 def accumulate(
     method: Method,
-    student: LanguageModel,
+    student: StudentWeights,
     teacher: LanguageModel | None,
     trajectories: Mapping[Writer, Sequence[Trajectory]],
     batch_size: int,
@@ -34,7 +35,7 @@ def accumulate(
     processes: Processes,
     measures: Measures,
 ) -> float | None:
-    """Adds up the step's gradient in the student's parameters, in every process; returns the step's loss.
+    """Adds up the step's gradient in the student's weights, in every process; returns the step's loss.
 
     Each part of the method is divided by what the step has of it over all micro-batches and processes: its actions,
     or with `sequence` its trajectories (Algorithm 1's plain sum over time, averaged over rollouts). The loss is `None`
@@ -48,7 +49,7 @@ def accumulate(
         summed = torch.zeros((), device=processes.device)
         for batch in micro_batches(rows, batch_size, processes):
             with processes.narrowed():
-                found = part.loss(student, teacher, batch)
+                found = part.loss(student.model, teacher, batch)
             loss = found.total * (part.weight / total)
             loss.backward()
             summed += loss.detach()
@@ -56,5 +57,5 @@ def accumulate(
                 measures.add(name, value, sum(row.actions for row in batch))
         if total:
             losses.append(float(processes.total(summed)))
-    processes.add_up_gradients([weight for weight in student.network.parameters() if weight.requires_grad])
+    student.add_up_gradients(processes)
     return sum(losses) if losses else None

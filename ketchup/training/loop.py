@@ -34,45 +34,44 @@ from ketchup.training.gradient import accumulate
 from ketchup.training.metrics import forget_after
 from ketchup.training.sampler_gap import say_if_far, with_effective_share
 from ketchup.training.settings import SCHEDULERS, TrainSettings
-from ketchup.training.shards import clip_gradients, optimizer_state
 from ketchup.training.validation import validate
-from ketchup.training.whole import whole
+from ketchup.training.weights import StudentWeights
 
 
 def train(
     settings: TrainSettings,
     method: Method,
     task: Task,
-    model: LanguageModel,
+    weights: StudentWeights,
     teacher: Teacher | None,
     inputs: Inputs,
     validation: Inputs,
     run: Run,
     processes: Processes,
 ) -> Path:
-    """Trains `model` in place on `inputs`, from the run's last checkpoint if it has one; returns the last checkpoint.
+    """Trains `weights` in place on `inputs`, from the run's last checkpoint if it has one; returns the last checkpoint.
 
     Raises `RunError` when the loss is no longer a finite number; the checkpoint before that stays.
     """
-    model.network.eval().to(processes.device)
+    weights.begin(processes)
     optimizer = AdamW(
-        [weight for weight in model.network.parameters() if weight.requires_grad],
+        weights.trained,
         lr=settings.learning_rate,
         betas=(0.9, 0.999),
         weight_decay=settings.weight_decay,
     )
     steps = total_steps(settings, len(inputs), processes.count)
     schedule = get_scheduler(SCHEDULERS[settings.schedule], optimizer, settings.warmup_steps, steps)
-    state = _resume(run, model, optimizer, settings.milestones, processes)
+    state = _resume(run, weights, optimizer, settings.milestones, processes)
     schedule.last_epoch = state.step  # the optimiser's state brought the learning rate of this step along
-    _check_narrowed(model, settings.save_dtype, run)
+    _check_narrowed(weights.ordinary(), settings.save_dtype, run)
     phases = Phases()
 
     def told(engine: str) -> None:
         if processes.main and run.manifest.exists():
-            note_circumstances(run.folder, engines={model.name: engine})
+            note_circumstances(run.folder, engines={weights.model.name: engine})
 
-    student = Student(model, task, settings.engine, phases, told, corrected=settings.correct_sampler)
+    student = Student(weights, task, settings.engine, phases, told, corrected=settings.correct_sampler)
 
     def validated() -> dict[str, float]:
         return validate(method, student, teacher, validation, settings.batch_size, settings.seed, processes)
@@ -87,7 +86,7 @@ def train(
             _check_finite(entry, state.step, run)
             if processes.main and not settings.correct_sampler:
                 say_if_far(entry, run.name)
-            _check_weights(model, state.step, run, processes)
+            _check_weights(weights, state.step, run, processes)
             schedule.step()
             last = state.step == steps
             if last or state.step % settings.eval_every == 0:
@@ -95,7 +94,7 @@ def train(
                 state.consider(entry, method)
             _log({"step": state.step, **entry, "seconds": phases.lap()}, run, processes)
             if last or state.step % settings.save_every == 0 or state.step in (*settings.milestones, state.best_step):
-                _save(run, model, optimizer, state, settings, processes)
+                _save(run, weights, optimizer, state, settings, processes)
             bar.advance(1, note=_note(entry))
     return run.checkpoint("last").resolve()
 
@@ -146,7 +145,7 @@ def _optimiser_step(
     with student.phases.phase("student"):
         loss = accumulate(
             method,
-            student.model,
+            student.weights,
             here(teacher),
             trajectories,
             settings.batch_size,
@@ -155,8 +154,7 @@ def _optimiser_step(
             measures,
         )
     with student.phases.phase("optimiser"):
-        weights = optimizer.param_groups[0]["params"]
-        norm = clip_gradients(weights, settings.max_grad_norm or math.inf)
+        norm = student.weights.clip_gradients(settings.max_grad_norm or math.inf)
         if loss is None:
             optimizer.zero_grad()  # without gradients, the optimiser moves nothing
         if torch.isfinite(norm):
@@ -169,11 +167,11 @@ def _optimiser_step(
 
 
 def _resume(
-    run: Run, model: LanguageModel, optimizer: Optimizer, milestones: tuple[int, ...], processes: Processes
+    run: Run, weights: StudentWeights, optimizer: Optimizer, milestones: tuple[int, ...], processes: Processes
 ) -> TrainerState:
     """Puts the last checkpoint's weights and moments back and forgets what was logged and saved beside it."""
     found = last_state(run)
-    state = TrainerState() if found is None else restore(*found, model, optimizer)
+    state = TrainerState() if found is None else restore(*found, weights, optimizer)
 
     def forget() -> None:
         forget_after(run, state.step if found else -1)
@@ -185,16 +183,16 @@ def _resume(
 
 def _save(
     run: Run,
-    model: LanguageModel,
+    weights: StudentWeights,
     optimizer: Optimizer,
     state: TrainerState,
     settings: TrainSettings,
     processes: Processes,
 ) -> None:
-    state.optimizer = optimizer_state(model, optimizer)
-    ordinary = whole(model)
+    state.optimizer = weights.state_of(optimizer)
+    ordinary = weights.ordinary()
     _check_narrowed(ordinary, settings.save_dtype, run)
-    processes.first(lambda: save(run, model, ordinary, state, settings.save_dtype, settings.milestones))
+    processes.first(lambda: save(run, weights, ordinary, state, settings.save_dtype, settings.milestones))
 
 
 def _log(entry: dict[str, Any], run: Run, processes: Processes) -> None:
@@ -209,10 +207,9 @@ def _note(entry: dict[str, Any]) -> str:
     return f"{shown} {entry[shown]:.3f}" if shown in entry else ""
 
 
-def _check_weights(model: LanguageModel, step: int, run: Run, processes: Processes) -> None:
+def _check_weights(weights: StudentWeights, step: int, run: Run, processes: Processes) -> None:
     """Before anything is drawn from them or saved: a step may be finite and still go too far."""
-    trained = ((name, weight) for name, weight in model.network.named_parameters() if weight.requires_grad)
-    strange = not_finite(trained)
+    strange = not_finite(weights.held())
     if processes.total(torch.tensor(float(strange is not None))):
         raise RunError(
             f"The weights are no longer finite after step {step} of {run} (first {strange or 'in another process'}); "

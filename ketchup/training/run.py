@@ -25,12 +25,13 @@ from ketchup.runs import OF_TRAINING, Run
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Split, Task
 from ketchup.tasks.rows import load_examples
+from ketchup.training.adapters import AdapterWeights
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
 from ketchup.training.settings import TrainSettings
-from ketchup.training.shards import shard, shard_student
+from ketchup.training.shards import ShardedWeights, shard
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
-from ketchup.training.whole import with_adapters
+from ketchup.training.weights import StudentWeights
 
 
 def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Sequence[str] = ()) -> Path:
@@ -52,10 +53,9 @@ def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Seq
             f"{processes.count} processes cannot share {len(examples['validation'])} validation rows; raise "
             "--validation-limit, give more rows or start fewer processes."
         )
-    student = load(settings.student, dtype=placed.student)  # the loop moves it, once adapters are in place
-    if settings.lora:
-        student = with_adapters(student, settings.lora, settings.seed)
-    _check_room(student, processes)
+    weights = _weights(settings, placed, processes, samples=method.compares)
+    student = weights.model
+    _check_room(weights, processes)
     teacher = _teacher(settings, student, placed, run) if settings.teacher else None
     if method.sampling:
         Decoding(task.max_new_tokens, top_k=method.sampling.top_k).check_fits(student)
@@ -83,9 +83,8 @@ def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Seq
         }
         compared = teacher if method.compares else None
         if settings.shard:
-            student = shard_student(student, processes, samples=method.compares)
             compared = shard(compared, processes) if isinstance(compared, LanguageModel) else compared
-        folder = train(settings, method, task, student, compared, inputs["train"], inputs["validation"], run, processes)
+        folder = train(settings, method, task, weights, compared, inputs["train"], inputs["validation"], run, processes)
         processes.finish()
     return folder
 
@@ -137,13 +136,19 @@ def _check_served(method: Method) -> None:
     check_baseline(method.credit.baseline)
 
 
-def _check_room(student: LanguageModel, processes: Processes) -> None:
+def _weights(settings: TrainSettings, placed: Placement, processes: Processes, *, samples: bool) -> StudentWeights:
+    student = load(settings.student, dtype=placed.student)  # the loop moves it, once all processes agree
+    if settings.lora:
+        return AdapterWeights(student, settings.lora, settings.seed)
+    if settings.shard:
+        return ShardedWeights(student, processes, samples=samples)
+    return StudentWeights(student)
+
+
+def _check_room(weights: StudentWeights, processes: Processes) -> None:
     """Beside its weights, training keeps a gradient and two moments in float32 of each weight it moves."""
-    trained = sum(weight.numel() for weight in student.network.parameters() if weight.requires_grad)
-    if processes.sharded:
-        trained //= processes.count
     remedy = "use a smaller student, --lora, --shard over more processes, or a device with more memory"
-    check_room(f"Training {student.name!r}", trained, 12, processes.device, remedy)
+    check_room(f"Training {weights.model.name!r}", weights.kept, 12, processes.device, remedy)
 
 
 def _teacher(settings: TrainSettings, student: LanguageModel, placed: Placement, run: Run) -> Teacher:

@@ -7,7 +7,9 @@ forward pass. To gather is the work of all processes at once: each must run as m
 
 import copy
 import warnings
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,14 +22,9 @@ from torch.optim import Optimizer
 
 from ketchup.errors import ModelError
 from ketchup.models.language_model import LanguageModel
+from ketchup.models.loading import read_network
 from ketchup.processes import Processes
-
-
-@dataclass(frozen=True, eq=False)
-class ShardedModel(LanguageModel):
-    """A model in parts; `replica` is the same one whole, for the engine and for files, as of the last `gathered`."""
-
-    replica: LanguageModel
+from ketchup.training.weights import StudentWeights
 
 
 def shard(model: LanguageModel, processes: Processes, *, narrow: bool = False) -> LanguageModel:
@@ -56,55 +53,71 @@ def shard(model: LanguageModel, processes: Processes, *, narrow: bool = False) -
     return model
 
 
-def shard_student(model: LanguageModel, processes: Processes, *, samples: bool) -> ShardedModel:
-    """Spreads the student, and keeps a replica in each process: on its device if it `samples`, else on the CPU."""
-    parts = {field.name: getattr(model, field.name) for field in fields(model)}
-    network: Any = copy.deepcopy(model.network)
-    network.to(processes.device if samples else "cpu")
-    replica = LanguageModel(**{**parts, "network": network})
-    shard(model, processes, narrow=processes.narrow)
-    return ShardedModel(**parts, replica=replica)
+class ShardedWeights(StudentWeights):
+    """Of all weights, gradients and optimiser state every process keeps an equal part.
 
+    `replica` is the same model whole, for the engine and for files, as of the last `ordinary`.
+    """
 
-@torch.no_grad()
-def gathered(model: ShardedModel) -> LanguageModel:
-    """The replica, with the weights of this moment; all processes must ask for it."""
-    copies = dict(model.replica.network.named_parameters())
-    for name, weight in _parts(model).named_parameters():
-        assert isinstance(weight, DTensor)
-        copies[name].copy_(weight.full_tensor())
-    return model.replica
+    def __init__(self, model: LanguageModel, processes: Processes, *, samples: bool) -> None:
+        """The replica is on the process's device if it `samples`, else on the CPU."""
+        super().__init__(model)
+        self.processes = processes
+        self.samples = samples
+        self.replica = model
 
+    def begin(self, processes: Processes) -> None:
+        """Spreads the model over all processes, which come here together."""
+        network: Any = copy.deepcopy(self.model.network)
+        network.to(processes.device if self.samples else "cpu")
+        self.replica = replace(self.model, network=network)
+        shard(self.model, processes, narrow=processes.narrow)
+        super().begin(processes)
 
-def optimizer_state(model: LanguageModel, optimizer: Optimizer) -> dict[str, Any]:
-    """The optimiser's whole state; in all but the main process an empty one, if it has to be gathered."""
-    if not isinstance(model, ShardedModel):
-        return optimizer.state_dict()
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    return dict(get_optimizer_state_dict(_parts(model), optimizer, options=options))
+    @property
+    def kept(self) -> int:
+        """An equal part."""
+        return super().kept // self.processes.count
 
+    def held(self) -> Iterator[tuple[str, Tensor]]:
+        """This process's part of each."""
+        for name, weight in super().held():
+            yield name, weight.to_local() if isinstance(weight, DTensor) else weight
 
-def load_parts(
-    model: ShardedModel, optimizer: Optimizer, weights: dict[str, Any], optimizer_state: dict[str, Any]
-) -> None:
-    """Each process takes its parts of whole weights and of a whole optimiser state."""
-    set_state_dict(
-        _parts(model),
-        optimizer,
-        model_state_dict=weights,
-        optim_state_dict=optimizer_state,
-        options=StateDictOptions(full_state_dict=True),
-    )
+    @torch.no_grad()
+    def ordinary(self) -> LanguageModel:
+        """The replica, with weights gathered from all processes."""
+        copies = dict(self.replica.network.named_parameters())
+        for name, weight in self._parts().named_parameters():
+            assert isinstance(weight, DTensor)
+            copies[name].copy_(weight.full_tensor())
+        return self.replica
 
+    def read(self, folder: Path) -> dict[str, Tensor]:
+        """All weights, in every process."""
+        network = self.replica.network
+        return read_network(type(network), folder, network.dtype).state_dict()
 
-def clip_gradients(weights: list[torch.nn.Parameter], most: float) -> Tensor:
-    """Scales all gradients down to a joint norm of `most`, and returns the norm before that."""
-    norm = torch.nn.utils.clip_grad_norm_(weights, most)
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+    def put_back(self, weights: dict[str, Any], optimizer: Optimizer, state: dict[str, Any]) -> None:
+        """Each process takes its parts of whole weights and of a whole optimiser state."""
+        options = StateDictOptions(full_state_dict=True)
+        set_state_dict(self._parts(), optimizer, model_state_dict=weights, optim_state_dict=state, options=options)
 
+    def state_of(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The optimiser's whole state in the main process, an empty one in the others."""
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        return dict(get_optimizer_state_dict(self._parts(), optimizer, options=options))
 
-def _parts(model: ShardedModel) -> Any:
-    """The network, with the parts as its parameters: after a forward pass some are still the whole ones."""
-    network: Any = model.network
-    network.reshard()
-    return network
+    def add_up_gradients(self, processes: Processes) -> None:
+        """They were added up in the backward pass."""
+
+    def clip_gradients(self, most: float) -> Tensor:
+        """The norm is that of the whole gradient."""
+        norm = super().clip_gradients(most)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def _parts(self) -> Any:
+        """The network, with the parts as its parameters: after a forward pass some are still the whole ones."""
+        network: Any = self.model.network
+        network.reshard()
+        return network

@@ -28,6 +28,7 @@ from ketchup.tasks.rows import load_examples
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import _optimiser_step
 from ketchup.training.settings import TrainSettings
+from ketchup.training.weights import StudentWeights
 
 BATCH = 8
 LEARNING_RATE = 1e-6
@@ -37,7 +38,7 @@ def ours(teacher, student, prompts, task, steps):
     """Seconds and tokens of each step."""
     settings = TrainSettings(method="gkd", task="gsm8k", student="", batch_size=BATCH)
     phases = Phases()
-    worker = Student(student, task, "auto", phases)
+    worker = Student(StudentWeights(student), task, "auto", phases)
     optimizer = AdamW(student.network.parameters(), lr=LEARNING_RATE)
     found = []
     for step in range(steps):

@@ -27,6 +27,7 @@ from ketchup.tasks.rows import load_examples
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import _optimiser_step
 from ketchup.training.settings import TrainSettings
+from ketchup.training.weights import StudentWeights
 from tests.benchmarks.straightforward import Plain, algorithm_1
 
 K = 4
@@ -89,7 +90,7 @@ def main():
     prompts = [prompt_ids(teacher, task, example, default_style(teacher)) for example in examples]
 
     phases, processes = Phases(), Processes("float32")
-    student = Student(load("demo-student-2"), task, "auto", phases)
+    student = Student(StudentWeights(load("demo-student-2")), task, "auto", phases)
     settings = TrainSettings(method="ketchup", task="demo", student="", accumulation=options.accumulation)
     ours_optimizer = AdamW(student.model.network.parameters(), lr=1e-6)
     inputs = Inputs([str(i) for i in range(len(prompts))], prompts, {})

@@ -20,7 +20,7 @@ from ketchup.models.scoring import log_probs, score
 from ketchup.rollouts import engines, stepwise
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.types import Decoding, Drawn
-from ketchup.training.whole import with_adapters
+from ketchup.training.adapters import AdapterWeights
 from tests import zoo
 
 drawn = torch.Generator().manual_seed(0)
@@ -144,7 +144,7 @@ def test_transformers_draws_from_the_model(name, models, networks):
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT asks for it
 @pytest.mark.parametrize("name", ["Gemma 2", "Mistral", "BART", "FLAN-T5"])
 def test_adapters_are_trained_on_what_the_adapted_network_computes(name, folders):
-    model = with_adapters(load(str(folders(name, 0))), 2, seed=0)
+    model = AdapterWeights(load(str(folders(name, 0))), 2, seed=0).model
     torch.manual_seed(0)
     with torch.no_grad():
         for name_of, weight in model.network.named_parameters():

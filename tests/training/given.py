@@ -9,6 +9,7 @@ from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import train
 from ketchup.training.settings import TrainSettings
 from ketchup.training.validation import validate
+from ketchup.training.weights import StudentWeights
 
 TASK = Task(
     name="tiny",
@@ -38,9 +39,11 @@ def fit(given, model, rows, run, *, teacher=None, validation=None, chosen=None, 
     """Trains the model on the rows; the method is that of the settings unless one is `chosen`."""
     chosen = chosen or method(given.method, given.options)
     validated = inputs_of(validation or rows[:2])
-    return train(given, chosen, task, model, teacher, inputs_of(rows), validated, Run(run), Processes("float32"))
+    return train(
+        given, chosen, task, StudentWeights(model), teacher, inputs_of(rows), validated, Run(run), Processes("float32")
+    )
 
 
 def validation_of(chosen, model, rows, batch_size=3, teacher=None):
-    student = Student(model, TASK, "auto", Phases())
+    student = Student(StudentWeights(model), TASK, "auto", Phases())
     return validate(chosen, student, teacher, inputs_of(rows), batch_size, 0, Processes("float32"))

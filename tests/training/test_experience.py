@@ -14,6 +14,7 @@ from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.training import loop
 from ketchup.training.experience import Measures, Student, step_trajectories
+from ketchup.training.weights import StudentWeights
 from tests import reference, tiny
 from tests.rollouts.test_engines import assert_drawn_from
 from tests.training.given import TASK, fit, inputs_of, settings
@@ -35,7 +36,7 @@ METHODS = {
 @pytest.mark.parametrize("engine", ["ctranslate2", "transformers"])
 def test_rollouts_come_from_the_updated_student(kind, engine):
     model, limit = tiny.language_model(kind), 3
-    student = Student(model, replace(TASK, max_new_tokens=limit), engine, Phases())
+    student = Student(StudentWeights(model), replace(TASK, max_new_tokens=limit), engine, Phases())
     inputs = inputs_of([Trajectory([2, 3, 4], [1], [True])])
     before = tiny.sequence_probabilities(model, [2, 3, 4], limit)
     drawn = student.draw(inputs, Sampling(1500), seed=0)
@@ -71,7 +72,7 @@ def test_trajectories_carry_the_literal_weights(kind):
     model, teacher = tiny.language_model(kind), tiny.language_model(kind, seed=1)
     chosen = method("ketchup", {"k": 2, "samples_per_input": 3, "clip_range": 2.0})
     measures = Measures()
-    student = Student(model, TASK, "auto", Phases())
+    student = Student(StudentWeights(model), TASK, "auto", Phases())
     rows = step_trajectories(chosen, student, teacher, inputs_of(ROWS), 5, Processes("float32"), measures)["student"]
     assert len(rows) == 3 * len(PROMPTS)
     returns, estimates = [], []
@@ -99,7 +100,7 @@ def test_the_min_variance_baseline_weighs_by_the_norms_of_what_was_sampled(tempe
     """b = Σ ‖∇ log π‖² G / Σ ‖∇ log π‖² with autograd's norms of log softmax(z / τ) within the top k, at z."""
     model, teacher = tiny.language_model("t5"), tiny.language_model("t5", seed=1)
     options = {"samples_per_input": 3, "temperature": temperature, "top_k": top_k, "clip": "none"}
-    student = Student(model, TASK, "auto", Phases())
+    student = Student(StudentWeights(model), TASK, "auto", Phases())
     weighed, plain = (
         step_trajectories(
             method("llmr", {**options, "baseline": baseline}),
@@ -124,7 +125,7 @@ def test_the_min_variance_baseline_weighs_by_the_norms_of_what_was_sampled(tempe
 def test_truncated_rollouts_are_dropped_on_request(tmp_path):
     model, teacher = tiny.language_model("t5"), tiny.language_model("t5", seed=1)
     chosen = method("llmr", {"truncation": "drop"})
-    student = Student(model, TASK, "auto", Phases())
+    student = Student(StudentWeights(model), TASK, "auto", Phases())
     measures, processes = Measures(), Processes("float32")
     rows = step_trajectories(chosen, student, teacher, inputs_of(ROWS * 4), 1, processes, measures)["student"]
     assert 0 < len(rows) < 4 * len(PROMPTS)

@@ -15,7 +15,7 @@ from ketchup.models import scoring
 from ketchup.training.gradient import accumulate
 from ketchup.training.experience import Measures
 from ketchup.processes import Processes
-from ketchup.training.shards import gathered, shard, shard_student
+from ketchup.training.shards import ShardedWeights, shard
 from ketchup.methods import method
 from ketchup.models.loading import load
 from tests import tiny
@@ -27,7 +27,9 @@ def model(seed):
 
 processes = Processes("float32", sharded=True)
 ordinary, teacher = model(0), model(1)
-parts = shard_student(model(0), processes, samples=True)
+weights = ShardedWeights(model(0), processes, samples=True)
+weights.begin(processes)
+parts = weights.model
 teacher_parts = shard(model(1), processes)
 network = parts.network
 
@@ -58,7 +60,7 @@ for name, weight in network.named_parameters():
 rows = [Trajectory(prompt, ids, [True] * len(ids)) for prompt, ids in (([2, 3], [4, 1]), ([5], [3, 3, 1]), ([4], [1]))]
 own = rows[:2] if processes.main else rows[2:]
 learn = method("sft", {})
-accumulate(learn, parts, None, {"reference": own}, 1, "tokens", processes, Measures())
+accumulate(learn, weights, None, {"reference": own}, 1, "tokens", processes, Measures())
 loss = cross_entropy(ordinary, None, rows).total / 6
 loss.backward()
 expected = {name: weight.grad for name, weight in ordinary.network.named_parameters()}
@@ -69,7 +71,7 @@ for name, weight in network.named_parameters():
 with torch.no_grad():
     for weight in network.parameters():
         weight.add_(1)
-after = dict(gathered(parts).network.named_parameters())
+after = dict(weights.ordinary().network.named_parameters())
 for name, weight in ordinary.network.named_parameters():
     torch.testing.assert_close(after[name], weight + 1)
 processes.finish()
