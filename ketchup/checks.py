@@ -5,6 +5,7 @@ option that was not given, and passes. `because` is what a rule adds to its rang
 """
 
 import math
+from typing import get_args
 
 from ketchup.errors import UsageError
 
@@ -76,6 +77,13 @@ def share(option: str, value: float, *, ends: bool = True) -> None:
     """A number from 0 to 1, or between them without the `ends`."""
     if not (0 <= value <= 1 if ends else 0 < value < 1):
         raise UsageError(f"{option} must be {'from 0 to 1' if ends else 'between 0 and 1'}, not {value}.")
+
+
+def choice(option: str, value: object, kind: object) -> None:
+    """One of the words of a `Literal` type."""
+    words = get_args(kind)
+    if value is not None and value not in words:
+        raise UsageError(f"{option} must be one of {', '.join(words)}, not {_shown(value)}.")
 
 
 def _shown(value: object) -> str:

@@ -1,5 +1,6 @@
 """What `import ketchup` shows: lazy, in need of torch alone, and right on rows as other trainers have them."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -105,6 +106,7 @@ def test_no_gradient_flows_through_credit(batch):
     [
         ({"estimator": "k-stop:2"}, "k-stop"),
         ({"baseline": "meen"}, "meen"),
+        ({"gauge": "rew"}, "raw, centered, logprob, not rew"),
         ({"baseline": "leave-one-out"}, "groups"),
         ({"baseline": "leave-one-out", "groups": [0, 0, 0, 1, 1, 2]}, "1 and with 3"),
         ({"baseline": "leave-one-out", "groups": [0, 1]}, "2 rollouts"),
@@ -129,12 +131,48 @@ def test_public_names_are_there_and_others_are_not():
         ketchup.nonsense  # noqa: B018
 
 
-def test_credit_needs_torch_alone():
-    """In a new process: neither transformers nor anything else that is slow to import comes along."""
-    heavy = ("transformers", "accelerate", "datasets", "scipy", "pandas", "ctranslate2", "ketchup_eval")
-    code = f"import ketchup, sys; ketchup.credit; print([name for name in {heavy} if name in sys.modules])"
+def in_a_new_process(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    return done.stdout.strip()
+
+
+def test_the_module_alone_imports_nothing_heavy():
+    code = "import ketchup, sys; print([name for name in ('torch', 'numpy') if name in sys.modules])"
+    assert in_a_new_process(code) == "[]"
+
+
+def test_credit_and_its_tables_need_torch_alone():
+    """In a new process: neither transformers nor anything else that is slow to import comes along."""
+    code = """
+import sys, torch
+before = {name.split(".")[0] for name in sys.modules}
+import ketchup
+ketchup.credit, ketchup.k_step_returns, ketchup.ESTIMATORS, ketchup.BASELINES, ketchup.Weighted
+print(sorted({name.split(".")[0] for name in sys.modules} - before - set(sys.stdlib_module_names)))
+"""
+    assert in_a_new_process(code) == "['ketchup']"
+
+
+def test_credit_is_there_at_once():
+    """Under 50 ms of the processor beyond torch's own import; tried again, as others may be at work on the machine."""
+    code = """
+import time, torch
+start = time.process_time()
+import ketchup
+ketchup.credit
+print(time.process_time() - start)
+"""
+    assert any(float(in_a_new_process(code)) < 0.05 for _ in range(3))
+
+
+def test_type_checkers_see_every_public_name_where_it_is():
+    """The block for type checkers and the table of places are one list, and it is all that the module imports."""
+    source = ast.parse(Path(ketchup.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in source.body if isinstance(node, ast.If)]
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    typed = {(alias.name, node.module) for node in block.body for alias in node.names}
+    assert typed == set(ketchup._PLACE.items())
+    assert sorted(ketchup._PLACE) == sorted(ketchup.__all__)
 
 
 def test_the_readmes_python_runs(batch):

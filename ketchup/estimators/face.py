@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.estimators import Numbers
 from ketchup.estimators import baseline as baseline_named
@@ -46,9 +47,6 @@ def credit(
 ) -> Weighted:
     """How much each action of some rollouts is worth: the weights w_t in the loss -Σ_t w_t log π(a_t | s_t).
 
-        w = ketchup.credit(teacher_logits, ids, mask, estimator="k-step:4", baseline="leave-one-out", groups=prompt_ids)
-        loss = -(w.weights * log_probs).sum() / w.mask.sum()
-
     `teacher_logits[R, T, V]` at position t are those that predict `ids[R, T]` at t: shift the output of a causal model
     by one. In their place may stand `q[R, T]`, the teacher's logit of each action, and `v[R, T]`, its largest logit,
     both without the constant of the state, that is as log-probabilities, where the gauge is `logprob` (as it always is
@@ -59,11 +57,21 @@ def credit(
     `estimator` is a row of `ESTIMATORS` with its parameters, such as `llmr`, `k-step:4`, `shrink:0.25`, `reverse-kl:0`;
     `baseline` one of `BASELINES`. Rows that look at the student's distribution need `student_logits[R, T, V]` (or, if
     the probability of the action is enough, `log_probs[R, T]`). `groups[R]` says which rollouts are samples of one
-    input, in any order; all inputs need as many. Without it each rollout is an input of its own.
+    input, in any order; all inputs need as many. Without it each rollout is an input of its own. `gauge` is the
+    constant of the logits in each state: `raw`, `centered` or `logprob`. Weights are in nats, without gradient.
+
+    Example:
+
+        teacher_logits, log_probs = torch.randn(4, 6, 9), torch.randn(4, 6, requires_grad=True)
+        ids, mask, prompt_ids = torch.randint(9, (4, 6)), torch.ones(4, 6, dtype=torch.bool), [0, 0, 1, 1]
+        w = ketchup.credit(teacher_logits, ids, mask, estimator="k-step:4", baseline="leave-one-out", groups=prompt_ids)
+        loss = -(w.weights * log_probs).sum() / w.mask.sum()
+        loss.backward()
 
     Raises `UsageError` for a row that does not exist, shapes that do not fit, groups of different size, and a number
     that the row needs and was not given.
     """
+    checks.choice("gauge", gauge, Gauge)
     row, less = estimator_named(estimator), baseline_named(baseline)
     if row.all_actions:
         raise UsageError(f"{estimator} has a term over the whole vocabulary besides its weights; use another row.")

@@ -65,9 +65,19 @@ def rollout_returns(q: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 def k_step_returns(q: Tensor, v: Tensor, mask: Tensor, k: int, tail: Tail = "segment") -> Tensor:
-    """K-step returns Ĝ_t [R, T] for one K: Eq. 7 with `tail="segment"`, Alg. 1 with `tail="one-step"`.
+    """K-step returns Ĝ_t [R, T] of R rollouts for one K: Eq. 7 with `tail="segment"`, Alg. 1 with `tail="one-step"`.
 
-    `k_step_returns_all` with a single K; errors are the same.
+    Ĝ_t = q_t + Σ_j A_{t+jK} over every K-th later action, A = q - v ≤ 0; near its end `one-step` goes on action by
+    action. `q[R, T]` is the teacher's logit of each action, `v[R, T]` its largest logit, in nats; `mask[R, T]` is True
+    at actions, of which the end-of-sequence token is one. Padding is on the right, may hold anything, and is 0 in the
+    result. K = 1 is the full return. `credit` is the same for rows with holes or padding on the left.
+
+    Example:
+
+        q, v = torch.tensor([[-1.0, -2.0, -0.5]]), torch.tensor([[-0.5, -0.2, -0.1]])
+        print(ketchup.k_step_returns(q, v, torch.ones(1, 3, dtype=torch.bool), k=2))
+
+    Raises `ValueError` for a K below 1, an unknown tail, or rows that are not right-padded.
     """
     return k_step_returns_all(q, v, mask, [k], tail)[0]
 

@@ -42,13 +42,18 @@ def prompt_ids(
     room for both or no embedding for one of the tokens.
     """
     ids = _prompt_ids(model, task, example, style)
-    if not ids:
-        raise ModelError(f"The prompt of {example.id!r} has no tokens in {model.name!r}; mend its chat template.")
-    for reader in (model, *readers):
-        if isinstance(reader, LanguageModel):  # a server refuses what it does not know
-            _check_tokens(reader, f"The prompt of {example.id!r}", ids, reader.network.get_input_embeddings())
-        _check_room(reader, example, len(ids), task.max_new_tokens)
+    check_prompt(example.id, ids, task.max_new_tokens, model, *readers)
     return ids
+
+
+def check_prompt(name: str, ids: Sequence[int], output: int, *readers: Teacher) -> None:
+    """Raises `ModelError` for a prompt without tokens, and where a reader lacks one of them or room for the output."""
+    for reader in readers:
+        if not ids:
+            raise ModelError(f"The prompt of {name!r} has no tokens in {reader.name!r}; mend its chat template.")
+        if isinstance(reader, LanguageModel):  # a server refuses what it does not know
+            _check_tokens(reader, f"The prompt of {name!r}", ids, reader.network.get_input_embeddings())
+        _check_room(reader, name, len(ids), output)
 
 
 def _prompt_ids(model: LanguageModel, task: Task, example: Example, style: PromptStyle) -> list[int]:
@@ -93,7 +98,7 @@ def _chat_ids(model: LanguageModel, asked: str, system: str) -> list[int]:
     return list(ids)
 
 
-def _check_room(model: Teacher, example: Example, prompt: int, output: int) -> None:
+def _check_room(model: Teacher, name: str, prompt: int, output: int) -> None:
     """Raises `ModelError` where a prompt and an output of these lengths exceed what the model can read."""
     most = model.max_tokens
     if most is None:
@@ -101,12 +106,12 @@ def _check_room(model: Teacher, example: Example, prompt: int, output: int) -> N
     room = most if model.encoder_decoder else most - prompt
     if prompt > most or room < 1:
         raise ModelError(
-            f"The prompt of {example.id!r} has {prompt} tokens, and {model.name!r} reads {most} at most, its output "
+            f"The prompt of {name!r} has {prompt} tokens, and {model.name!r} reads {most} at most, its output "
             "included; shorten that row's text or use a model that reads more."
         )
     if output > room:
         raise ModelError(
-            f"The prompt of {example.id!r} has {prompt} tokens and leaves no room for {output} more in "
+            f"The prompt of {name!r} has {prompt} tokens and leaves no room for {output} more in "
             f"{model.name!r} ({most} at most); lower --max-new-tokens to {room}, or less for longer prompts."
         )
 

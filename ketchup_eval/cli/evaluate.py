@@ -17,7 +17,6 @@ from ketchup_eval.cli.servers import (
     ServeOptions,
     ServePython,
     TeacherUrl,
-    check_words,
     teacher_named,
     teacher_server,
 )
@@ -90,6 +89,7 @@ def evaluate(
     from ketchup import checks
     from ketchup.errors import UsageError
     from ketchup.models.builtin import model_of
+    from ketchup.models.served.starting import check_words
     from ketchup.runs import Run
     from ketchup_eval.evaluation.settings import EvaluationSettings, system_named
 

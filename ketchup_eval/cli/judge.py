@@ -2,26 +2,20 @@
 
 import shlex
 import sys
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ketchup import checks
 from ketchup.redaction import redacted_command
 from ketchup_eval.cli.output import say, say_json, show
-from ketchup_eval.cli.servers import check_words, started
 
 if TYPE_CHECKING:
-    from ketchup.remote.calls import Patience
-    from ketchup_eval.judge.plan import Plan
     from ketchup_eval.judge.results import JudgeResult
     from ketchup_eval.judge.verdicts import VerdictStore
 
 EXIT_INCOMPLETE = 3
-MOST_CALLS = 10_000
-LONGEST_TIMEOUT = 24 * 3600.0
 WIDTH = 180
 """Columns of a table that is not printed on a terminal."""
 SHOWN = 5
@@ -100,42 +94,27 @@ def judge(
     ] = False,
 ) -> None:
     """Compare outputs pairwise by a language model; run the same command again to continue after a stop."""
-    checks.whole("--limit", limit)
-    checks.finite("--temperature", temperature, least=0, most=checks.HOTTEST)
-    checks.whole("--max-tokens", max_tokens, most=checks.LONGEST)
-    checks.whole("--concurrency", concurrency, most=MOST_CALLS)
-    checks.whole("--attempts", attempts, most=MOST_CALLS)
-    checks.finite("--timeout", timeout, above=0, most=LONGEST_TIMEOUT)
-    checks.whole("--repeat-check", repeat_check, least=0)
-    checks.resamples("--resamples", resamples)
-    checks.seed("--seed", seed)
-    served = check_words(serve, serve_python, serve_options)
-    from ketchup.files import run_lock
-    from ketchup.remote.calls import Patience
-    from ketchup.remote.endpoint import Endpoint
-    from ketchup.remote.serving import CHAT
     from ketchup.runs import Run
-    from ketchup.tasks import task as task_named
     from ketchup_eval.items import Rows
-    from ketchup_eval.judge.criteria import criteria as criteria_of
-    from ketchup_eval.judge.plan import describe, make_plan, task_and_rows
-    from ketchup_eval.judge.results import judge_result
-    from ketchup_eval.judge.settings import JudgeSettings, Sampling
+    from ketchup_eval.judge.plan import describe, make_plan
+    from ketchup_eval.judge.run import Asking, judge_settings, run_judge
+    from ketchup_eval.judge.settings import Sampling
     from ketchup_eval.judge.verdicts import VerdictStore
 
+    sampling = Sampling(serve or model, temperature, max_tokens, seed, logprobs, constrained)
+    asking = Asking(
+        base_url, serve, serve_python, serve_options, concurrency, attempts, timeout, retry_unparsed, reparse
+    )
     run = Run.new(name, runs_dir).folder
-    Endpoint(base_url)  # an address that is none must not wait for the files
-    task_name, rows = task_and_rows(b, runs_dir, split, task, Rows(data, references, sources))
-    settings = JudgeSettings(
-        a=tuple(a),
-        b=b,
-        task=task_name,
+    settings = judge_settings(
+        a,
+        b,
+        runs_dir,
+        sampling=sampling,
+        task=task,
         split=split,
-        criteria=tuple(criteria or criteria_of(task_named(task_name).kind, prompts)),
-        sampling=Sampling(serve or model, temperature, max_tokens, seed, logprobs, constrained),
-        data=rows.data,
-        references=rows.references,
-        sources=rows.sources,
+        rows=Rows(data, references, sources),
+        criteria=criteria or (),
         prompts=prompts,
         limit=limit,
         repeat_check=repeat_check,
@@ -146,19 +125,12 @@ def judge(
     if dry_run:
         say(describe(plan, VerdictStore(run)))
         return
-    with run_lock(run):
-        store = VerdictStore(run)
-        if not reparse and plan.to_ask(store, retry_unparsed=retry_unparsed):
-            server, key = started(run, serve, serve_python, served, CHAT) if serve else (nullcontext(base_url), None)
-            patience = Patience(attempts=attempts, timeout=timeout)
-            try:
-                with server as url:
-                    _ask(plan, store, url, key, concurrency, patience, retry_unparsed)
-            except KeyboardInterrupt:
-                say(f"{len(store.verdicts):,} verdicts are stored; continue with: {_command()}", err=True)
-                raise
-        result = judge_result(plan, store)
-        _write(result, store, run, html=html)
+    try:
+        result, failed = run_judge(plan, run, asking, lambda found, store: _write(found, store, run, html))
+    except KeyboardInterrupt:
+        say(f"{len(VerdictStore(run).verdicts):,} verdicts are stored; continue with: {_command()}", err=True)
+        raise
+    _name([f"{len(items):,} calls failed ({_some(items)}): {reason}" for reason, items in failed.items()])
     _show(result, run, as_json=as_json, latex=latex)
     _name([f"The server refused {row.votes:,} calls about item {row.item}: {row.words}" for row in result.refusals])
     if not result.complete:
@@ -170,27 +142,6 @@ def judge(
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def _ask(
-    plan: "Plan",
-    store: "VerdictStore",
-    base_url: str,
-    key: str | None,
-    concurrency: int,
-    patience: "Patience",
-    retry_unparsed: bool,
-) -> None:
-    from ketchup_eval.judge.asking import ask_missing
-    from ketchup_eval.judge.health import check_constrained
-
-    if plan.settings.sampling.constrained:
-        check_constrained(base_url, plan.settings.sampling, key)
-    asked = ask_missing(
-        plan, store, base_url, concurrency=concurrency, patience=patience, retry_unparsed=retry_unparsed, key=key
-    )
-    failed = asked.failed.items()
-    _name([f"{len(items):,} calls failed ({_some(items)}): {reason}" for reason, items in failed])
-
-
 def _name(lines: list[str]) -> None:
     """The first lines, and how many others there are."""
     for line in lines[:SHOWN]:
@@ -199,19 +150,18 @@ def _name(lines: list[str]) -> None:
         say(f"... and {len(lines) - SHOWN:,} more such lines", err=True)
 
 
-def _some(items: list[str]) -> str:
+def _some(items: Sequence[str]) -> str:
     items = list(dict.fromkeys(items))
     others = f" and {len(items) - SHOWN:,} others" if len(items) > SHOWN else ""
     return f"item {', '.join(items[:SHOWN])}{others}"
 
 
-def _write(result: "JudgeResult", store: "VerdictStore", run: Path, *, html: bool) -> None:
-    from ketchup_eval.judge.files import write_result
+def _write(result: "JudgeResult", store: "VerdictStore", run: Path, html: bool) -> None:
+    if not html:
+        return
     from ketchup_eval.report.judge_page import write_judge_page
 
-    write_result(result, run)
-    if html:
-        say(f"Written: {write_judge_page(result, store, run)}", err=True)
+    say(f"Written: {write_judge_page(result, store, run)}", err=True)
 
 
 def _show(result: "JudgeResult", run: Path, *, as_json: bool, latex: bool) -> None:

@@ -4,18 +4,14 @@ Where the command shares its work among processes of this machine, the first sta
 """
 
 import os
-import shlex
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from ketchup.errors import UsageError
-
-if TYPE_CHECKING:
-    from ketchup.remote.serving import Trial
 
 PANEL = "A teacher behind a server"
 STARTED = "KETCHUP_TEACHER_URL"
@@ -50,17 +46,6 @@ class Server(NamedTuple):
     key: str | None = None
 
 
-def check_words(serve: str | None, serve_python: str | None, serve_options: str) -> list[str]:
-    """The options for vLLM as words; raises `UsageError` for options of a server that is not started."""
-    for option, value in (("--serve-python", serve_python), ("--serve-options", serve_options)):
-        if value and not serve:
-            raise UsageError(f"{option} is for the server that --serve starts; add --serve MODEL or leave it out.")
-    try:
-        return shlex.split(serve_options)
-    except ValueError as error:
-        raise UsageError(f"--serve-options is no line of options ({error}); close its quotes.") from error
-
-
 def teacher_named(teacher: str | None, teacher_url: str | None, serve: str | None) -> str | None:
     """The teacher by whichever option names it; raises `UsageError` for options that contradict each other."""
     if serve and (teacher_url or teacher not in (None, serve)):
@@ -73,24 +58,13 @@ def teacher_named(teacher: str | None, teacher_url: str | None, serve: str | Non
     return serve or teacher
 
 
-def started(
-    run: Path, model: str, python: str | None, options: list[str], trial: "Trial"
-) -> tuple[AbstractContextManager[str], str | None]:
-    """A server to be started, and the key that it is asked with."""
-    from ketchup.hashes import check_sums
-    from ketchup.models.builtin import resolve
-    from ketchup.remote.serving import served_key, serving
-
-    key, place = served_key(options), resolve(model)
-    check_sums(Path(place), unread="trainer.pt")
-    return serving(str(place), model, run / "server.log", python, options, key, trial), key
-
-
 @contextmanager
 def teacher_server(
     run: Path, teacher_url: str | None, serve: str | None, serve_python: str | None, serve_options: str
 ) -> Iterator[Server]:
     """The teacher's server while the block runs, started if the command says so."""
+    from ketchup.models.served.starting import check_words, started
+
     words = check_words(serve, serve_python, serve_options)
     if not serve:
         yield Server(teacher_url)

@@ -15,7 +15,6 @@ from ketchup_eval.cli.servers import (
     ServeOptions,
     ServePython,
     TeacherUrl,
-    check_words,
     teacher_named,
     teacher_server,
 )
@@ -215,6 +214,7 @@ def _settings(ctx: typer.Context) -> "TrainSettings":
     from ketchup.errors import UsageError
     from ketchup.methods import METHODS
     from ketchup.models.builtin import model_of
+    from ketchup.models.served.starting import check_words
     from ketchup.training.presets import preset
     from ketchup.training.settings import TrainSettings
 

@@ -16,7 +16,6 @@ from ketchup_eval.cli.servers import (
     ServeOptions,
     ServePython,
     TeacherUrl,
-    check_words,
     teacher_named,
     teacher_server,
 )
@@ -24,14 +23,11 @@ from ketchup_eval.cli.tasks import TaskName
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
-    from ketchup.maths.returns import Tail
     from ketchup_eval.variance.study import VarianceResult
 
-DEMO_LIMIT = 64
 WIDTH = 150
 """Columns of a table that is not printed on a terminal."""
 GRADIENT_WIDTH = 230
-DEMO_STUDENTS = ["demo-student-1", "demo-student-2", "demo-student-3"]
 
 
 def variance(
@@ -121,65 +117,49 @@ def variance(
 ) -> None:
     """Measure bias and variance of return estimators; run the same command again to continue, or with other K."""
     from ketchup import checks
-    from ketchup.errors import UsageError
     from ketchup.runs import Run
     from ketchup.tasks import short_name
 
     run = Run.new(f"variance-{short_name(task)}" if name is None else name, runs_dir)
     teacher = teacher_named(teacher, teacher_url, serve)
-    check_words(serve, serve_python, serve_options)
-    if (teacher is None) != (not student):
-        raise UsageError("Name a --teacher together with its --student models, or neither for the demo's own.")
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     use_threads(threads)
     from ketchup.devices import Where
-    from ketchup.models.builtin import model_of
-    from ketchup.rollouts.types import Decoding
-    from ketchup.tasks import task as task_named
-    from ketchup_eval.variance.gradient.rows import rows_of
-    from ketchup_eval.variance.gradient.settings import BASELINES, GradientSettings, controls
-    from ketchup_eval.variance.over_inputs import OverInputs
-    from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
+    from ketchup.models.served.starting import check_words
+    from ketchup_eval.variance.options import analysis_asked, rollouts_asked
     from ketchup_eval.variance.study import describe, run_variance
 
+    check_words(serve, serve_python, serve_options)
     served = bool(teacher_url or serve)
-    longest = task_named(task).max_new_tokens if max_new_tokens is None else max_new_tokens
-    rollouts = RolloutSettings(
+    rollouts = rollouts_asked(
+        teacher=teacher,
+        students=student or (),
         task=task,
-        teacher=teacher if served and teacher else model_of(teacher or "demo-teacher", runs_dir),
-        students=tuple(model_of(name, runs_dir) for name in student or DEMO_STUDENTS),
-        data=data,
-        split=split,
+        runs_dir=runs_dir,
+        served=served,
         samples=samples,
-        decoding=Decoding(longest, temperature, top_k),
+        split=split,
+        data=data,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
         prompt_style=prompt_style,
         engine=engine,
         seed=seed,
     )
-    tails: list[Tail] = ["segment", "one-step"] if tail == "both" else [tail]
-    asked = estimators_of(k, tails, estimator or (controls(k, served=served) if gradient else ()))
-    checks.whole("--batch", batch)
-    if resamples is not None:
-        checks.resamples("--resamples", resamples)
-    checks.whole("--projection", projection)
-    of_gradients = {
-        "--baseline": baseline,
-        "--batch": batch != 256,
-        "--gradient-of": gradient_of != "head",
-        "--projection": projection is not None,
-    }
-    for option, given in of_gradients.items():
-        if given and not gradient:
-            raise UsageError(f"{option} goes with --gradient.")
-    if gradient and (temperature != 1 or top_k):
-        raise UsageError("--gradient is that of the student as it is; leave out --temperature and --top-k.")
-    rows = rows_of(asked, baseline or BASELINES) if gradient else ()
-    analysis = AnalysisSettings(
-        estimators=asked,
-        gauge=gauge or ("logprob" if served else "raw"),
-        limit=DEMO_LIMIT if limit is None and task == "demo" and data is None else limit,
-        gradient=GradientSettings(rows, gradient_of, batch, projection, seed) if gradient else None,
-        intervals=OverInputs(resamples, seed),
+    analysis = analysis_asked(
+        rollouts,
+        k=k,
+        tail=tail,
+        estimators=estimator or (),
+        gauge=gauge,
+        limit=limit,
+        gradient=gradient,
+        baselines=baseline or (),
+        gradient_of=gradient_of,
+        projection=projection,
+        batch=batch,
+        resamples=resamples,
         correct_sampler=correct_sampler,
         served=served,
     )
@@ -195,19 +175,11 @@ def variance(
 
 def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:
     """Files first, so that nothing is lost should the terminal fail."""
-    from ketchup_eval.report.theory_figure import write_theory_figure
-    from ketchup_eval.report.variance_figure import write_variance_figure
+    from ketchup_eval.report.variance_files import write_variance
     from ketchup_eval.report.variance_table import variance_notes, variance_tables
     from ketchup_eval.variance.files import as_json as json_content
-    from ketchup_eval.variance.files import write_files
 
-    write_files(result, run)
-    write_variance_figure(result, run)
-    write_theory_figure(result, run)
-    if result.analysis.gradient:
-        from ketchup_eval.report.gradient_figure import write_gradient_figure
-
-        write_gradient_figure(result, run)
+    write_variance(result, run)
     if as_json:
         say_json(json_content(result))
         return

@@ -54,7 +54,9 @@ class EvaluationSettings:
         checks.resamples("--resamples", self.resamples)
         checks.seed("--seed", self.seed)
         checks.whole("--workers", self.workers, most=checks.MOST_WORKERS)
+        checks.choice("--split", self.split, Split)
         check_engine(self.engine)
+        checks.choice("--bleu-tokenize", self.bleu_tokenize, BleuTokenizer)
         _ = self.rows
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from ketchup.files import atomic_write_json, atomic_write_text
 from ketchup.texts import csv_cell
-from ketchup_eval.stats.bootstrap import Estimate
+from ketchup_eval.variance.frames import RETURN_COLUMNS, return_rows
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
 SCHEMA = 1
@@ -42,10 +42,9 @@ def as_csv(result: VarianceResult) -> str:
     """One line per student, estimator and quantity; `tail` and `k` are empty where the row is no K-step return."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["student", "kl", "estimator", "tail", "k", "quantity", "value", "low", "high", "n"])
-    for student in result.students:
-        for row in _rows(student):
-            writer.writerow(map(csv_cell, [student.name, student.kl.value if student.kl else None, *row]))
+    writer.writerow(RETURN_COLUMNS)
+    for row in return_rows(result):
+        writer.writerow(map(csv_cell, row))
     return out.getvalue()
 
 
@@ -62,12 +61,3 @@ def _student(student: StudentResult) -> dict[str, Any]:
         for row in student.estimates
     ]
     return {**asdict(student), "estimates": estimates, "enough_inputs": student.enough_inputs}
-
-
-def _rows(student: StudentResult) -> list[list[object]]:
-    return [
-        [estimate.estimator, estimate.tail, estimate.k, name, number.value, number.low, number.high, number.n]
-        for estimate in student.estimates
-        for name, number in vars(estimate).items()
-        if isinstance(number, Estimate)
-    ]

@@ -36,6 +36,8 @@ class RolloutSettings:
     def __post_init__(self) -> None:
         checks.whole("--samples", self.samples, least=2, because=", as one sample has no variance")
         checks.seed("--seed", self.seed)
+        checks.choice("--split", self.split, Split)
+        checks.choice("--prompt-style", self.prompt_style, PromptStyle)
         check_engine(self.engine)
         if self.decoding.greedy:
             alone = "--temperature 0" if self.decoding.temperature == 0 else "--top-k 1"
@@ -60,6 +62,7 @@ class AnalysisSettings:
 
     def __post_init__(self) -> None:
         checks.whole("--limit", self.limit)
+        checks.choice("--gauge", self.gauge, Gauge)
         if self.correct_sampler and self.gradient:
             raise UsageError("--correct-sampler weighs rollouts in the table of returns; leave out --gradient.")
         if self.served:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from ketchup_eval.variance.sampler import SamplerGap, gap_columns, sampler_gap, 
 from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
 
 CORRECT = "--correct-sampler"
+Of = Literal["returns", "gradients"]
 ROWS_PER_PART = 256
 """Rollouts sampled, scored and written together: what a kill can lose at most."""
 
@@ -91,6 +93,16 @@ class VarianceResult:
     inputs: int
     students: list[StudentResult]
     seconds: dict[str, float]
+
+    def frame(self, of: Of = "returns") -> Any:
+        """The numbers as a pandas frame, a row for each student, estimator and quantity; absent ones are NaN.
+
+        Of `returns`, as in `variance.csv`, the columns are student, kl, estimator, tail, k, quantity, value, low, high
+        and n. Of `gradients`, where they were measured, baseline and batch stand for tail and k.
+        """
+        from ketchup_eval.variance.frames import frame  # noqa: PLC0415  (pandas takes its time)
+
+        return frame(self, of)
 
 
 def run_variance(
