@@ -114,12 +114,14 @@ def _show_plan(chosen: "dict[str, Node]", folder: Path, jobs: int, *, probe: boo
 
 
 def _report(content: "Content", folder: Path, *, as_json: bool) -> None:
+    from ketchup_eval.report.study.drawn import write_figures
+    from ketchup_eval.report.study.figures import study_figures
     from ketchup_eval.report.study.files import REPORT, write_tables
     from ketchup_eval.report.study.tables import study_tables
     from ketchup_eval.report.study.written import in_terminal
 
     tables = study_tables(content)
-    written = write_tables(tables, folder)
+    written = write_tables(tables, folder) + write_figures(study_figures(content), folder / REPORT)
     if as_json:
         say_json(content)
         return

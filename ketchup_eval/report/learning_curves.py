@@ -57,6 +57,12 @@ def learning_curves(runs: Sequence[Run]) -> list[Curve]:
     return [_curve(label, members, settings, scores) for label, members in zip(labels, groups.values(), strict=True)]
 
 
+def mean_over_runs(logged: Sequence[Mapping[int, Mapping[str, float]]], quantity: str) -> dict[int, Estimate]:
+    """By step, the mean of a quantity over runs that differ in their seed, at the steps where all of them have it."""
+    shared = sorted(set.intersection(*({step for step, row in rows.items() if quantity in row} for rows in logged)))
+    return {step: mean_over_seeds([rows[step][quantity] for rows in logged]) for step in shared}
+
+
 def as_json(curves: Sequence[Curve], runs: Sequence[Run]) -> dict[str, Any]:
     """What `curves.json` holds; every number is {value, low, high, n} with n seeds."""
     return {
@@ -90,9 +96,8 @@ def _curve(
     logged = [_validations(run) for run in members]
     values: dict[str, dict[int, Estimate]] = {}
     for name in SHOWN:
-        shared = sorted(set.intersection(*({step for step, row in rows.items() if name in row} for rows in logged)))
-        if shared:
-            values[name] = {step: mean_over_seeds([rows[step][name] for rows in logged]) for step in shared}
+        if means := mean_over_runs(logged, name):
+            values[name] = means
     measured = sorted(set.intersection(*(set(scores[run]) for run in members)))
     return Curve(
         label, seeds, values, {name: mean_over_seeds([scores[run][name] for run in members]) for name in measured}

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from ketchup.files import atomic_path
 from ketchup.texts import plot_text
+from ketchup_eval.report.lines import Line, draw_bars, finish, panels, save
 from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.variance.study import StudentResult, VarianceResult
 
@@ -15,65 +15,50 @@ STYLES = {"segment": ("-", "o"), "one-step": ("--", "s")}
 
 def write_variance_figure(result: VarianceResult, run: Path) -> list[Path]:
     """Draws `variance.png` and `variance.pdf`; error bars are 95% intervals, lines are labelled by the student's KL."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 3, figsize=(12.5, 3.9), layout="constrained")
+    figure, ((*row,),) = panels(1, 3, (12.5, 3.9))
     colours = plt.get_cmap("viridis")
     lines = [(student, tail) for student in result.students for tail in result.analysis.tails]
     for index, (student, tail) in enumerate(lines):
         colour = colours(0.85 * result.students.index(student) / max(1, len(result.students) - 1))
-        aside = 2 ** (APART * (index - (len(lines) - 1) / 2))
-        for panel, quantity in zip(panels, ("variance", "bias", "mse"), strict=True):
-            _draw(panel, student, tail, quantity, colour, aside, several_tails=len(result.analysis.tails) > 1)
+        dashes, marker = STYLES[tail]
+        style = {
+            "color": colour,
+            "linestyle": dashes,
+            "marker": marker,
+            "markersize": 4,
+            "capsize": 3,
+            "linewidth": 1.5,
+        }
+        for panel, quantity in zip(row, ("variance", "bias", "mse"), strict=True):
+            line = _line(student, tail, quantity, several_tails=len(result.analysis.tails) > 1)
+            draw_bars(panel, line, 2 ** (APART * (index - (len(lines) - 1) / 2)), **style)
     # On a linear axis K = 1 would leave nothing to see of the others, but a variance of 0 is on no other.
     falling = all((row.variance.value or 0) > 0 for student in result.students for row in student.estimates)
     for panel, title, unit, scale in zip(
-        panels,
+        row,
         ("Variance of the K-step return", "Bias of the K-step return", "Error of one sample (MSE)"),
         ("Var[$\\hat{G}_0$]  (nats²)", "E[$\\hat{G}_0 - G_0$]  (nats)", "variance + bias²  (nats²)"),
         ("log" if falling else "linear", "linear", "linear"),
         strict=True,
     ):
         _finish(panel, result, title, unit, scale)
-    handles, labels = panels[0].get_legend_handles_labels()
+    handles, labels = row[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
     figure.suptitle(
         f"{result.rollouts.task}, teacher {plot_text(short_name(result.rollouts.teacher))}: {result.inputs} inputs x "
         f"{result.rollouts.samples} samples, gauge {result.analysis.gauge}, 95% intervals over inputs",
         fontsize=10,
     )
-    paths = [run / "variance.png", run / "variance.pdf"]
-    for path in paths:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=160)
-    plt.close(figure)
-    return paths
+    return save(figure, run, "variance", dpi=160)
 
 
-def _draw(
-    panel: Any, student: StudentResult, tail: str, quantity: str, colour: Any, aside: float, *, several_tails: bool
-) -> None:
-    numbers = [(row.k, getattr(row, quantity)) for row in student.estimates if row.k is not None and row.tail == tail]
-    known = [(k, number) for k, number in numbers if number.value is not None]
-    below = [number.value - number.low if number.low is not None else 0.0 for _, number in known]
-    above = [number.high - number.value if number.high is not None else 0.0 for _, number in known]
-    line, marker = STYLES[tail]
+def _line(student: StudentResult, tail: str, quantity: str, *, several_tails: bool) -> Line:
     label = f"{'KL' if student.kl else 'KL(π‖p)'} {student.distance.value:.3g}" + (f", {tail}" if several_tails else "")
-    panel.errorbar(
-        [k * aside for k, _ in known],
-        [number.value for _, number in known],
-        yerr=[below, above],
-        label=f"{label}  ({plot_text(short_name(student.name))})",
-        color=colour,
-        linestyle=line,
-        marker=marker,
-        markersize=4,
-        capsize=3,
-        linewidth=1.5,
-    )
+    rows = [row for row in student.estimates if row.tail == tail]
+    points = [(row.k, getattr(row, quantity)) for row in rows if row.k is not None]
+    return Line.of(f"{label}  ({short_name(student.name)})", points)
 
 
 def _finish(panel: Any, result: VarianceResult, title: str, unit: str, scale: str) -> None:
@@ -84,8 +69,4 @@ def _finish(panel: Any, result: VarianceResult, title: str, unit: str, scale: st
         panel.set_yscale("log", nonpositive="clip")
     else:
         panel.set_ylim(bottom=0)
-    panel.set_xlabel("K")
-    panel.set_ylabel(unit)
-    panel.set_title(title, fontsize=10)
-    panel.grid(alpha=0.3)
-    panel.spines[["top", "right"]].set_visible(False)
+    finish(panel, title, "K", unit)

@@ -67,6 +67,17 @@ def write_study(content: Content, folder: Path) -> Path:
     return path
 
 
+def student_names(variance: Content) -> dict[str, str]:
+    """By model, as a variance study names its students, what the plan calls them: its results are in another order."""
+    return dict(zip(variance["models"], variance["students"], strict=True))
+
+
+def distance(student: Content) -> float | None:
+    """How far a student of a variance study is from the teacher, in nats per action, by the KL that is known."""
+    value: float | None = (student["kl"] or student["reverse_kl"])["value"]
+    return value
+
+
 def higher_is_better(score: str) -> bool:
     """Whether more of a score is better; a return is a score too."""
     scales = [scale for metric in TASK_METRICS.values() for scale in metric.scales if scale.name == score]

@@ -212,7 +212,12 @@ class _Graph:
                 given = ["--teacher", place, "--student", *(model for model, _ in models)]
                 options = _words(self._options("variance", task))
                 needs = dict.fromkeys([name for _, made in models for name in made] + list(taught))
-                labels = {"task": task.name, "teacher": teacher, "students": [student.name for student in mine]}
+                labels = {
+                    "task": task.name,
+                    "teacher": teacher,
+                    "students": [student.name for student in mine],
+                    "models": [model for model, _ in models],
+                }
                 words = ("variance", *self._rows(task), *given, *options, *self._named(run))
                 yield Node(run, "variance", words, tuple(needs), labels)
 

@@ -124,3 +124,56 @@ def study(*, tasks=("demo",), students=("small",), arms=("llmr", "k4"), referenc
         **empty,
         **parts,
     }
+
+
+def measured(task="demo", teacher="teacher", students=("small",), variances=(8.0, 4.0, 2.0), *, gradient=False):
+    """A variance study with K = 1, 2, 4; the farther student, the last of the plan, comes first as in real results."""
+    found = []
+    for at, name in enumerate(students):
+        biases = [(1 + at) * bias for bias in (0.0, 1.0, 2.0)]
+        spread = [(1 + at) * value for value in variances]
+        one = {
+            "name": f"models/{name}",
+            "kl": number(0.1 * (1 + at)),
+            "reverse_kl": None,
+            "estimates": [
+                {
+                    "estimator": f"k-step:{k}|tail:segment|gauge:raw",
+                    "k": k,
+                    "tail": "segment",
+                    "variance": number(variance, 0.8 * variance, 1.2 * variance),
+                    "bias": number(bias, 0.9 * bias, 1.1 * bias),
+                    "variance_ratio": number(variance / spread[0], *((None, None) if k == 1 else (0.0, 0.9))),
+                }
+                for k, variance, bias in zip((1, 2, 4), spread, biases, strict=True)
+            ],
+            "gradient": _gradient() if gradient else None,
+        }
+        found.append(one)
+    return {
+        "run": f"variance-{teacher}-{task}",
+        "task": task,
+        "teacher": teacher,
+        "students": list(students),
+        "models": [f"models/{name}" for name in students],
+        "result": {"inputs": 50, "samples": 32, "students": found[::-1]},
+    }
+
+
+def _gradient(rows=10):
+    """The more, the worse a row points; every second has a baseline."""
+    return {
+        "where": "head",
+        "recommendation": {"best": "row0"},
+        "rows": [
+            {
+                "estimator": f"row{at}|gauge:raw",
+                "baseline": "mean" if at % 2 else "none",
+                "objective": "expected-return",
+                "batch_cosine": {str(size): number(size / (size + 100 + at), 0.0, 1.2) for size in (1, 8, 256, 2048)},
+                "noise_ratio": number(1 + at / 10, 0.5, 3.0),
+                "relative_bias": number(0.0 if at == 0 else 0.1 * at, -0.1, 1.5),
+            }
+            for at in range(rows)
+        ],
+    }

@@ -63,7 +63,11 @@ def verdicts(study):
 
 
 def variance(*students):
-    return [{"run": "v", "task": "t", "students": [one["name"] for one in students], "result": {"students": students}}]
+    """By falling KL, as results have it; the plan, which calls their models so, has them from near to far."""
+    names = [one["name"] for one in students][::-1]
+    models = [f"models/{name}" for name in names]
+    result = {"students": [{**one, "name": f"models/{one['name']}"} for one in students]}
+    return [{"run": "v", "task": "t", "students": names, "models": models, "result": result}]
 
 
 def test_a_study_without_results_decides_nothing():
@@ -197,6 +201,25 @@ def test_what_was_measured_before_is_held_against_what_came_out():
     for row in methods:
         row["scores"]["return"]["value"] *= -1
     assert verdicts(study)["measuring-predicts-training"] == "contradicted"
+
+
+def test_each_student_is_held_against_its_own_methods_whatever_the_order_of_the_results():
+    against = {f"k-step:{k}|tail:one-step|gauge:raw": 0.1 * k for k in range(2, 8)}
+    rows = {name: 1 - value for name, value in against.items()}
+    methods = [
+        method(f"k{k}", "ketchup", 2, {"k": k}, student="near", **{"return": [10.0 - k, 10.1 - k]}) for k in range(2, 8)
+    ]
+    far, near = student("far", 1.0, (9, 4, 2), (0, 1, 2), against), student("near", 0.1, (5, 3, 1), (0, 1, 2), rows)
+    found = judge_claims(content(variance=variance(far, near), methods=methods))
+    (evidence,) = next(one for one in found if one.claim.name == "measuring-predicts-training").evidence
+    assert (evidence.place, evidence.estimate.value) == ("t: near", 1.0)  # by far's numbers it would be -1
+
+
+def test_a_teacher_behind_a_server_tells_only_the_reverse_kl():
+    far, near = student("far", 1.0, (9, 4, 2), (0, 1, 2)), student("near", 0.1, (5, 3, 1), (0, 0.5, 1))
+    for one in (far, near):
+        one["reverse_kl"], one["kl"] = one["kl"], None
+    assert verdicts(content(variance=variance(far, near)))["nearer-is-better"] == "supported"
 
 
 def test_claims_are_written_with_their_numbers():

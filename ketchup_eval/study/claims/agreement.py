@@ -9,7 +9,7 @@ from ketchup_eval.stats.correlation import rank_correlation
 from ketchup_eval.study.claims.arms import RETURN, arms, sign, task_scores
 from ketchup_eval.study.claims.base import Evidence
 from ketchup_eval.study.claims.numbers import estimate, negated, p_value
-from ketchup_eval.study.collect import Content
+from ketchup_eval.study.collect import Content, student_names
 
 
 def judge_agrees(content: Content) -> Iterator[Evidence]:
@@ -48,8 +48,9 @@ def _product_of_signs(one: Estimate, two: Estimate) -> tuple[Estimate, float | N
 def measuring_predicts(content: Content) -> Iterator[Evidence]:
     """Ours, not the paper's: does the gradient's expected cosine, measured before, order what training reached?"""
     for one in content["variance"]:
-        for student, name in zip(one["result"]["students"], one["students"], strict=True):
-            cosines = _cosines(student.get("gradient"))
+        names = student_names(one)
+        for student in one["result"]["students"]:
+            name, cosines = names[student["name"]], _cosines(student.get("gradient"))
             for place, methods in arms(content):
                 if place != f"{one['task']}: {name}":
                     continue

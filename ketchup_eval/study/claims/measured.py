@@ -5,8 +5,8 @@ from itertools import pairwise
 from typing import Any
 
 from ketchup_eval.study.claims.base import Evidence
-from ketchup_eval.study.claims.numbers import about, apart, estimate, negated, short
-from ketchup_eval.study.collect import Content
+from ketchup_eval.study.claims.numbers import about, apart, estimate, negated
+from ketchup_eval.study.collect import Content, distance, student_names
 
 
 def variance_falls(content: Content) -> Iterator[Evidence]:
@@ -29,8 +29,9 @@ def bias_grows(content: Content) -> Iterator[Evidence]:
 def nearer_is_better(content: Content) -> Iterator[Evidence]:
     """Neighbours in KL: variance at the smallest K, bias at the largest."""
     for one in content["variance"]:
+        names = student_names(one)
         students = [
-            (student["kl"]["value"], student["name"], {row["k"]: row for row in _paper_rows(student)})
+            (distance(student), names[student["name"]], {row["k"]: row for row in _paper_rows(student)})
             for student in one["result"]["students"]
         ]
         for near, far in pairwise(sorted(student for student in students if student[0] is not None)):
@@ -38,15 +39,16 @@ def nearer_is_better(content: Content) -> Iterator[Evidence]:
             for quantity, k in (("variance", shared[:1]), ("bias", shared[-1:])):
                 for at in k:
                     low, high = (estimate(side[2][at][quantity]) for side in (near, far))
-                    place = f"{one['task']}: {short(near[1])} and {short(far[1])}"
+                    place = f"{one['task']}: {near[1]} and {far[1]}"
                     yield about(place, f"{quantity} at K = {at} of the farther minus the nearer", apart(low, high))
 
 
 def _students(content: Content) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
     """Each student of each variance study, with the rows of the paper's Fig. 2, by K."""
     for one in content["variance"]:
+        names = student_names(one)
         for student in one["result"]["students"]:
-            yield f"{one['task']}: {short(student['name'])}", _paper_rows(student)
+            yield f"{one['task']}: {names[student['name']]}", _paper_rows(student)
 
 
 def _paper_rows(student: Mapping[str, Any]) -> list[Mapping[str, Any]]:

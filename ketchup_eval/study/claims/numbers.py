@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ketchup.runs import WHICH
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.study.claims.base import Evidence
 
@@ -58,9 +57,3 @@ def p_value(found: Estimate) -> float | None:
     if reach <= 0:
         return None
     return math.erfc(abs(found.value) / (reach / Z95) / math.sqrt(2))
-
-
-def short(model: str) -> str:
-    """A model's name without the folders that all share."""
-    parts = [part for part in model.split("/") if part not in (*WHICH, "")]
-    return parts[-1] if parts else model
