@@ -7,7 +7,6 @@ A folder appears whole, by a rename, and the links change after it: a kill at an
 What comes back from a folder is checked against the hashes in it.
 """
 
-import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -21,10 +20,10 @@ from torch.optim import Optimizer
 from ketchup.errors import KetchupError, RunError, first_line
 from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.hashes import check_sums, write_sums
-from ketchup.methods.base import Method
 from ketchup.models.folder import check_files
 from ketchup.models.language_model import LanguageModel
 from ketchup.runs import Run
+from ketchup.training.selection import Selection
 from ketchup.training.weights import StudentWeights
 
 TRAINER = "trainer.pt"
@@ -41,14 +40,10 @@ class TrainerState:
     weights: dict[str, Any] = field(default_factory=dict)
     """Those trained, in float32; only where the model folder does not hold them: in a narrower type, or merged."""
 
-    def consider(self, entry: Mapping[str, float], method: Method) -> None:
-        """Takes this step for the best if it is: by validation return for a policy gradient, else by loss."""
-        higher = method.credit is not None
-        value = entry.get("validation_return" if higher else "validation_loss")
-        if value is not None and not math.isfinite(value):
-            return
-        better = self.best_value is None or (value is not None and (value > self.best_value) == higher)
-        if value is not None and value != self.best_value and better:
+    def consider(self, entry: Mapping[str, float], selection: Selection) -> None:
+        """Takes this step for the best if it is."""
+        value = selection.value(entry)
+        if value is not None and selection.is_better(value, self.best_value):
             self.best_step, self.best_value = self.step, value
 
 

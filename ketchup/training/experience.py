@@ -12,6 +12,7 @@ from torch import Tensor
 from ketchup.methods.base import Method, Sampling, Trajectory, Writer
 from ketchup.methods.credit import Weights, assign
 from ketchup.models.language_model import LanguageModel
+from ketchup.models.prompts import output_text
 from ketchup.models.scoring import StudentValues, TeacherValues, full_returns
 from ketchup.models.teacher import Teacher, score, score_teacher
 from ketchup.phases import Phases
@@ -19,6 +20,7 @@ from ketchup.processes import Processes
 from ketchup.rollouts import engines
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
+from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding, Engine, Rollouts
 from ketchup.tasks.base import Task
 from ketchup.training.weights import StudentWeights
@@ -106,27 +108,44 @@ class Student:
     def draw(self, inputs: Inputs, sampling: Sampling, seed: int) -> Rollouts:
         """Rollouts of all inputs in one batch, from the weights of this moment."""
         with self.phases.phase("sample"):
-            if self._engine is None:
-                found = engines.chosen(self.engine_name, self.weights.ordinary())
-                self._engine = found.engine
-                self._told(str(found))
-            elif self._stale:
-                self._engine.update(self.weights.ordinary())
-            self._stale = False
+            engine = self._current()
             decoding = Decoding(self.task.max_new_tokens, sampling.temperature, sampling.top_k)
             if self.corrected:
-                engines.check_tells(self._engine, decoding)
-            return sample(
-                self._engine,
-                self.model,
-                inputs.ids,
-                inputs.prompts,
-                sampling.samples_per_input,
-                decoding,
-                seed,
-                calculator=self.task.calculator,
-                stop=self.task.stop,
-            )
+                engines.check_tells(engine, decoding)
+            return self._sampled(engine, inputs, sampling.samples_per_input, decoding, seed)
+
+    def write(self, inputs: Inputs) -> list[str]:
+        """The greedy output for each input as text, as `ketchup evaluate` has it."""
+        with self.phases.phase("sample"):
+            greedy = Decoding(self.task.max_new_tokens, temperature=0)
+            rollouts = self._sampled(self._current(), inputs, 1, greedy, 0)
+        rows = zip(rollouts.tokens, rollouts.token_mask, strict=True)
+        texts = [output_text(self.model, tokens[written].tolist()) for tokens, written in rows]
+        return [before_stop(text, self.task.stop) for text in texts]
+
+    def _current(self) -> Engine:
+        """The engine, with the weights of this moment."""
+        if self._engine is None:
+            found = engines.chosen(self.engine_name, self.weights.ordinary())
+            self._engine = found.engine
+            self._told(str(found))
+        elif self._stale:
+            self._engine.update(self.weights.ordinary())
+        self._stale = False
+        return self._engine
+
+    def _sampled(self, engine: Engine, inputs: Inputs, samples: int, decoding: Decoding, seed: int) -> Rollouts:
+        return sample(
+            engine,
+            self.model,
+            inputs.ids,
+            inputs.prompts,
+            samples,
+            decoding,
+            seed,
+            calculator=self.task.calculator,
+            stop=self.task.stop,
+        )
 
 
 def step_trajectories(

@@ -33,6 +33,7 @@ from ketchup.training.experience import Inputs, Measures, Student, step_trajecto
 from ketchup.training.gradient import accumulate
 from ketchup.training.metrics import forget_after
 from ketchup.training.sampler_gap import say_if_far, with_effective_share
+from ketchup.training.selection import Selection, graded
 from ketchup.training.settings import SCHEDULERS, TrainSettings
 from ketchup.training.validation import validate
 from ketchup.training.weights import StudentWeights
@@ -46,6 +47,7 @@ def train(
     teacher: Teacher | None,
     inputs: Inputs,
     validation: Inputs,
+    selection: Selection,
     run: Run,
     processes: Processes,
 ) -> Path:
@@ -74,7 +76,8 @@ def train(
     student = Student(weights, task, settings.engine, phases, told, corrected=settings.correct_sampler)
 
     def validated() -> dict[str, float]:
-        return validate(method, student, teacher, validation, settings.batch_size, settings.seed, processes)
+        found = validate(method, student, teacher, validation, settings.batch_size, settings.seed, processes)
+        return {**found, **graded(selection, student, validation, processes)}
 
     with progress(f"train {method.name}", total=steps, unit="steps", done=state.step) as bar:
         if state.step == 0 and not run.metrics.exists():
@@ -91,11 +94,11 @@ def train(
             last = state.step == steps
             if last or state.step % settings.eval_every == 0:
                 entry |= validated()
-                state.consider(entry, method)
+                state.consider(entry, selection)
             _log({"step": state.step, **entry, "seconds": phases.lap()}, run, processes)
             if last or state.step % settings.save_every == 0 or state.step in (*settings.milestones, state.best_step):
                 _save(run, weights, optimizer, state, settings, processes)
-            bar.advance(1, note=_note(entry))
+            bar.advance(1, note=_note(entry, selection, state))
     return run.checkpoint("last").resolve()
 
 
@@ -201,10 +204,16 @@ def _log(entry: dict[str, Any], run: Run, processes: Processes) -> None:
     processes.log(entry, entry["step"])
 
 
-def _note(entry: dict[str, Any]) -> str:
-    """What the progress line shows of a step."""
+def _note(entry: dict[str, Any], selection: Selection, state: TrainerState) -> str:
+    """What the progress line shows of a step: its return or loss, and what checkpoints are selected by."""
     shown = "return" if "return" in entry else "loss"
-    return f"{shown} {entry[shown]:.3f}" if shown in entry else ""
+    notes = [f"{shown} {entry[shown]:.3f}"] if shown in entry else []
+    value = selection.value(entry)
+    if value is not None:
+        notes.append(f"validation {selection.name} {value:.3f}")
+    elif state.best_value is not None:
+        notes.append(f"best {selection.name} {state.best_value:.3f}")
+    return ", ".join(notes)
 
 
 def _check_weights(weights: StudentWeights, step: int, run: Run, processes: Processes) -> None:

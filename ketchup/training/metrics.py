@@ -11,6 +11,8 @@ from ketchup.runs import Run
 
 VALIDATION = "validation_"
 """What the names of validation quantities begin with."""
+OWN_SELECTIONS = ("return", "loss")
+"""What a best checkpoint is chosen by without a metric of the task."""
 
 _log = logging.getLogger(__name__)
 

@@ -24,27 +24,33 @@ from ketchup.rollouts.types import Decoding
 from ketchup.runs import OF_TRAINING, Run
 from ketchup.tasks import task as task_named
 from ketchup.tasks.base import Example, Split, Task
+from ketchup.tasks.metric import TaskMetric
 from ketchup.tasks.rows import load_examples
 from ketchup.training.adapters import AdapterWeights
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
+from ketchup.training.selection import selection
 from ketchup.training.settings import TrainSettings
 from ketchup.training.shards import ShardedWeights, shard
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
 from ketchup.training.weights import StudentWeights
 
 
-def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Sequence[str] = ()) -> Path:
+def run_training(
+    settings: TrainSettings, run: Run, outputs: Path, trackers: Sequence[str] = (), metric: TaskMetric | None = None
+) -> Path:
     """Trains as `settings` say; goes on where an earlier process was stopped.
 
     `outputs` is the folder of cached teacher outputs, shared by runs; `trackers` are shown the metrics as well.
-    Returns the last checkpoint's folder.
+    `metric` is the one that `settings.select` names, where that is one of the task. Returns the folder of
+    the last checkpoint.
     """
     method, task = _method(settings), _task(settings)
     examples: dict[Split, list[Example]] = {
         "train": load_examples(task, "train", settings.data, settings.limit),
         "validation": load_examples(task, "validation", settings.data, settings.validation_limit),
     }
+    chosen = selection(settings.select, method, metric, examples["validation"])
     processes = Processes(settings.precision, trackers, str(run), sharded=settings.shard, device=settings.device)
     placed = placement(processes.device, settings.where)
     settings.check_fits(total_steps(settings, len(examples["train"]), processes.count))
@@ -53,7 +59,7 @@ def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Seq
             f"{processes.count} processes cannot share {len(examples['validation'])} validation rows; raise "
             "--validation-limit, give more rows or start fewer processes."
         )
-    weights = _weights(settings, placed, processes, samples=method.compares)
+    weights = _weights(settings, placed, processes, samples=method.compares or metric is not None)
     student = weights.model
     _check_room(weights, processes)
     teacher = _teacher(settings, student, placed, run) if settings.teacher else None
@@ -63,6 +69,7 @@ def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Seq
     asked = {split: _prompts(method, task, student, teacher, rows, style) for split, rows in examples.items()}
     recorded = {
         **settings.recorded(),
+        **(chosen.recorded if settings.select else {}),
         **placed.recorded,
         **task.recorded,
         **plugins.recorded(),
@@ -84,14 +91,26 @@ def run_training(settings: TrainSettings, run: Run, outputs: Path, trackers: Seq
         compared = teacher if method.compares else None
         if settings.shard:
             compared = shard(compared, processes) if isinstance(compared, LanguageModel) else compared
-        folder = train(settings, method, task, weights, compared, inputs["train"], inputs["validation"], run, processes)
+        folder = train(
+            settings,
+            method,
+            task,
+            weights,
+            compared,
+            inputs["train"],
+            inputs["validation"],
+            chosen,
+            run,
+            processes,
+        )
         processes.finish()
     return folder
 
 
-def describe(settings: TrainSettings, run: Run) -> str:
+def describe(settings: TrainSettings, run: Run, metric: TaskMetric | None = None) -> str:
     """One line on what a run would do."""
     method, task = _method(settings), _task(settings)
+    chosen = selection(settings.select, method, metric, ())
     inputs = len(load_examples(task, "train", settings.data, settings.limit))
     steps = total_steps(settings, inputs)
     settings.check_fits(steps)
@@ -99,7 +118,8 @@ def describe(settings: TrainSettings, run: Run) -> str:
     options = "".join(f", {name} {value}" for name, value in method.options.items())
     return (
         f"{method.name} of {settings.student} on {task.name}: {inputs:,} training inputs, {steps:,} optimiser "
-        f"steps, {seen:,} inputs seen ({seen / inputs:.2f} epochs){options}, into {run}"
+        f"steps, {seen:,} inputs seen ({seen / inputs:.2f} epochs){options}, "
+        f"the best checkpoint by validation {chosen.name}, into {run}"
     )
 
 

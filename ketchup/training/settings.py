@@ -27,7 +27,7 @@ class TrainSettings:
     An optimiser step sees batch_size x accumulation inputs, in every process. `milestones` are steps whose weights
     are kept for good. `options` are those of the method. `teacher_temperature` 0 lets the teacher write greedily.
     `overridden` are the values of the `preset` that were given otherwise. `correct_sampler` lets rollouts count as
-    their truncated importance ratios.
+    their truncated importance ratios. `select` is what the best checkpoint is chosen by: see `selection`.
     """
 
     method: str
@@ -60,6 +60,7 @@ class TrainSettings:
     eval_every: int = 100
     save_every: int = 100
     milestones: tuple[int, ...] = ()
+    select: str | None = None
     max_new_tokens: int | None = None
     prompt_style: PromptStyle | None = None
     teacher_temperature: float = 0.0
@@ -128,4 +129,5 @@ class TrainSettings:
 
     def recorded(self) -> dict[str, Any]:
         """Those that decide what is computed: not where, which a run may change, and what follows from it."""
-        return {name: value for name, value in asdict(self).items() if name not in PLACES}
+        found = {name: value for name, value in asdict(self).items() if name not in PLACES}
+        return found if self.select else {name: value for name, value in found.items() if name != "select"}

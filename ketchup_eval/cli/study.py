@@ -83,7 +83,10 @@ def study(
 
 def _check(nodes: "dict[str, Node]") -> None:
     """Every command of the graph is one that would be taken, before any of them runs."""
+    from ketchup.tasks import task as task_named
+    from ketchup.training.metrics import OWN_SELECTIONS
     from ketchup_eval.cli.program import app
+    from ketchup_eval.evaluation.selecting import metric_to_select_by
 
     # some versions of typer have their own copy of click, of whose errors they show this one alone
     refusal: type[Any] = typer.BadParameter.__mro__[1]
@@ -92,9 +95,13 @@ def _check(nodes: "dict[str, Node]") -> None:
     for node in nodes.values():
         name, *words = node.words
         try:
-            commands[name].make_context(name, list(words))
+            given = commands[name].make_context(name, list(words)).params
+            if given.get("select") not in (None, *OWN_SELECTIONS):
+                metric_to_select_by(task_named(given["task"]), given["select"])
         except refusal as error:
             raise UsageError(f"{node.name} would be no command: {error.format_message()}") from error
+        except UsageError as error:
+            raise UsageError(f"{node.name} would be no command: {error}") from error
 
 
 def _show_plan(chosen: "dict[str, Node]", folder: Path, jobs: int, *, probe: bool) -> None:

@@ -22,6 +22,7 @@ from ketchup_eval.cli.tasks import TaskName
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
+    from ketchup.tasks.metric import TaskMetric
     from ketchup.training.settings import TrainSettings
 
 METHOD_OPTIONS = (
@@ -152,6 +153,14 @@ def train(
     ] = 200,
     eval_every: Annotated[int, typer.Option(help="steps between validations", rich_help_panel=OF_RUN)] = 100,
     save_every: Annotated[int, typer.Option(help="steps between checkpoints", rich_help_panel=OF_RUN)] = 100,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            help="what the best checkpoint validates best by: return (policy gradients' default), loss (others'), or a "
+            "metric of greedy outputs: accuracy, bleu, chrf, ter, rouge1, rouge2, rouge-l ...",
+            rich_help_panel=OF_RUN,
+        ),
+    ] = None,
     milestones: Annotated[
         list[int] | None, typer.Option(help="steps whose checkpoints are kept", rich_help_panel=OF_RUN)
     ] = None,
@@ -198,15 +207,27 @@ def train(
     from ketchup.tasks import short_name
     from ketchup.training.run import describe, run_training
 
-    settings = _settings(ctx)
+    settings, metric = _selecting(_settings(ctx))
     run = Run.new(f"{method}-{short_name(settings.task)}" if name is None else name, runs_dir)
     if dry_run:
-        say(describe(settings, run))
+        say(describe(settings, run, metric))
         return
     with teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
         settings = replace(settings, teacher_url=server.url, teacher_key=server.key)
-        folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()))
+        folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()), metric)
     say(str(folder))
+
+
+def _selecting(settings: "TrainSettings") -> "tuple[TrainSettings, TaskMetric | None]":
+    """The settings with the metric that they select by, under its own name."""
+    from ketchup.tasks import task as task_named
+    from ketchup.training.metrics import OWN_SELECTIONS
+    from ketchup_eval.evaluation.selecting import metric_to_select_by
+
+    if settings.select is None or settings.select in OWN_SELECTIONS:
+        return settings, None
+    metric = metric_to_select_by(task_named(settings.task), settings.select)
+    return replace(settings, select=metric.name), metric
 
 
 def _settings(ctx: typer.Context) -> "TrainSettings":

@@ -95,7 +95,8 @@ def _curve(
             raise RunError(f"{label} with seed {seed} is there {seeds.count(seed)} times; name each run once.")
     logged = [_validations(run) for run in members]
     values: dict[str, dict[int, Estimate]] = {}
-    for name in SHOWN:
+    chosen = [given["select"] for given in map(settings.__getitem__, members) if given.get("select")]
+    for name in dict.fromkeys((*SHOWN, *chosen)):
         if means := mean_over_runs(logged, name):
             values[name] = means
     measured = sorted(set.intersection(*(set(scores[run]) for run in members)))
@@ -182,5 +183,5 @@ def _short(value: Any) -> Any:
 
 def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
     prints = {f"{name}_fingerprint" for name in ("student", "teacher", "rows")}
-    dull = prints | {"options", "preset", "overridden", "processes"}
+    dull = prints | {"options", "preset", "overridden", "processes", "select_signature", "select_higher_is_better"}
     return {**{name: value for name, value in given.items() if name not in dull}, **given["options"]}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ketchup_eval.report.learning_curves import Curve
+from ketchup_eval.report.learning_curves import SHOWN, Curve
 from ketchup_eval.report.lines import Line, draw_band, finish, panels, save
 
 PANELS = {
@@ -23,7 +23,9 @@ def write_learning_figure(curves: Sequence[Curve], folder: Path) -> list[Path]:
     """
     import matplotlib.pyplot as plt
 
-    figure, ((*row,),) = panels(1, len(PANELS), (13, 4.4))
+    selected = dict.fromkeys(name for curve in curves for name in curve.values if name not in SHOWN)
+    titles = {**PANELS, **{name: (f"{name} of greedy outputs on validation inputs", name) for name in selected}}
+    figure, ((*row,),) = panels(1, len(titles), (13 / 3 * len(titles), 4.4))
     colours = plt.get_cmap("tab10")
     for index, curve in enumerate(curves):
         place = None if len(curves) <= MOST_BANDS else 1 + 0.01 * (index + 1)
@@ -33,9 +35,9 @@ def write_learning_figure(curves: Sequence[Curve], folder: Path) -> list[Path]:
             "marker": "o",
             "markersize": 3,
         }
-        for panel, quantity in zip(row, PANELS, strict=True):
+        for panel, quantity in zip(row, titles, strict=True):
             draw_band(panel, Line.of(curve.label, curve.values.get(quantity, {}).items()), place, **style)
-    for panel, (title, unit) in zip(row, PANELS.values(), strict=True):
+    for panel, (title, unit) in zip(row, titles.values(), strict=True):
         finish(panel, title, "optimiser steps", unit)
     handles, labels = row[0].get_legend_handles_labels()
     columns = CHARACTERS_IN_A_ROW // (6 + max(map(len, labels), default=0))

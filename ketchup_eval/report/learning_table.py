@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ketchup_eval.report.learning_curves import Curve
+from ketchup_eval.report.learning_curves import SHOWN, Curve
 from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.bootstrap import Estimate
 
@@ -14,15 +14,17 @@ def learning_table(curves: Sequence[Curve]) -> Table:
     shown = [name for name in COLUMNS if any(curve.last(name) for curve in curves)]
     if "return" in shown and "loss" in shown:
         shown.remove("loss")  # each method's own, and so not to be compared
+    selected = list(dict.fromkeys(name for curve in curves for name in curve.values if name not in SHOWN))
     scores = sorted({name for curve in curves for name in curve.scores})
     table = Table(title="Last validation and test scores, mean over seeds [95% interval]")
     table.add_column("method", overflow="fold", min_width=30)
-    for column in ("seeds", "step", *(COLUMNS[name] for name in shown), *(f"test {name}" for name in scores)):
+    validated = [*(COLUMNS[name] for name in shown), *(f"validation {name}" for name in selected)]
+    for column in ("seeds", "step", *validated, *(f"test {name}" for name in scores)):
         table.add_column(column, justify="right", no_wrap=True)
     for curve in curves:
         step = max(max(steps) for steps in curve.values.values())
-        cells = [_interval(curve.last(name)) for name in shown] + [_interval(curve.scores.get(n)) for n in scores]
-        table.add_row(curve.label, str(len(curve.seeds)), str(step), *cells)
+        known = [curve.last(name) for name in (*shown, *selected)] + [curve.scores.get(name) for name in scores]
+        table.add_row(curve.label, str(len(curve.seeds)), str(step), *map(_interval, known))
     return table
 
 

@@ -4,7 +4,6 @@ It can be read while the study still runs; what is not there yet is absent. Ever
 seeds where a method has several (n seeds, Student's t), else over items.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from ketchup_eval.study.graph import Node
 from ketchup_eval.study.plan import Plan
 from ketchup_eval.study.shell import shell_line
 from ketchup_eval.study.stamps import LOGS, read_stamps
+from ketchup_eval.study.validations import best_validation
 
 SCHEMA = 1
 STUDY = "study.json"
@@ -136,7 +136,8 @@ def _training(node: Node, folder: Path) -> Content | None:
         "learning_rate": settings["learning_rate"],
         "steps": rows[-1]["step"] if rows else 0,
         "curve": curve,
-        "best_validation": _best(curve),
+        "selected_by": settings.get("select"),
+        "best_validation": best_validation(run),
         "seconds": seconds,
         "scores": _scores(run),
     }
@@ -144,13 +145,6 @@ def _training(node: Node, folder: Path) -> Content | None:
 
 def _is_validation(name: str) -> bool:
     return name.startswith(VALIDATION)
-
-
-def _best(curve: Sequence[Mapping[str, float]]) -> float | None:
-    """The best validation, the higher the better: minus the loss of a method that has one, else the return."""
-    losses = [-row["loss"] for row in curve if "loss" in row]
-    values = losses or [row["return"] for row in curve if "return" in row]
-    return max((value for value in values if math.isfinite(value)), default=None)
 
 
 def _scores(run: Run) -> Content:

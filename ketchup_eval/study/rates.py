@@ -1,23 +1,23 @@
 """The choice of a learning rate: the one whose training validated best."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from ketchup.errors import RunError
 from ketchup.files import atomic_write_text
 from ketchup.runs import Run
-from ketchup.training.metrics import VALIDATION, read_metrics
+from ketchup_eval.study.validations import best_validation
 
 
 def choose_rate(trials: Mapping[float, Path], place: Path) -> float:
-    """The rate whose run has the best validation: the highest return, or the lowest loss of a method that has one.
+    """The rate whose run has the best validation, by what its checkpoint is selected by.
 
     Written to `place`. A run without a finite validation loses; a `RunError` where all do. Of equals the smallest rate
     is taken.
     """
-    found = {rate: _best(run) for rate, run in sorted(trials.items())}
-    if not any(math.isfinite(value) for value in found.values()):
+    tried = {rate: best_validation(Run(run)) for rate, run in sorted(trials.items())}
+    found = {rate: value for rate, value in tried.items() if value is not None}
+    if not found:
         raise RunError(f"None of {', '.join(map(str, trials.values()))} has a finite validation; try smaller rates.")
     chosen = max(found, key=lambda rate: found[rate])
     atomic_write_text(place, f"{chosen:g}\n")
@@ -30,11 +30,3 @@ def chosen_rate(place: Path) -> str:
         return place.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise RunError(f"{place} has no learning rate yet ({error.strerror}); run {place.stem} first.") from error
-
-
-def _best(run: Path) -> float:
-    """The best validation of a run, the higher the better."""
-    rows = read_metrics(Run(run))
-    losses = [-row[f"{VALIDATION}loss"] for row in rows if f"{VALIDATION}loss" in row]
-    values = losses or [row[f"{VALIDATION}return"] for row in rows if f"{VALIDATION}return" in row]
-    return max((value for value in values if math.isfinite(value)), default=-math.inf)

@@ -44,6 +44,7 @@ def test_lines_for_a_shell_read_the_chosen_rate(tmp_path):
             "start-made-demo would be no command: No such option: --batch-sise (Possible options: --batch-size",
         ),
         ("batch_size = 4", 'batch_size = "many"', "'--batch-size': Input should be a valid integer"),
+        ("batch_size = 4", 'select = "acuracy"', 'would be no command: --select knows no "acuracy": did you mean'),
         ("limit = 8", 'split = "exam"', "'exam' is not one of"),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ketchup.errors import RunError
+from ketchup.manifests import check_same_settings
 from ketchup_eval.study.graph import Node
 from ketchup_eval.study.rates import choose_rate
 from ketchup_eval.study.running import reason, run_graph
@@ -141,6 +142,19 @@ def test_a_loss_is_better_where_it_is_lower(tmp_path: Path) -> None:
         1e-4: [{"validation_loss": 2.0, "validation_return": -1.0}],
     }
     assert choose_rate(trials(tmp_path, losses), tmp_path / "rate.txt") == 1e-5
+
+
+@pytest.mark.parametrize(("metric", "higher", "chosen"), [("ter", False, 1e-4), ("bleu", True, 1e-5)])
+def test_a_rate_is_chosen_by_what_its_checkpoints_are(tmp_path: Path, metric: str, higher: bool, chosen: float) -> None:
+    rows = {
+        1e-5: [{f"validation_{metric}": 70.0, "validation_return": -9.0}],
+        1e-4: [{f"validation_{metric}": 60.0, "validation_return": -9.5}],
+        1e-3: [{f"validation_{metric}": float("nan"), "validation_return": -1.0}],
+    }
+    tried = trials(tmp_path, rows)
+    for run in tried.values():
+        check_same_settings(run, {"select": metric, "select_higher_is_better": higher})
+    assert choose_rate(tried, tmp_path / "rate.txt") == chosen
 
 
 def test_runs_without_a_finite_validation_are_no_choice(tmp_path: Path) -> None:

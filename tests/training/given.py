@@ -7,6 +7,7 @@ from ketchup.runs import Run
 from ketchup.tasks.base import Prompts, Task
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import train
+from ketchup.training.selection import selection
 from ketchup.training.settings import TrainSettings
 from ketchup.training.validation import validate
 from ketchup.training.weights import StudentWeights
@@ -40,7 +41,16 @@ def fit(given, model, rows, run, *, teacher=None, validation=None, chosen=None, 
     chosen = chosen or method(given.method, given.options)
     validated = inputs_of(validation or rows[:2])
     return train(
-        given, chosen, task, StudentWeights(model), teacher, inputs_of(rows), validated, Run(run), Processes("float32")
+        given,
+        chosen,
+        task,
+        StudentWeights(model),
+        teacher,
+        inputs_of(rows),
+        validated,
+        selection(given.select, chosen, None, ()),
+        Run(run),
+        Processes("float32"),
     )
 
 

@@ -16,6 +16,7 @@ from ketchup.models.loading import load
 from ketchup.training import loop
 from ketchup.training.checkpoints import TrainerState
 from ketchup.training.loop import step_inputs, total_steps
+from ketchup.training.selection import selection
 from tests import tiny
 from tests.training.given import fit, settings, validation_of
 
@@ -321,12 +322,12 @@ def test_a_validation_that_is_no_number_is_never_the_best(name, value):
     chosen = method(name, {})
     field = "validation_return" if chosen.credit else "validation_loss"
     state = TrainerState(step=1)
-    state.consider({field: value}, chosen)
+    state.consider({field: value}, selection(None, chosen, None, ()))
     assert state.best_step is None
     state.step = 2
-    state.consider({field: 3.0}, chosen)
+    state.consider({field: 3.0}, selection(None, chosen, None, ()))
     state.step = 3
-    state.consider({field: value}, chosen)
+    state.consider({field: value}, selection(None, chosen, None, ()))
     assert (state.best_step, state.best_value) == (2, 3.0)
 
 

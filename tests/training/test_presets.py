@@ -42,6 +42,8 @@ def test_values_are_the_papers(name):
     assert (first["epochs"], first["learning_rate"], first["batch_size"]) == (5, 3e-5, 8)
     assert preset(name, "tvd")["epochs"] == 2
     assert "teacher" not in preset(name, "sft")
+    for chosen in METHODS:  # "the best checkpoint based on the performance of the held-out validation set", Table 1
+        assert preset(name, chosen)["select"] == {"xsum": "rougeL", "europarl": "bleu", "gsm8k": "accuracy"}[task]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -66,13 +68,13 @@ def test_a_flag_wins_over_the_preset_and_the_manifest_says_so(tmp_path):
     tiny.save("t5", tmp_path / "student", seed=2)
     words = ["train", "ketchup", "--preset", "gsm8k-t5", "--student", tmp_path / "student"]
     words += ["--teacher", tmp_path / "teacher", "--data", tmp_path / "data", "--max-new-tokens", 6, "--k", 2]
-    words += ["--steps", 1, "--batch-size", 8, "--runs-dir", tmp_path, "--threads", 1]
+    words += ["--steps", 1, "--batch-size", 8, "--runs-dir", tmp_path, "--threads", 1, "--select", "return"]
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     settings = json.loads((tmp_path / "ketchup-gsm8k/manifest.json").read_text())["settings"]
     assert (settings["task"], settings["accumulation"], settings["learning_rate"]) == ("gsm8k", 4, 1e-5)
     assert (settings["options"]["k"], settings["max_new_tokens"], settings["steps"]) == (2, 6, 1)
-    assert settings["overridden"] == ["k", "max_new_tokens"]  # the same value as the preset's overrides nothing
+    assert settings["overridden"] == ["k", "max_new_tokens", "select"]  # not a value equal to the preset's
     assert settings["preset"] == "gsm8k-t5"
 
 
