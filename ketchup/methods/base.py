@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ketchup import checks
@@ -15,9 +16,9 @@ Writer = Literal["reference", "teacher", "student"]
 """Whose tokens are prefixes: the data set's answers, outputs the teacher wrote once, the student's fresh rollouts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trajectory:
-    """One prompt with the tokens after it; `chosen` is False for those that the environment writes.
+    """One prompt with the `tokens[T]` after it; `chosen[T]` is False for those that the environment writes.
 
     A policy gradient weighs each action: `weights` has one number per *chosen* token, `teacher_log_probs` what the
     teacher thinks of it and `sampler_log_probs` what it was drawn with, where the engine told, in nats. With
@@ -25,17 +26,22 @@ class Trajectory:
     """
 
     prompt: list[int]
-    tokens: list[int]
-    chosen: list[bool]
-    weights: list[float] | None = None
-    teacher_log_probs: list[float] | None = None
-    sampler_log_probs: list[float] | None = None
+    tokens: Tensor
+    chosen: Tensor
+    weights: Tensor | None = None
+    teacher_log_probs: Tensor | None = None
+    sampler_log_probs: Tensor | None = None
     most_ratio: float | None = None
+
+    @classmethod
+    def of(cls, prompt: list[int], tokens: Sequence[int], chosen: Sequence[bool]) -> "Trajectory":
+        """From lists: what was read from a file or is a reference."""
+        return cls(prompt, torch.tensor(tokens, dtype=torch.long), torch.tensor(chosen, dtype=torch.bool))
 
     @property
     def actions(self) -> int:
         """How many tokens count in the loss."""
-        return sum(self.chosen)
+        return int(self.chosen.sum())
 
 
 class Loss(NamedTuple):

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ketchup.methods.base import Trajectory
-from ketchup.models.language_model import LanguageModel, context, hidden_states, pad
+from ketchup.models.language_model import LanguageModel, context, hidden_states
 
 
 def action_states(model: LanguageModel, batch: Sequence[Trajectory]) -> tuple[Tensor, Tensor]:
@@ -15,8 +16,8 @@ def action_states(model: LanguageModel, batch: Sequence[Trajectory]) -> tuple[Te
     One forward pass of the network's body; the head is left to the caller, who can apply it in chunks.
     """
     shared = context(model, [row.prompt for row in batch], shared=False)
-    tokens, _ = pad([row.tokens for row in batch], model.pad_id)
-    mask = pad([[int(chosen) for chosen in row.chosen] for row in batch], 0)[0].bool()
+    tokens = pad_sequence([row.tokens for row in batch], batch_first=True, padding_value=model.pad_id)
+    mask = pad_sequence([row.chosen for row in batch], batch_first=True)
     tokens, mask = tokens.to(model.device), mask.to(model.device)
     hidden = hidden_states(model, shared, torch.arange(len(batch), device=model.device), tokens)
     return hidden[mask], tokens[mask]

@@ -41,8 +41,8 @@ class PolicyGradient:
         states, actions = action_states(student, batch)
         drawn = (self.sampling.temperature, self.sampling.top_k)
         log_pi = log_probs(student, states, actions, *drawn)
-        weights = torch.tensor([w for row in batch for w in row.weights or []], device=log_pi.device)
-        log_p = torch.tensor([x for row in batch for x in row.teacher_log_probs or []], device=log_pi.device)
+        weights = _joined([row.weights for row in batch]).to(log_pi)
+        log_p = _joined([row.teacher_log_probs for row in batch]).to(log_pi)
         noted = log_pi.detach()
         counted, gap = _against_sampler(noted, batch)
         total = -(counted * weights * log_pi).sum()
@@ -64,7 +64,7 @@ def _against_sampler(log_pi: Tensor, batch: Sequence[Trajectory]) -> tuple[Tenso
     drawn = [row.sampler_log_probs for row in batch]
     if any(row is None for row in drawn):
         return counted, {}
-    log_mu = torch.tensor([x for row in drawn for x in row or []], dtype=torch.float64, device=log_pi.device)
+    log_mu = _joined(drawn).to(log_pi.device, torch.float64)
     actions = torch.tensor([row.actions for row in batch], device=log_pi.device)
     of_row = torch.arange(len(batch), device=log_pi.device).repeat_interleave(actions)
     log_pi = log_pi.double()
@@ -80,6 +80,11 @@ def _against_sampler(log_pi: Tensor, batch: Sequence[Trajectory]) -> tuple[Tenso
         "sampler_ratio_squared": ratios.square().sum(),
         "sampler_rollouts": torch.tensor(float(len(batch))),
     }
+
+
+def _joined(rows: Sequence[Tensor | None]) -> Tensor:
+    """A number for each action of the batch [N], as the states are in order; rows without actions have none."""
+    return torch.cat([row for row in rows if row is not None])
 
 
 def policy_gradient(name: str, credit: Credit, sampling: Sampling) -> Method:

@@ -3,8 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -194,18 +193,21 @@ def as_trajectories(
 ) -> list[Trajectory]:
     """Each rollout with its prompt and, for a policy gradient, its actions' weights and what they were drawn with."""
     rows = []
-    samples = rollouts.samples
-    for index, (tokens, written, chosen) in enumerate(
-        zip(rollouts.tokens, rollouts.token_mask, rollouts.action_mask, strict=True)
-    ):
-        extra: dict[str, Any] = {}
-        if weights is not None and values is not None:
-            extra["weights"] = weights.weights[index, : int(chosen.sum())].tolist()
-            extra["teacher_log_probs"] = (values.q - values.logsumexp)[index, chosen].tolist()
-            extra["most_ratio"] = most_ratio
-            if rollouts.sampler_log_prob is not None:
-                extra["sampler_log_probs"] = rollouts.sampler_log_prob[index, chosen].tolist()
-        rows.append(Trajectory(prompts[index // samples], tokens[written].tolist(), chosen[written].tolist(), **extra))
+    samples, lengths = rollouts.samples, rollouts.token_mask.sum(1).tolist()
+    log_p = None if values is None else values.q - values.logsumexp
+    for index, length in enumerate(lengths):
+        chosen = rollouts.action_mask[index, :length]
+        row = Trajectory(prompts[index // samples], rollouts.tokens[index, :length], chosen)
+        if weights is not None and log_p is not None:
+            drawn = rollouts.sampler_log_prob
+            row = replace(
+                row,
+                weights=weights.weights[index, : row.actions],
+                teacher_log_probs=log_p[index, :length][chosen],
+                sampler_log_probs=None if drawn is None else drawn[index, :length][chosen],
+                most_ratio=most_ratio,
+            )
+        rows.append(row)
     return rows
 
 

@@ -1,6 +1,7 @@
 """The gradient of one optimiser step, from micro-batches and processes of any number."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -10,7 +11,7 @@ from ketchup.processes import Processes
 from ketchup.training.experience import Measures
 from ketchup.training.weights import StudentWeights
 
-IDLE = Trajectory([0], [0], [False], weights=[], teacher_log_probs=[])
+IDLE = replace(Trajectory.of([0], [0], [False]), weights=torch.zeros(0), teacher_log_probs=torch.zeros(0))
 """A row without actions, which no loss sees: any ids will do."""
 
 

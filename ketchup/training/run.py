@@ -270,6 +270,6 @@ def _references(
         for example, prompt in zip(examples, prompts, strict=True):
             tokens = target_ids(student, task, example.reference)
             chosen = machine.action_mask(tokens) if machine else [True] * len(tokens)
-            rows.append(Trajectory(prompt, tokens, chosen))
+            rows.append(Trajectory.of(prompt, tokens, chosen))
             bar.advance()
     return rows

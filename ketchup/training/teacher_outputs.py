@@ -94,7 +94,7 @@ def _trajectory(prompt: list[int], row: Mapping[str, Any], vocabulary: int, file
             f'{file} has no output for the input {row["input"]}, but other "tokens" or "chosen"; remove that line and '
             "run again."
         )
-    return Trajectory(prompt, tokens, chosen)
+    return Trajectory.of(prompt, tokens, chosen)
 
 
 def _rows(block: Block, rollouts: Rollouts, _values: None) -> Iterator[dict[str, Any]]:

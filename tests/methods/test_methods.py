@@ -16,9 +16,9 @@ NEEDED = {"ketchup": {"k": 2}, "reinforce": {"estimator": "shrink:0.5"}}
 DIVERGENCES = ("kl", "rkl", "js", "tvd", "gkd")
 EOS = 1
 BATCH = [
-    Trajectory([2, 3], [4, 5, 2, EOS], [True] * 4),
-    Trajectory([5, 4, 3, 3, 2], [3, EOS], [True] * 2),
-    Trajectory([4], [2, 3, 3, 4, 5], [True, False, True, True, False]),  # the calculator wrote two of these
+    Trajectory.of([2, 3], [4, 5, 2, EOS], [True] * 4),
+    Trajectory.of([5, 4, 3, 3, 2], [3, EOS], [True] * 2),
+    Trajectory.of([4], [2, 3, 3, 4, 5], [True, False, True, True, False]),  # the calculator wrote two of these
 ]
 
 
@@ -33,7 +33,8 @@ def literal_losses(name, student, teacher, batch):
         for t, chosen in enumerate(row.chosen):
             if chosen:
                 p, pi = (
-                    tiny.next_logits(m, row.prompt, row.tokens[:t]).softmax(-1).tolist() for m in (teacher, student)
+                    tiny.next_logits(m, row.prompt, row.tokens[:t].tolist()).softmax(-1).tolist()
+                    for m in (teacher, student)
                 )
                 for part, value in enumerate(literal_divergence(name, p, pi)):
                     sums[part] += value

@@ -83,9 +83,7 @@ class World:
         values, own = score(self.teacher, self.student, prompts, rollouts.tokens, rollouts.action_mask)
         weights = assign(chosen.credit, values, own, rollouts.action_mask, rollouts.ended, 1, lambda total: total)
         rows = as_trajectories(prompts, rollouts, weights, values)
-        rows = [
-            replace(row, weights=[p * w for w in row.weights]) for row, p in zip(rows, self.probabilities, strict=True)
-        ]
+        rows = [replace(row, weights=p * row.weights) for row, p in zip(rows, self.probabilities, strict=True)]
         (part,) = chosen.parts
         return self.gradient(part.loss(self.student, self.teacher, rows).total)
 
@@ -118,8 +116,8 @@ class World:
         told = own.log_prob + by * torch.randn(own.log_prob.shape, generator=generator)
         weights = assign(chosen.credit, values, own, rollouts.action_mask, rollouts.ended, 1, lambda total: total)
         rows = as_trajectories(prompts, replace(rollouts, sampler_log_prob=told), weights, values, most)
-        mu = [math.exp(sum(row.sampler_log_probs)) for row in rows]
-        rows = [replace(row, weights=[m * w for w in row.weights]) for row, m in zip(rows, mu, strict=True)]
+        mu = [math.exp(row.sampler_log_probs.sum()) for row in rows]
+        rows = [replace(row, weights=m * row.weights) for row, m in zip(rows, mu, strict=True)]
         loss = chosen.parts[0].loss(self.student, self.teacher, rows)
         return self.gradient(loss.total), loss.sums, mu
 
@@ -228,7 +226,8 @@ def test_the_policy_is_the_distribution_that_was_sampled_from(world, temperature
 def as_weighted(row, weights):
     from ketchup.methods.base import Trajectory
 
-    return Trajectory(PROMPT, row, [True] * len(row), weights, [0.0] * len(row))
+    row = Trajectory.of(PROMPT, row, [True] * len(row))
+    return replace(row, weights=torch.tensor(weights), teacher_log_probs=torch.zeros(len(weights)))
 
 
 # Credit: clip, truncation, the calculator

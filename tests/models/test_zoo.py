@@ -104,7 +104,7 @@ def test_scores_are_those_of_plain_forward_passes(name, models, networks):
 def test_training_follows_the_gradient_of_plain_forward_passes(name, models, networks):
     model, network = models(name), networks(name)
     rows = torch.randint(1, zoo.SIZE, (len(PROMPTS), ACTIONS), generator=torch.Generator().manual_seed(2))
-    batch = [Trajectory(p, row.tolist(), [True] * ACTIONS) for p, row in zip(PROMPTS, rows, strict=True)]
+    batch = [Trajectory.of(p, row.tolist(), [True] * ACTIONS) for p, row in zip(PROMPTS, rows, strict=True)]
     states, actions = action_states(model, batch)
     found = log_probs(model, states, actions)
     log_pi = torch.cat([plain(network, p, row[None])[0].log_softmax(-1) for p, row in zip(PROMPTS, rows, strict=True)])
@@ -151,7 +151,7 @@ def test_adapters_are_trained_on_what_the_adapted_network_computes(name, folders
             if "lora_B" in name_of:  # zero at first, which is no change
                 weight.normal_(std=0.2)
     rows = torch.tensor([[5, 9, 3], [3, 22, 30]])
-    batch = [Trajectory(p, row.tolist(), [True] * 3) for p, row in zip(PROMPTS[:2], rows, strict=True)]
+    batch = [Trajectory.of(p, row.tolist(), [True] * 3) for p, row in zip(PROMPTS[:2], rows, strict=True)]
     found = log_probs(model, *action_states(model, batch))
     log_pi = torch.cat([plain(model.network, p, row[None])[0] for p, row in zip(PROMPTS[:2], rows, strict=True)])
     expected = log_pi.log_softmax(-1).gather(-1, rows.reshape(-1, 1))[:, 0]

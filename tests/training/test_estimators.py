@@ -13,7 +13,7 @@ from tests.estimators.given import TEXTS
 from tests.training.given import fit, settings
 
 PROMPTS = [[2, 3, 4], [5], [3, 3], [4, 2, 5, 5]]
-ROWS = [Trajectory(prompt, [2, 1], [True, True]) for prompt in PROMPTS]
+ROWS = [Trajectory.of(prompt, [2, 1], [True, True]) for prompt in PROMPTS]
 SAMPLES, RATE = 2, 1e-2
 
 

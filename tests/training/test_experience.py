@@ -20,7 +20,7 @@ from tests.rollouts.test_engines import assert_drawn_from
 from tests.training.given import TASK, fit, inputs_of, settings
 
 PROMPTS = [[2, 3, 4], [5], [3, 3], [4, 2, 5, 5], [2, 2], [5, 4, 3], [4], [3, 5]]
-ROWS = [Trajectory(prompt, [2, 3, 1][index % 3 :], [True] * (3 - index % 3)) for index, prompt in enumerate(PROMPTS)]
+ROWS = [Trajectory.of(prompt, [2, 3, 1][index % 3 :], [True] * (3 - index % 3)) for index, prompt in enumerate(PROMPTS)]
 METHODS = {
     "kl": {},
     "rkl": {"temperature": 0.0},
@@ -37,7 +37,7 @@ METHODS = {
 def test_rollouts_come_from_the_updated_student(kind, engine):
     model, limit = tiny.language_model(kind), 3
     student = Student(StudentWeights(model), replace(TASK, max_new_tokens=limit), engine, Phases())
-    inputs = inputs_of([Trajectory([2, 3, 4], [1], [True])])
+    inputs = inputs_of([Trajectory.of([2, 3, 4], [1], [True])])
     before = tiny.sequence_probabilities(model, [2, 3, 4], limit)
     drawn = student.draw(inputs, Sampling(1500), seed=0)
     assert_drawn_from([row[mask].tolist() for row, mask in zip(drawn.tokens, drawn.token_mask, strict=True)], before)
@@ -78,12 +78,13 @@ def test_trajectories_carry_the_literal_weights(kind):
     returns, estimates = [], []
     for index, row in enumerate(rows):
         assert row.prompt == PROMPTS[index // 3]
-        logits = [tiny.next_logits(teacher, row.prompt, row.tokens[:t]) for t in range(len(row.tokens))]
-        q = [x[a].item() for x, a in zip(logits, row.tokens, strict=True)]
+        tokens = row.tokens.tolist()
+        logits = [tiny.next_logits(teacher, row.prompt, tokens[:t]) for t in range(len(tokens))]
+        q = [x[a].item() for x, a in zip(logits, tokens, strict=True)]
         g = reference.algorithm_1(q, [x.max().item() for x in logits], 2)
-        assert row.weights == pytest.approx([max(-2.0, min(2.0, x)) for x in g], abs=1e-4)
-        log_p = [x.log_softmax(-1)[a].item() for x, a in zip(logits, row.tokens, strict=True)]
-        assert row.teacher_log_probs == pytest.approx(log_p, abs=1e-4)
+        assert row.weights.tolist() == pytest.approx([max(-2.0, min(2.0, x)) for x in g], abs=1e-4)
+        log_p = [x.log_softmax(-1)[a].item() for x, a in zip(logits, tokens, strict=True)]
+        assert row.teacher_log_probs.tolist() == pytest.approx(log_p, abs=1e-4)
         returns.append(reference.reward_to_go(q, [x.max().item() for x in logits])[0])
         estimates += g
     means = measures.means(Processes("float32"))
@@ -110,16 +111,16 @@ def test_the_min_variance_baseline_weighs_by_the_norms_of_what_was_sampled(tempe
     )  # fmt: skip
     norms, returns = [], []
     for row in plain:
-        for place, action in enumerate(row.tokens):
-            logits = tiny.next_logits(model, row.prompt, row.tokens[:place]).detach().requires_grad_()
+        for place, action in enumerate(row.tokens.tolist()):
+            logits = tiny.next_logits(model, row.prompt, row.tokens[:place].tolist()).detach().requires_grad_()
             kept = {*logits.topk(top_k or len(logits)).indices.tolist(), action}
             outside = torch.tensor([0.0 if a in kept else -torch.inf for a in range(len(logits))])
             (gradient,) = torch.autograd.grad((logits / temperature + outside).log_softmax(-1)[action], logits)
             norms.append(gradient.square().sum().item())
-        returns += row.weights
+        returns += row.weights.tolist()
     expected = sum(n * g for n, g in zip(norms, returns, strict=True)) / sum(norms)
-    found = [g - w for a, b in zip(plain, weighed, strict=True) for g, w in zip(a.weights, b.weights, strict=True)]
-    assert found == pytest.approx([expected] * len(found), abs=1e-4)
+    found = torch.cat([one.weights - other.weights for one, other in zip(plain, weighed, strict=True)])
+    assert found.tolist() == pytest.approx([expected] * len(found), abs=1e-4)
 
 
 def test_truncated_rollouts_are_dropped_on_request(tmp_path):

@@ -1,9 +1,9 @@
 """What an optimiser step computes: which tokens count, how much each of them, and in which order inputs come."""
 
-import dataclasses
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ SFT = method("sft", {})
 
 
 def demonstration(prompt, tokens, chosen=None):
-    return Trajectory(prompt, tokens, chosen or [True] * len(tokens))
+    return Trajectory.of(prompt, tokens, chosen or [True] * len(tokens))
 
 
 def cross_entropy(model, batch):
@@ -53,8 +53,9 @@ def literal_log_prob(model, prompt, written, token):
 
 def literal_loss(model, row):
     """-sum of the chosen tokens' log-probabilities."""
+    tokens = row.tokens.tolist()
     places = [place for place, chosen in enumerate(row.chosen) if chosen]
-    return -sum(literal_log_prob(model, row.prompt, row.tokens[:place], row.tokens[place]) for place in places)
+    return -sum(literal_log_prob(model, row.prompt, tokens[:place], tokens[place]) for place in places)
 
 
 def copy_of_weights(model):
@@ -116,7 +117,7 @@ def test_the_environments_tokens_are_read_but_not_learnt(kind):
         losses = [cross_entropy(model, [example]).item() for example in (row, other)]
         assert losses[0] == pytest.approx(literal_loss(model, row).item(), rel=1e-5)
         first, second = literal_log_prob(model, [2, 3], [2], 3), literal_log_prob(model, [2, 3], [2], 5)
-        every = cross_entropy(model, [demonstration([2, 3], row.tokens)]).item()
+        every = cross_entropy(model, [demonstration([2, 3], row.tokens.tolist())]).item()
     assert abs(losses[0] - losses[1]) > 1e-3  # later tokens see it
     assert every == pytest.approx(losses[0] - first.item(), rel=1e-4)  # its own log-probability does not enter
     assert abs(first - second) > 1e-3
@@ -124,10 +125,10 @@ def test_the_environments_tokens_are_read_but_not_learnt(kind):
 
 def test_environment_tokens_count_neither_in_validation(rows):
     model = tiny.language_model("t5")
-    half = [demonstration(row.prompt, row.tokens, [place % 2 == 0 for place in range(len(row.tokens))]) for row in rows]
+    half = [replace(row, chosen=torch.arange(len(row.tokens)) % 2 == 0) for row in rows]
     with torch.no_grad():
         total = sum(literal_loss(model, row) for row in half).item()
-    actions = sum(sum(row.chosen) for row in half)
+    actions = sum(row.actions for row in half)
     assert validation_of(SFT, model, half)["validation_loss"] == pytest.approx(total / actions, rel=1e-5)
 
 
@@ -138,11 +139,11 @@ def test_a_step_follows_the_mean_over_all_actions_not_a_mean_of_means(kind, rows
     given = settings(steps=1, batch_size=batch_size, accumulation=accumulation)
     model = tiny.language_model(kind)
     batch = [rows[index] for index in step_inputs(given, 0, len(rows))]
-    literal = sum(literal_loss(model, row) for row in batch) / sum(sum(row.chosen) for row in batch)
+    literal = sum(literal_loss(model, row) for row in batch) / sum(row.actions for row in batch)
     expected = flat_gradient(literal, model)
     ordered = sorted(batch, key=lambda row: len(row.prompt) + len(row.tokens))
     micro = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
-    means = [sum(literal_loss(model, row) for row in part) / sum(sum(row.chosen) for row in part) for part in micro]
+    means = [sum(literal_loss(model, row) for row in part) / sum(row.actions for row in part) for part in micro]
     mean_of_means = flat_gradient(sum(means) / accumulation, model)
 
     seen = []
@@ -179,7 +180,7 @@ def test_micro_batches_of_any_size_give_the_same_weights(rows, tmp_path):
         run = tmp_path / f"{batch_size}"
         given = settings(steps=5, batch_size=batch_size, accumulation=accumulation, learning_rate=1e-3)
         # Adam divides by the root of the squared gradient; where that is rounding alone, so is the step.
-        given = dataclasses.replace(given, max_grad_norm=1.0)
+        given = replace(given, max_grad_norm=1.0)
         fit(given, model, rows, run)
         weights[accumulation] = copy_of_weights(model)
         losses[accumulation] = read_jsonl(run / "metrics.jsonl")[0][-1]["loss"]
@@ -212,7 +213,7 @@ def test_the_order_follows_from_the_seed_alone():
     wanted = [step_inputs(given, step, 50) for step in range(30)]
     loop._permutation.cache_clear()
     assert [step_inputs(given, step, 50) for step in reversed(range(30))] == wanted[::-1]
-    other = dataclasses.replace(given, seed=1)
+    other = replace(given, seed=1)
     assert [step_inputs(other, step, 50) for step in range(30)] != wanted
     assert step_inputs(given, 0, 50) != [0, 1, 2, 3]
 

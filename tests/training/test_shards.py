@@ -57,7 +57,8 @@ for name, weight in network.named_parameters():
     assert isinstance(weight, DTensor) == any(part in name for part in ("block.", "layers.")), name  # let go after use
 
 # Gradients of both processes' rows add up, though they need 2 and 1 micro-batches.
-rows = [Trajectory(prompt, ids, [True] * len(ids)) for prompt, ids in (([2, 3], [4, 1]), ([5], [3, 3, 1]), ([4], [1]))]
+texts = (([2, 3], [4, 1]), ([5], [3, 3, 1]), ([4], [1]))
+rows = [Trajectory.of(prompt, ids, [True] * len(ids)) for prompt, ids in texts]
 own = rows[:2] if processes.main else rows[2:]
 learn = method("sft", {})
 accumulate(learn, weights, None, {"reference": own}, 1, "tokens", processes, Measures())
