@@ -122,6 +122,7 @@ def a_little_off(model: LanguageModel) -> LanguageModel:
     return replace(model, network=network)
 
 
+@torch.no_grad()
 def next_logits(model: LanguageModel, prompt: list[int], written: list[int]) -> torch.Tensor:
     """The plainest way to the logits after `written`: one unpadded forward of the whole network, float64[V]."""
     if model.start_id is None:
