@@ -1,14 +1,17 @@
 """`ketchup.measure`, `evaluate`, `compare` and `judge` do what the commands of that name do."""
 
+import inspect
 import io
 import json
 
 import pandas as pd
 import pytest
+import typer
 
 import ketchup
 from ketchup.errors import RunError, UsageError
 from ketchup.files import read_jsonl
+from ketchup_eval.cli import app
 from ketchup_eval.variance.files import as_csv
 from tests.judge.given import invoke, prefers, write_inputs
 from tests.judge.mock_server import MODEL, MockServer
@@ -84,6 +87,28 @@ def test_a_study_in_a_run_goes_on_and_is_that_of_the_command(tmp_path):
 def test_options_of_a_study_are_those_of_the_command(given, said):
     with pytest.raises(UsageError, match=said):
         ketchup.measure(**given)
+
+
+COMMANDS = {"measure": "variance", "evaluate": "evaluate", "compare": "compare", "judge": "judge"}
+RENAMED = {"runs": "system", "student": "students", "estimator": "estimators", "baseline": "baselines"}
+"""Options that a command takes word by word are lists in Python, by the plural."""
+OF_COMMANDS = {"as_json", "as_latex", "latex", "html", "out", "dry_run", "plugin", "threads", "processes"}
+"""What is printed and how work is shared is the caller's own in Python."""
+OF_COMMANDS |= {"serve", "serve_python", "serve_options", "predictions", "references", "sources", "correlate", "seeds"}
+"""A server that is started for a teacher, outputs without a model, several seeds by pattern."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_function_has_the_options_of_its_command(name):
+    """Each under its name, with the default of the command, but for lists, folders and the systems themselves."""
+    given = typer.main.get_command(app).commands[COMMANDS[name]].params
+    options = {RENAMED.get(option.name, option.name): option.default for option in given}
+    parameters = {name: one.default for name, one in inspect.signature(getattr(ketchup, name)).parameters.items()}
+    assert options.keys() - OF_COMMANDS <= parameters.keys() <= options.keys()
+    for option in parameters.keys() - {"a", "b", "system", "runs_dir"}:
+        expected = options[option]
+        found = parameters[option]
+        assert list(found or ()) == list(expected or ()) if isinstance(found, tuple) else found == expected, option
 
 
 def test_functions_are_for_one_process(monkeypatch):
