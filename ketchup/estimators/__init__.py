@@ -6,6 +6,7 @@ Training and analysis use the same objects. A row is written as its name and its
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
 from ketchup.errors import UsageError
@@ -147,7 +148,7 @@ def estimator(text: str) -> Estimator:
     """
     name, *given = text.split(":")
     if name not in ESTIMATORS:
-        raise UsageError(f"There is no estimator {name!r}; use one of {', '.join(map(usage, ESTIMATORS))}.")
+        raise UsageError(_unknown("estimator", name, {row: usage(row) for row in ESTIMATORS}))
     build = ESTIMATORS[name].build
     parameters = list(inspect.signature(build).parameters.values())
     wanted = [parameter for parameter in parameters if parameter.default is parameter.empty]
@@ -159,7 +160,7 @@ def estimator(text: str) -> Estimator:
 def baseline(name: str) -> Baseline:
     """The named baseline; raises `UsageError` if there is none."""
     if name not in BASELINES:
-        raise UsageError(f"There is no baseline {name!r}; use one of {', '.join(BASELINES)}.")
+        raise UsageError(_unknown("baseline", name, {row: row for row in BASELINES}))
     return BASELINES[name].build()
 
 
@@ -171,6 +172,12 @@ def usage(name: str) -> str:
         shown = "|".join(choices) if choices else parameter.name.upper()
         written += f":{shown}" if parameter.default is parameter.empty else f"[:{shown}]"
     return written
+
+
+def _unknown(what: str, name: str, written: dict[str, str]) -> str:
+    close = get_close_matches(name.lower().replace("_", "-"), written, n=1)
+    hint = f"did you mean {written[close[0]]}, of" if close else "use one of"
+    return f"There is no {what} {name!r}; {hint} {', '.join(written.values())}."
 
 
 def _value(parameter: inspect.Parameter, text: str) -> Any:

@@ -88,10 +88,8 @@ def analysis_asked(
     checks.choice("--tail", tail, Tails)
     tails: list[Tail] = ["segment", "one-step"] if tail == "both" else [tail]
     asked = estimators_of(k, tails, estimators or (controls(k, served=served) if gradient else ()))
-    checks.whole("--batch", batch)
     if resamples is not None:
         checks.resamples("--resamples", resamples)
-    checks.whole("--projection", projection)
     of_gradients = {
         "--baseline": baselines,
         "--batch": batch != BATCH,

@@ -31,6 +31,7 @@ from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.intervals import ENOUGH, Concentration, concentration
 from ketchup_eval.stats.proportions import shares
 from ketchup_eval.variance.estimates import ReturnEstimate, summarise
+from ketchup_eval.variance.gradient.settings import check_inputs
 from ketchup_eval.variance.gradient.study import GradientResult, GradientStudy
 from ketchup_eval.variance.lengths import length_variances
 from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
@@ -120,7 +121,7 @@ def run_variance(
     """
     phases = Phases()
     task = replace(task_named(rollouts.task), max_new_tokens=rollouts.decoding.max_new_tokens)
-    examples = load_examples(task, rollouts.split, rollouts.data, analysis.limit)
+    examples = _examples(task, rollouts, analysis)
     stores = part_stores(rollouts, examples, run)
     processes = Processes(device=where.device)
     placed = placement(processes.device, where)
@@ -161,7 +162,7 @@ def run_variance(
 def describe(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Run) -> str:
     """What `run_variance` would do and how much of it, without loading a model."""
     task = task_named(rollouts.task)
-    examples: Sequence[Example] = load_examples(task, rollouts.split, rollouts.data, analysis.limit)
+    examples = _examples(task, rollouts, analysis)
     lines = [
         f"{task.name} ({rollouts.split}): {len(examples):,} inputs x {rollouts.samples} samples of at most "
         f"{rollouts.decoding.max_new_tokens} tokens, teacher {rollouts.teacher}, into {run}"
@@ -171,6 +172,13 @@ def describe(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Run) ->
         at_most = inputs * rollouts.samples * rollouts.decoding.max_new_tokens
         lines.append(f"  {name}: {inputs:,} inputs to sample and score, at most {at_most:,} tokens")
     return "\n".join(lines)
+
+
+def _examples(task: Task, rollouts: RolloutSettings, analysis: AnalysisSettings) -> Sequence[Example]:
+    examples = load_examples(task, rollouts.split, rollouts.data, analysis.limit)
+    if analysis.gradient:
+        check_inputs(len(examples))
+    return examples
 
 
 def part_stores(rollouts: RolloutSettings, examples: Sequence[Example], run: Run) -> list[PartStore]:

@@ -38,7 +38,10 @@ def test_a_text_names_a_row_with_its_parameters(text, signature):
     [
         ("nonsense", r"There is no estimator 'nonsense'; use one of llmr, k-step:K\[:segment\|one-step\]"),
         ("", "There is no estimator ''"),
-        ("LLMR", "There is no estimator 'LLMR'"),
+        ("LLMR", "There is no estimator 'LLMR'; did you mean llmr, of llmr, k-step"),
+        ("shrin:0.5", "There is no estimator 'shrin'; did you mean shrink:C, of"),
+        ("kstep:4", r"did you mean k-step:K\[:segment\|one-step\], of"),
+        ("reverse_kl:0", "did you mean reverse-kl:GAMMA, of"),
         ("llmr:1", "'llmr:1' has 1 parameters; it is written llmr"),
         ("k-step", "'k-step' has 0 parameters; it is written k-step:K"),
         ("k-step:4:one-step:1", "has 3 parameters"),
@@ -64,8 +67,10 @@ def test_a_text_that_names_none_is_refused(text, message):
 
 
 def test_an_unknown_baseline_is_refused():
-    with pytest.raises(UsageError, match="no baseline 'median'; use one of none, mean, mean-per-step"):
-        baseline("median")
+    with pytest.raises(UsageError, match="no baseline 'zero'; use one of none, mean, mean-per-step"):
+        baseline("zero")
+    with pytest.raises(UsageError, match="no baseline 'leave_one-out'; did you mean leave-one-out, of none, mean"):
+        baseline("leave_one-out")
 
 
 @pytest.mark.parametrize("name", BASELINES)

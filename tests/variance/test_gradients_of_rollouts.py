@@ -3,10 +3,16 @@
 import pytest
 import torch
 
-from ketchup.errors import UsageError
+from ketchup.errors import ModelError, UsageError
 from ketchup.models.language_model import context, hidden_states, logits
 from ketchup_eval.variance.gradient import of_rollouts
-from ketchup_eval.variance.gradient.of_rollouts import HeadGradients, InputRollouts, WeightGradients, gradients
+from ketchup_eval.variance.gradient.of_rollouts import (
+    HeadGradients,
+    InputRollouts,
+    WeightGradients,
+    check_memory,
+    gradients,
+)
 from tests import tiny
 
 ROLLOUTS = InputRollouts(
@@ -102,7 +108,38 @@ def test_only_what_is_longer_is_shortened():
         assert kept == {None: short, 64: 64, EXACT: length}
 
 
-def test_a_pattern_that_matches_nothing():
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("nothing", r"use head, last-block, all, or a pattern of names such as model\.embed_tokens\.weight, "),
+        ("", "use head, last-block, all, or a pattern"),
+        ("heads", r"did you mean head\.$"),
+        ("lastblock", r"did you mean last-block\.$"),
+        ("model.layers.0", r"model\.layers\.0\.\* matches 9\.$"),
+        ("lm_head.weights", r"did you mean lm_head\.weight\.$"),
+    ],
+)
+def test_a_pattern_that_matches_nothing(pattern, hint):
     student = tiny.language_model("llama")
-    with pytest.raises(UsageError, match=r"nothing\.\* matches no weight .* called model\.embed_tokens"):
-        gradients(student, "nothing.*", 0)
+    with pytest.raises(UsageError, match=f"--gradient-of '{pattern}' matches no weight of .*; {hint}"):
+        gradients(student, pattern, 0)
+
+
+def test_too_little_memory_for_whole_gradients(monkeypatch):
+    """50 inputs, 8 at once, 10 rows of 10^5 numbers: 10 (50 + 24 + 3) + 400 vectors of 0.4 MB."""
+    student = tiny.language_model("llama", seed=2)
+    found = gradients(student, "all", 0, EXACT)
+    found.kept = 10**5
+    monkeypatch.setattr(of_rollouts, "free_bytes", lambda device: 468_000_000)
+    check_memory(found, 50, 8, 10)
+    monkeypatch.setattr(of_rollouts, "free_bytes", lambda device: 467_000_000)
+    with pytest.raises(
+        ModelError, match=r"50 inputs for 10 rows, 100,000 numbers each, need 0\.5 GB and 0\.5 GB are free"
+    ):
+        check_memory(found, 50, 8, 10)
+    with pytest.raises(ModelError, match=r"; use --projection 4096 or a smaller --limit\.$"):
+        check_memory(found, 50, 8, 10)
+    found.kept = 4096
+    monkeypatch.setattr(of_rollouts, "free_bytes", lambda device: 10**6)
+    with pytest.raises(ModelError, match=r"are free; use a smaller --limit\.$"):
+        check_memory(found, 50, 8, 10)

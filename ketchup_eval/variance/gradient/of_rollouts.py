@@ -8,6 +8,7 @@ same on average, and the mean of their squared norms.
 import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 import torch
@@ -131,17 +132,20 @@ class WeightGradients:
 
     def of(self, rollouts: InputRollouts, weights: Tensor) -> tuple[Tensor, Tensor]:
         """See `Gradients.of`."""
-        samples = len(rollouts.tokens)
-        mean = torch.zeros(len(weights), self.kept, dtype=torch.float64)
+        samples, rows = len(rollouts.tokens), max(1, PASS_BYTES // (4 * self.length))
+        at_once = self.kept == self.length or rows >= len(weights)  # the sum is shortened, not each of its terms
+        total = torch.zeros(len(weights), self.length if at_once else self.kept)
         squares = torch.zeros(len(weights), dtype=torch.float64)
-        rows = max(1, PASS_BYTES // (4 * self.length))
         for index, hidden, chosen in _states(self.student, rollouts):
             log_pi = logits(self.student, hidden).log_softmax(-1)[torch.arange(len(chosen)), chosen]
-            for some in torch.arange(len(weights)).split(rows):
-                flat = self._gradients(log_pi, weights[some, index, : len(chosen)].to(log_pi))
-                squares[some] += flat.square().sum(1, dtype=torch.float64)
-                mean[some] += (flat if self.kept == self.length else self.shortened(flat)).double()
-        return mean / samples, squares / samples
+            own = weights[:, index, : len(chosen)].to(log_pi)
+            for some in (slice(start, start + rows) for start in range(0, len(own), rows)):
+                flat = self._gradients(log_pi, own[some])
+                squares[some] += torch.linalg.vector_norm(flat, dim=1).double().square()
+                total[some] += flat if at_once else self.shortened(flat)
+        if at_once and self.kept < self.length:
+            total = self.shortened(total)
+        return total.double() / samples, squares / samples
 
     def _gradients(self, log_pi: Tensor, own: Tensor) -> Tensor:
         # the rollouts of an input share what was computed of its prompt
@@ -180,9 +184,14 @@ def gradients(student: LanguageModel, where: str, seed: int, projection: int | N
     return WeightGradients(student, where, seed, projection)
 
 
-def check_memory(found: Gradients, inputs: int, rows: int) -> None:
-    """`ModelError` where the mean gradients of so many inputs, for so many rows, are more than what is free."""
-    needed, free = inputs * rows * found.kept * 4, free_bytes(torch.device("cpu"))
+def check_memory(found: Gradients, inputs: int, at_once: int, rows: int) -> None:
+    """`ModelError` where the mean gradients of so many inputs, for so many rows, are more than what is free.
+
+    Beside all of them stand those of the inputs `at_once`, as they are taken and as they are written, those of one
+    input as they are added up, and copies of a few rows for their products.
+    """
+    vectors = rows * (inputs + 3 * min(inputs, at_once) + 3) + 8 * inputs
+    needed, free = 4 * found.kept * vectors, free_bytes(torch.device("cpu"))
     if needed > free:
         less = f"--projection {SHORT:,} or a smaller --limit" if found.kept > SHORT else "a smaller --limit"
         raise ModelError(
@@ -234,8 +243,17 @@ def _chosen(student: LanguageModel, pattern: str) -> Sequence[Tensor]:
         pattern = f"{inside[-1]}.*"
     found = [weight for name, weight in named.items() if pattern == "all" or fnmatch.fnmatch(name, pattern)]
     if not found:
-        some = ", ".join(list(named)[:3])
-        raise UsageError(f"--gradient-of {pattern} matches no weight of {student.name!r}; they are called {some}, ...")
+        raise UsageError(_no_weight(student.name, pattern, list(named)))
     for weight in found:
         weight.requires_grad_()
     return found
+
+
+def _no_weight(student: str, pattern: str, names: Sequence[str]) -> str:
+    if inside := fnmatch.filter(names, f"{pattern}.*"):
+        hint = f"{pattern}.* matches {len(inside)}"
+    elif close := get_close_matches(pattern, ["head", "last-block", "all", *names], n=1):
+        hint = f"did you mean {close[0]}"
+    else:
+        hint = f"use head, last-block, all, or a pattern of names such as {', '.join(names[:3])}"
+    return f"--gradient-of {pattern!r} matches no weight of {student!r}; {hint}."

@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ketchup import checks
+from ketchup.errors import UsageError
 from ketchup_eval.variance.gradient.rows import Row
 
 BASELINES = ("none", "leave-one-out-per-step")
 """Those that are measured unless others are named."""
+SHORTEST = 64
+"""Length of the shortest vectors that may stand for gradients: products of theirs err by √(2 / 64) = 18% at most."""
+FEWEST = 3
+"""Inputs below which the products of different ones have no interval."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,19 @@ class GradientSettings:
     batch: int = 256
     projection: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.whole("--batch", self.batch)
+        checks.whole("--projection", self.projection, SHORTEST, because=", as products of shorter vectors say nothing")
+
+
+def check_inputs(inputs: int) -> None:
+    """`UsageError` where there are too few inputs to compare their gradients with each other."""
+    if inputs < FEWEST:
+        raise UsageError(
+            f"--gradient compares gradients of different inputs, of which it takes at least {FEWEST}, not {inputs}; "
+            "use a larger --limit or more rows."
+        )
 
 
 def controls(ks: Sequence[int], *, served: bool = False) -> list[str]:

@@ -6,7 +6,7 @@ made of other rollouts is made anew.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,16 +89,19 @@ class GradientStore:
 
     def read(self) -> InputGradients:
         """Those of all inputs, which must be there."""
-        means: dict[str, list[Array]] = {name: [] for name in self.names}
-        squares: dict[str, list[Array]] = {name: [] for name in self.names}
-        for index in range(len(self.blocks)):
-            path = self.path(index)
+        inputs = sum(map(len, self.blocks))
+        means: dict[str, NDArray[Any]] = {}
+        squares = {name: np.empty(inputs) for name in self.names}
+        done = 0
+        for index, block in enumerate(self.blocks):
+            path, here = self.path(index), slice(done, done + len(block))
             file = open_sealed(path)
             for name in self.names:
-                flat = _column(path, file, name)
-                means[name].append(flat.flatten().to_numpy().reshape(len(flat), -1))
-                squares[name].append(_column(path, file, SQUARE + name).to_numpy())
-        return InputGradients(_joined(means), _joined(squares))
+                flat = _column(path, file, name).flatten().to_numpy().reshape(len(block), -1)
+                means.setdefault(name, np.empty((inputs, flat.shape[1]), np.float32))[here] = flat
+                squares[name][here] = _column(path, file, SQUARE + name).to_numpy()
+            done += len(block)
+        return InputGradients(means, squares)
 
     def _kept(self, index: int) -> list[str]:
         """The rows that a part has of these very rollouts."""
@@ -126,7 +129,3 @@ def _column(path: Path, file: pq.ParquetFile, name: str) -> pa.Array:
     if column.null_count:
         raise damaged(path, f"{name} lacks values")
     return column
-
-
-def _joined(parts: Mapping[str, list[Array]]) -> dict[str, Array]:
-    return {name: np.concatenate(found) for name, found in parts.items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ketchup.errors import ModelError
 from ketchup.maths.gauges import Gauge
 from ketchup.models.language_model import LanguageModel
 from ketchup.phases import Phases
@@ -58,7 +59,8 @@ class GradientStudy:
         """The gradients of `rollouts`, kept under `folder`; raises what `gradients` and `check_memory` do."""
         rows = Rows(settings.rows, gauge)
         taken = gradients(student, settings.where, settings.seed, settings.projection)
-        check_memory(taken, sum(map(len, rollouts.blocks)), len(rows.measured))
+        sizes = list(map(len, rollouts.blocks))
+        check_memory(taken, sum(sizes), max(sizes), len(rows.measured))
         kind = [settings.seed, taken.kept, gauge]
         return cls(
             student, settings, rows, taken, GradientStore(folder, rollouts, list(rows.measured), settings.where, kind)
@@ -92,13 +94,17 @@ class GradientStudy:
         part, written = rollouts.read_block(index, self.rows.needs), rollouts.written(index)
         samples = part.mask.shape[1]
         by_input = self.rows.weights(names, part.numbers).unflatten(1, (-1, samples))
-        pairs = []
-        for place, example in enumerate(rollouts.blocks[index]):
+        inputs = rollouts.blocks[index]
+        means = np.empty((len(names), len(inputs), self.taken.kept), np.float32)
+        squares = np.empty((len(names), len(inputs)))
+        for place, example in enumerate(inputs):
             mine = slice(place * samples, (place + 1) * samples)
             one = InputRollouts(prompt(example), written.tokens[mine], written.actions[mine])
-            pairs.append(self.taken.of(one, by_input[:, place]))
-        means, squares = (np.stack([pair[part].numpy() for pair in pairs], axis=1) for part in (0, 1))
-        return InputGradients(
-            {name: mean.astype(np.float32) for name, mean in zip(names, means, strict=True)},
-            dict(zip(names, squares, strict=True)),
-        )
+            mean, square = self.taken.of(one, by_input[:, place])
+            means[:, place], squares[:, place] = mean.numpy(), square.numpy()
+            if not np.isfinite(squares[:, place]).all():
+                raise ModelError(
+                    f"The gradient of {self.student.name!r} at its outputs for {example.id} is not finite; use another "
+                    "checkpoint, or leave that input out."
+                )
+        return InputGradients(dict(zip(names, means, strict=True)), dict(zip(names, squares, strict=True)))
