@@ -55,7 +55,7 @@ def collect(plan: Plan, nodes: Mapping[str, Node], folder: Path) -> Content:
         "runs": known,
         "methods": [*(row for row in begun if row), *_methods(plan, known)],
         "comparisons": _comparisons(nodes, folder),
-        "variance": _results(nodes, folder, "variance", "variance.json"),
+        "variance": list(_variances(nodes, folder)),
         "judge": _results(nodes, folder, "judge", "judge.json"),
     }
 
@@ -220,6 +220,22 @@ def _comparisons(nodes: Mapping[str, Node], folder: Path) -> list[Content]:
         for one, adjusted in zip(family, holm([one["p"] for one in family]), strict=True):
             one["holm"] = adjusted
     return found
+
+
+def _variances(nodes: Mapping[str, Node], folder: Path) -> Iterator[Content]:
+    """Of each task and teacher, the students that are measured, from the farthest to the nearest, each with its run."""
+    found = _results(nodes, folder, "variance", "variance.json")
+    for task, teacher in dict.fromkeys((one["task"], one["teacher"]) for one in found):
+        mine = [one for one in found if (one["task"], one["teacher"]) == (task, teacher)]
+        students = [{**student, "run": one["run"]} for one in mine for student in one["result"]["students"]]
+        students.sort(key=lambda student: distance(student) or 0.0, reverse=True)
+        yield {
+            "task": task,
+            "teacher": teacher,
+            "students": [one["student"] for one in mine],
+            "models": [one["model"] for one in mine],
+            "result": {**mine[0]["result"], "students": students},
+        }
 
 
 def _results(nodes: Mapping[str, Node], folder: Path, kind: str, file: str) -> list[Content]:

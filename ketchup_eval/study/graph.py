@@ -14,7 +14,7 @@ from typing import Any
 
 from ketchup.errors import UsageError
 from ketchup.runs import Run
-from ketchup_eval.study.plan import Options, Plan, StudentPlan, TaskPlan, normal
+from ketchup_eval.study.plan import Options, Plan, StudentPlan, TaskPlan, layered, normal
 
 KINDS = ("teacher", "init", "start", "tune", "rate", "train", "variance", "evaluate", "compare", "judge")
 Runs = Mapping[str, Sequence[str]]
@@ -83,7 +83,7 @@ class _Graph:
         if task.name not in teacher.tuned:
             return
         run = f"{name}-{task.name}"
-        options = {**self._options("train", task), **normal(teacher.train)}
+        options = layered(self._options("train", task), teacher.train)
         words = ["train", "sft", *self._rows(task), "--student", teacher.model, *_words(options), *self._named(run)]
         yield Node(run, "teacher", tuple(words), labels={"task": task.name, "teacher": name})
 
@@ -108,7 +108,7 @@ class _Graph:
         if student.start is not None:
             model, needs = self._beginning(task, student)
             teacher, more = self._teacher_model(task, student.teacher)
-            options = {**self._options("train", task), **normal(student.train), **normal(student.start)}
+            options = layered(self._options("train", task), student.train, student.start)
             method = str(options.pop("method"))
             run = self._start(task, student)
             models = ["--teacher", teacher, "--student", model]
@@ -173,7 +173,7 @@ class _Graph:
         arm = self.plan.methods[method]
         model, made = self._student_model(task, student)
         teacher, taught = self._teacher_model(task, student.teacher)
-        options = {**self._options("train", task), **normal(student.train), **normal(arm.options), **own}
+        options = layered(self._options("train", task), student.train, arm.options, own)
         if rate is not None:
             options.pop("learning_rate", None)
             options.pop("lr", None)
@@ -201,25 +201,17 @@ class _Graph:
     # Measurements
 
     def _variances(self) -> Iterator[Node]:
-        """Before any method trains: all students of a teacher in one study."""
+        """Before any method trains, each student alone, so that one has its results while others are still made."""
         for task in self.plan.tasks.values():
-            students = self._students(task)
-            for teacher in dict.fromkeys(student.teacher for student in students):
-                mine = [student for student in students if student.teacher == teacher]
-                models = [self._student_model(task, student) for student in mine]
-                place, taught = self._teacher_model(task, teacher)
-                run = f"variance-{teacher}-{task.name}"
-                given = ["--teacher", place, "--student", *(model for model, _ in models)]
+            for student in self._students(task):
+                model, made = self._student_model(task, student)
+                place, taught = self._teacher_model(task, student.teacher)
+                run = f"variance-{student.name}-{task.name}"
                 options = _words(self._options("variance", task))
-                needs = dict.fromkeys([name for _, made in models for name in made] + list(taught))
-                labels = {
-                    "task": task.name,
-                    "teacher": teacher,
-                    "students": [student.name for student in mine],
-                    "models": [model for model, _ in models],
-                }
-                words = ("variance", *self._rows(task), *given, *options, *self._named(run))
-                yield Node(run, "variance", words, tuple(needs), labels)
+                words = ("variance", *self._rows(task), "--teacher", place, "--student", model, *options)
+                labels = {"task": task.name, "teacher": student.teacher, "student": student.name, "model": model}
+                needs = tuple(dict.fromkeys((*made, *taught)))
+                yield Node(run, "variance", (*words, *self._named(run)), needs, labels)
 
     def _measured(self, task: TaskPlan, student: StudentPlan) -> Iterator[Node]:
         runs = {
@@ -285,7 +277,7 @@ class _Graph:
     # Words
 
     def _options(self, command: str, task: TaskPlan) -> dict[str, Any]:
-        return {**normal(self.plan.options[command]), **normal(task.options[command])}
+        return layered(self.plan.options[command], task.options[command])
 
     def _rows(self, task: TaskPlan) -> list[str]:
         return ["--task", task.task, *(["--data", task.data] if task.data else [])]

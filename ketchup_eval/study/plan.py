@@ -124,3 +124,14 @@ def _replaced(student: StudentPlan, methods: tuple[str, ...]) -> StudentPlan:
 def normal(options: Options) -> dict[str, Any]:
     """Options under the names that Python gives them, in order."""
     return {key.replace("-", "_"): options[key] for key in sorted(options)}
+
+
+def layered(*tables: Options) -> dict[str, Any]:
+    """Options of all tables, of which the later ones win; `steps` and `epochs` stand for each other."""
+    found: dict[str, Any] = {}
+    for table in map(normal, tables):
+        for one, other in (("steps", "epochs"), ("epochs", "steps")):
+            if one in table:
+                found.pop(other, None)
+        found |= table
+    return found

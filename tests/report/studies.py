@@ -134,6 +134,7 @@ def measured(task="demo", teacher="teacher", students=("small",), variances=(8.0
         spread = [(1 + at) * value for value in variances]
         one = {
             "name": f"models/{name}",
+            "run": f"variance-{name}-{task}",
             "kl": number(0.1 * (1 + at)),
             "reverse_kl": None,
             "estimates": [
@@ -151,7 +152,6 @@ def measured(task="demo", teacher="teacher", students=("small",), variances=(8.0
         }
         found.append(one)
     return {
-        "run": f"variance-{teacher}-{task}",
         "task": task,
         "teacher": teacher,
         "students": list(students),

@@ -75,7 +75,7 @@ def test_figure_2_has_a_line_for_each_student_by_the_plans_name():
         (1, 2, 4),
         "log",
         "linear",
-        ("variance-teacher-demo",),
+        ("variance-far-demo",),
     )
 
 

@@ -40,3 +40,24 @@ def test_what_is_not_there_yet_is_absent(tmp_path: Path) -> None:
     found = collect(plan, graph(plan, tmp_path / "runs"), tmp_path / "runs" / "tiny")
     assert (found["runs"], found["methods"], found["comparisons"], found["variance"]) == ([], [], [], [])
     assert {command["state"] for command in found["commands"]} == {"to do"}
+
+
+def test_students_that_are_measured_alone_stand_together_by_teacher(tmp_path: Path) -> None:
+    plan = read_plan(plan_file(tmp_path))
+    folder = tmp_path / "runs" / "tiny"
+    for name, kl in (("made", 0.1), ("far", 0.7)):
+        (folder / f"variance-{name}-demo").mkdir(parents=True)
+        student = {"name": f"model of {name}", "kl": {"value": kl}, "reverse_kl": None}
+        result = json.dumps({"inputs": 3, "students": [student]})
+        (folder / f"variance-{name}-demo" / "variance.json").write_text(result, encoding="utf-8")
+    (one,) = collect(plan, graph(plan, tmp_path / "runs"), folder)["variance"]
+    assert (one["task"], one["teacher"], one["students"], one["result"]["inputs"]) == (
+        "demo",
+        "teacher",
+        ["made", "far"],
+        3,
+    )
+    assert [(student["name"], student["run"]) for student in one["result"]["students"]] == [
+        ("model of far", "variance-far-demo"),
+        ("model of made", "variance-made-demo"),
+    ]

@@ -23,7 +23,7 @@ def test_a_dry_run_names_every_command_and_runs_none(tmp_path):
     result = invoke(plan_file(tmp_path), "--runs-dir", tmp_path / "runs", "--dry-run")
     assert result.exit_code == 0, result.output
     assert "to do made-demo-k4-s1: ketchup train ketchup --task demo" in result.output
-    assert "(1 init, 1 start, 1 variance, 6 train, 7 evaluate, 2 compare), of which 0 are done" in result.output
+    assert "(1 init, 1 start, 2 variance, 6 train, 7 evaluate, 2 compare), of which 0 are done" in result.output
     assert not (tmp_path / "runs").exists()
 
 

@@ -28,7 +28,7 @@ def test_kinds_are_counted(tmp_path: Path) -> None:
     kinds = [node.kind for node in nodes_of(tmp_path, TUNED).values()]
     # Two students, two methods, two rates: four choices of two trials. Seeds: two of one student, one of the other.
     # Evaluated are both starts, the teacher they share, and each method of each student.
-    expected = {"init": 1, "start": 1, "variance": 1, "tune": 8, "rate": 4, "train": 6, "evaluate": 7, "compare": 2}
+    expected = {"init": 1, "start": 1, "variance": 2, "tune": 8, "rate": 4, "train": 6, "evaluate": 7, "compare": 2}
     assert {kind: kinds.count(kind) for kind in set(kinds)} == expected
 
 
@@ -50,6 +50,14 @@ def test_the_more_special_table_wins(tmp_path: Path) -> None:
     assert "--steps 9" in words
 
 
+def test_epochs_of_a_special_table_stand_for_the_steps_of_a_general_one(tmp_path: Path) -> None:
+    text = PLAN.replace("batch_size = 4", "batch_size = 4\nsteps = 8").replace("steps = 2", "epochs = 5")
+    nodes = nodes_of(tmp_path, text)
+    assert "--epochs" in nodes["start-made-demo"].words
+    assert "--steps" not in nodes["start-made-demo"].words
+    assert "--steps" in nodes["made-demo-k4-s0"].words
+
+
 def test_a_chosen_rate_takes_the_place_of_any_other(tmp_path: Path) -> None:
     nodes = nodes_of(tmp_path, TUNED.replace("batch_size = 4", "batch_size = 4\nlr = 3e-4"))
     node = nodes["far-demo-llmr-s7"]
@@ -66,7 +74,7 @@ def test_a_tuned_teacher_is_what_all_learn_from(tmp_path: Path) -> None:
     text = PLAN.replace('model = "demo-teacher"', 'model = "demo-teacher"\n[teachers.teacher.train]\nsteps = 1', 1)
     nodes = nodes_of(tmp_path, text)
     assert nodes["teacher-demo"].words[:2] == ("train", "sft")
-    for name in ("init-made-demo", "start-made-demo", "far-demo-k4-s7", "variance-teacher-demo"):
+    for name in ("init-made-demo", "start-made-demo", "far-demo-k4-s7", "variance-made-demo"):
         assert "runs/tiny/teacher-demo/best" in nodes[name].words
         assert "teacher-demo" in nodes[name].needs
 
@@ -81,7 +89,7 @@ def test_two_results_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_a_part_is_chosen_by_name_kind_or_pattern(tmp_path: Path) -> None:
     nodes = nodes_of(tmp_path)
-    assert list(selected(nodes, ["variance"], [])) == ["variance-teacher-demo"]
+    assert list(selected(nodes, ["variance"], [])) == ["variance-made-demo", "variance-far-demo"]
     assert list(selected(nodes, ["far-*-s7"], [])) == ["far-demo-llmr-s7", "far-demo-k4-s7"]
     assert list(selected(nodes, [], ["made-demo-k4-s0"])) == ["init-made-demo", "start-made-demo", "made-demo-k4-s0"]
     assert selected(nodes, [], []) == nodes

@@ -184,7 +184,7 @@ def _by_k(one: Content, quantity: str) -> Iterator[Series]:
             said = f", {tail}" if len(tails) > 1 else ""
             label = f"{name} ({kind} {number(distance(student))}{said})"
             points = ((int(row["k"]), estimate(row[quantity])) for row in rows if row["tail"] == tail)
-            yield Series(Line.of(label, points), (one["run"],), colour, dashed=tail != "segment")
+            yield Series(Line.of(label, points), (student["run"],), colour, dashed=tail != "segment")
 
 
 def _gradient(content: Content) -> StudyFigure:
@@ -214,11 +214,11 @@ def _pointing(one: Content, student: Content, name: str) -> Iterator[Panel]:
         label, baseline = row_label(row["estimator"], row["baseline"]), row["baseline"] != "none"
         line = Line.of(label, sorted((int(size), estimate(found)) for size, found in row["batch_cosine"].items()))
         if colour < SHOWN and line.marks:
-            cosines.append(Series(line, (one["run"],), colour, dashed=baseline, square=baseline))
+            cosines.append(Series(line, (student["run"],), colour, dashed=baseline, square=baseline))
         noise, bias = estimate(row["noise_ratio"]), estimate(row["relative_bias"])
         if noise.value is not None and bias.value is not None:
             mark = Line(label, (Mark(noise.value, bias, noise),))
-            points.append(Series(mark, (one["run"],), colour, square=baseline, dull=colour >= SHOWN))
+            points.append(Series(mark, (student["run"],), colour, square=baseline, dull=colour >= SHOWN))
     sizes = tuple(sorted({int(mark.x) for series in cosines for mark in series.line.marks}))
     place = f"{one['task']}: {name}"
     unknown = "" if gradient["recommendation"] else ", UNKNOWN: cannot be told from 0"
