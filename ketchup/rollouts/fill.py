@@ -22,10 +22,14 @@ from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.tasks.base import Example
 
+BLOCK = 64
+"""Inputs in a block where each has one output."""
 SECONDS_BETWEEN_LOOKS = 0.5
 """How often the process that shows progress looks for the blocks of the others."""
 
 Values = TypeVar("Values")
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 Kept_contra = TypeVar("Kept_contra", contravariant=True)
 Block = tuple[Example, ...]
 
@@ -148,6 +152,20 @@ def complete(
             time.sleep(SECONDS_BETWEEN_LOOKS)
             watch.look(note)
         processes.wait()
+
+
+def of_all(blocks: Sequence[Item], work: Callable[[Item], Found], processes: Processes) -> list[Found]:
+    """What `work` finds of each block, in the order of the blocks and in every process, each doing its share of them.
+
+    This is for what no file keeps. Where processes go in step, one with fewer blocks does the first of them again.
+    """
+    mine = processes.share(range(len(blocks)))
+    idle = processes.in_step(len(mine)) - len(mine) if processes.in_step else 0
+    found = {index: work(blocks[index]) for index in mine}
+    for _ in range(idle):
+        work(blocks[0])
+    joined = {index: one for share in processes.everywhere(found) for index, one in share.items()}
+    return [joined[index] for index in range(len(blocks))]
 
 
 class _Watch:

@@ -1,7 +1,6 @@
 """What a step learns from: trajectories that were given, and fresh rollouts of the student as it is now."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,6 +35,11 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def blocks(self, size: int) -> list["Inputs"]:
+        """The inputs in their order, `size` in each; the last may have fewer."""
+        places = range(len(self))
+        return [self.at(places[start : start + size]) for start in places[::size]]
+
     def at(self, indices: Sequence[int]) -> "Inputs":
         """The inputs at these places."""
         return Inputs(
@@ -49,24 +53,30 @@ class Measures:
     """Sums and counts of what is measured on the way, so that a mean goes over all processes and not over means."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._sums: dict[str, list[float]] = {}
 
     def add(self, name: str, total: Tensor | float, count: Tensor | float) -> None:
         """Counts `count` more things whose sum is `total`."""
-        self._sums[name][0] += float(total)
-        self._sums[name][1] += float(count)
+        sums = self._sums.setdefault(name, [0.0, 0.0])
+        sums[0] += float(total)
+        sums[1] += float(count)
 
-    def means(self, processes: Processes) -> dict[str, float]:
-        """The mean of each quantity over all processes; one that nothing was counted of is left out."""
+    def take(self, other: "Measures") -> None:
+        """Counts all that `other` has counted."""
+        for name, (total, count) in other._sums.items():
+            self.add(name, total, count)
+
+    def means(self, processes: Processes | None = None) -> dict[str, float]:
+        """The mean of each quantity, over all `processes` if given; one that nothing was counted of is left out."""
+        sums = self._sums if processes is None else self._over_all(processes)
+        return {name: above / below for name, (above, below) in sums.items() if below}
+
+    def _over_all(self, processes: Processes) -> dict[str, list[float]]:
         names = processes.union(self._sums)
         if not names:
             return {}
-        sums = torch.tensor([self._sums[name] for name in names], dtype=torch.float64)
-        return {
-            name: above / below
-            for name, (above, below) in zip(names, processes.total(sums).tolist(), strict=True)
-            if below
-        }
+        own = torch.tensor([self._sums.get(name, [0.0, 0.0]) for name in names], dtype=torch.float64)
+        return dict(zip(names, processes.total(own).tolist(), strict=True))
 
 
 class Student:

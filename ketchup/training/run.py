@@ -54,11 +54,6 @@ def run_training(
     processes = Processes(settings.precision, trackers, str(run), sharded=settings.shard, device=settings.device)
     placed = placement(processes.device, settings.where)
     settings.check_fits(total_steps(settings, len(examples["train"]), processes.count))
-    if len(examples["validation"]) < processes.count:
-        raise UsageError(
-            f"{processes.count} processes cannot share {len(examples['validation'])} validation rows; raise "
-            "--validation-limit, give more rows or start fewer processes."
-        )
     weights = _weights(settings, placed, processes, samples=method.compares or metric is not None)
     student = weights.model
     _check_room(weights, processes)

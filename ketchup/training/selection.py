@@ -11,6 +11,7 @@ from typing import Any
 from ketchup.errors import DataError, UsageError
 from ketchup.methods.base import Method
 from ketchup.processes import Processes
+from ketchup.rollouts.fill import BLOCK, of_all
 from ketchup.tasks.base import Example
 from ketchup.tasks.metric import TaskMetric
 from ketchup.training.experience import Inputs, Student
@@ -78,10 +79,8 @@ def graded(chosen: Selection, student: Student, inputs: Inputs, processes: Proce
     """
     if chosen.metric is None:
         return {}
-    mine = inputs.at(processes.share(range(len(inputs))))
-    written = dict(zip(mine.ids, student.write(mine), strict=True))
-    texts = {name: text for share in processes.everywhere(written) for name, text in share.items()}
-    score = chosen.metric.score(chosen.examples, [texts[example.id] for example in chosen.examples])
+    texts = [text for block in of_all(inputs.blocks(BLOCK), student.write, processes) for text in block]
+    score = chosen.metric.score(chosen.examples, texts)
     return {f"{VALIDATION}{chosen.name}": score}
 
 

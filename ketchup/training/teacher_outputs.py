@@ -15,14 +15,11 @@ from ketchup.models.prompts import PromptStyle
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
-from ketchup.rollouts.fill import Block, Writer, blocks_of, fill
+from ketchup.rollouts.fill import BLOCK, Block, Writer, blocks_of, fill
 from ketchup.rollouts.lines import LineStore
 from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.tasks.base import Example, Task
-
-BLOCK = 64
-"""Inputs generated and written at once: what a kill can lose at most."""
 
 
 @dataclass(frozen=True)

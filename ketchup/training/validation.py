@@ -2,10 +2,10 @@
 
 import torch
 
-from ketchup.methods.base import Method, Sampling
+from ketchup.methods.base import Method, Sampling, Trajectory
 from ketchup.models.teacher import Teacher, here, score
 from ketchup.processes import Processes
-from ketchup.rollouts.fill import seed_of
+from ketchup.rollouts.fill import BLOCK, of_all, seed_of
 from ketchup.training.experience import Inputs, Measures, Student, add_returns, as_trajectories
 from ketchup.training.gradient import micro_batches
 
@@ -26,29 +26,38 @@ def validate(
     the teacher also get one rollout per input, drawn from the same seed each time: `return` (Eq. 10, raw logits),
     `kl` = KL(teacher‖student) and `entropy` per action, `length` and the share `ended`. Of a teacher that does not tell
     all its logits there is `reverse_kl` = KL(student‖teacher) in place of `kl`, estimated from these rollouts.
+
+    Inputs are taken in blocks, whose seeds follow from them and whose sums are added in their order: the same weights
+    have the same values, to the last bit, for any number of processes.
     """
-    mine = inputs.at(processes.share(range(len(inputs))))
     measures = Measures()
-    trajectories = dict(mine.given)
+    for found in of_all(
+        inputs.blocks(BLOCK),
+        lambda block: _measured(method, student, teacher, block, batch_size, seed_of(seed, block.ids), processes),
+        processes,
+    ):
+        measures.take(found)
+    means = measures.means()
+    parts = [means.pop(f"part {number}", None) for number in range(len(method.parts))]
+    if method.credit is None and None not in parts:
+        means["loss"] = sum(p.weight * mean for p, mean in zip(method.parts, parts, strict=True) if mean is not None)
+    return {f"validation_{name}": value for name, value in sorted(means.items())}
+
+
+def _measured(
+    method: Method,
+    student: Student,
+    teacher: Teacher | None,
+    block: Inputs,
+    batch_size: int,
+    seed: int,
+    processes: Processes,
+) -> Measures:
+    measures = Measures()
+    trajectories = dict(block.given)
     if method.compares:
         assert teacher is not None
-        drawn = method.sampling or Sampling()
-        one = Sampling(1, drawn.temperature, drawn.top_k)
-        rollouts = student.draw(mine, one, seed_of(seed, mine.ids))
-        with student.phases.phase("teacher"):
-            written = (mine.prompts, rollouts.tokens, rollouts.action_mask)
-            values, own = score(teacher, student.model, *written, processes.in_step, one.temperature, one.top_k)
-        trajectories["student"] = as_trajectories(mine.prompts, rollouts)
-        actions = rollouts.action_mask.sum()
-        add_returns(values, rollouts, measures)
-        if own.kl is not None:
-            measures.add("kl", own.kl.sum(), actions)
-        else:
-            log_p = (values.q - values.logsumexp)[rollouts.action_mask]
-            measures.add("reverse_kl", (own.log_prob[rollouts.action_mask] - log_p).sum(), actions)
-        measures.add("entropy", own.entropy.sum(), actions)
-        measures.add("length", actions, len(rollouts.tokens))
-        measures.add("ended", rollouts.ended.sum(), len(rollouts.tokens))
+        trajectories["student"] = _rolled_out(method, student, teacher, block, seed, processes, measures)
     if method.credit is None:
         for number, part in enumerate(method.parts):
             rows = trajectories[part.writer]
@@ -57,8 +66,33 @@ def validate(
                 for batch in micro_batches(rows, batch_size, processes):
                     total += part.loss(student.model, here(teacher), batch).total.cpu()
             measures.add(f"part {number}", total, sum(row.actions for row in rows))
-    means = measures.means(processes)
-    parts = [means.pop(f"part {number}", None) for number in range(len(method.parts))]
-    if method.credit is None and None not in parts:
-        means["loss"] = sum(p.weight * mean for p, mean in zip(method.parts, parts, strict=True) if mean is not None)
-    return {f"validation_{name}": value for name, value in sorted(means.items())}
+    return measures
+
+
+def _rolled_out(
+    method: Method,
+    student: Student,
+    teacher: Teacher,
+    block: Inputs,
+    seed: int,
+    processes: Processes,
+    measures: Measures,
+) -> list[Trajectory]:
+    """One rollout of each input, after counting what it is worth."""
+    drawn = method.sampling or Sampling()
+    one = Sampling(1, drawn.temperature, drawn.top_k)
+    rollouts = student.draw(block, one, seed)
+    with student.phases.phase("teacher"):
+        written = (block.prompts, rollouts.tokens, rollouts.action_mask)
+        values, own = score(teacher, student.model, *written, processes.in_step, one.temperature, one.top_k)
+    actions = rollouts.action_mask.sum()
+    add_returns(values, rollouts, measures)
+    if own.kl is not None:
+        measures.add("kl", own.kl.sum(), actions)
+    else:
+        log_p = (values.q - values.logsumexp)[rollouts.action_mask]
+        measures.add("reverse_kl", (own.log_prob[rollouts.action_mask] - log_p).sum(), actions)
+    measures.add("entropy", own.entropy.sum(), actions)
+    measures.add("length", actions, len(rollouts.tokens))
+    measures.add("ended", rollouts.ended.sum(), len(rollouts.tokens))
+    return as_trajectories(block.prompts, rollouts)

@@ -17,7 +17,7 @@ from ketchup.models.teacher import Teacher, check_same_tokens, score_teacher, te
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
-from ketchup.rollouts.fill import Block, Writer, blocks_of, fill
+from ketchup.rollouts.fill import BLOCK, Block, Writer, blocks_of, fill
 from ketchup.rollouts.lines import LineStore
 from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding, Rollouts
@@ -25,9 +25,6 @@ from ketchup.runs import Run
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.evaluation.settings import EvaluationSettings, System
 from ketchup_eval.predictions import Prediction
-
-BLOCK = 64
-"""Inputs decoded, scored and written at once: what a kill can lose at most."""
 
 
 def decode(

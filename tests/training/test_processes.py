@@ -84,7 +84,7 @@ def weights_file(folder):
 
 @pytest.mark.parametrize("shard", [[], ["--shard"]], ids=["replicated", "sharded"])
 def test_two_processes_go_on_after_a_kill(tmp_path, inputs, shard):
-    words = command(inputs, "ketchup", 2, 2, "--schedule", "linear", *shard)
+    words = command(inputs, "ketchup", 2, 2, "--schedule", "linear", "--temperature", 1, *shard)
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     finish(unbroken, start(unbroken, words))
     process = start(broken, words)
@@ -103,6 +103,50 @@ def test_two_processes_go_on_after_a_kill(tmp_path, inputs, shard):
     manifest = json.loads((broken / "runs/ketchup-gsm8k/manifest.json").read_text())
     assert manifest["settings"]["processes"] == 2
     assert len(manifest["resumed"]) == 1
+
+
+VALIDATION = """
+import json
+import sys
+from pathlib import Path
+
+from ketchup.methods import method
+from ketchup.methods.base import Trajectory
+from ketchup.phases import Phases
+from ketchup.processes import Processes
+from ketchup.training import validation
+from ketchup.training.experience import Student
+from ketchup.training.weights import StudentWeights
+from tests import tiny
+from tests.training.given import TASK, inputs_of
+
+validation.BLOCK = 3
+processes = Processes("float32")
+model, teacher = tiny.language_model("t5"), tiny.language_model("t5", seed=1)
+prompts = [[2 + place % 4] * (1 + place % 3) for place in range(11)]
+rows = [Trajectory.of(prompt, [2, 3, 1], [True, len(prompt) < 3, True]) for prompt in prompts]
+found = {}
+for name, options in {"ketchup": {"k": 2}, "js": {}, "seqkd": {}}.items():
+    student = Student(StudentWeights(model), TASK, "auto", Phases())
+    values = validation.validate(method(name, options), student, teacher, inputs_of(rows), 2, 5, processes)
+    assert all(values == other for other in processes.everywhere(values))
+    found[name] = values
+if processes.main:
+    Path("found.json").write_text(json.dumps(found))
+processes.finish()
+"""
+
+
+def test_two_processes_validate_as_one_to_the_last_bit(tmp_path):
+    """Drawn at temperature 1, with four blocks among two processes."""
+    file = tmp_path / "script.py"
+    file.write_text(VALIDATION)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, begin in zip(folders, ([sys.executable], launcher(2)), strict=True):
+        finish(folder, start(folder, [*map(str, begin), str(file)]))
+    one, two = ((folder / "found.json").read_text() for folder in folders)
+    assert one == two
+    assert all(len(set(values.values())) == len(values) for values in json.loads(one).values())
 
 
 def test_another_number_of_processes_is_refused(tmp_path, inputs):

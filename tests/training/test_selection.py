@@ -13,6 +13,7 @@ from ketchup.files import read_jsonl
 from ketchup.methods import method
 from ketchup.tasks import task
 from ketchup.tasks.base import Example
+from ketchup.training import selection as selecting
 from ketchup.training.checkpoints import TrainerState
 from ketchup.training.experience import Inputs
 from ketchup.training.selection import Selection, graded, selection
@@ -114,7 +115,9 @@ def test_of_equals_the_first_is_the_best_in_either_direction(higher, best):
 
 
 class Two:
-    """The second of two processes, whose first has written its share already."""
+    """The second of two processes, whose first has written its blocks already."""
+
+    in_step = None
 
     def __init__(self, first):
         self.first = first
@@ -131,10 +134,11 @@ class Writer:
         return [TEXTS[int(prompt[0])] for prompt in inputs.prompts]
 
 
-def test_a_score_is_of_the_outputs_of_all_processes():
+def test_a_score_is_of_the_outputs_of_all_processes(monkeypatch):
+    monkeypatch.setattr(selecting, "BLOCK", 1)
     chosen = selection("bleu", method("kl", {}), metric_to_select_by(task("europarl"), "bleu"), DUTCH)
     inputs = Inputs([row.id for row in DUTCH], [[0], [1], [2]], {})
-    found = graded(chosen, Writer(), inputs, Two({"a": TEXTS[0], "c": TEXTS[2]}))
+    found = graded(chosen, Writer(), inputs, Two({0: [TEXTS[0]], 2: [TEXTS[2]]}))
     assert found == {"validation_bleu": pytest.approx(LITERAL["bleu"])}
 
 
