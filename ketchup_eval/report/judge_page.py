@@ -1,15 +1,13 @@
 """The audit page: one HTML file with the results and every single verdict, readable without network or server."""
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ketchup.files import atomic_write_text
 from ketchup_eval.judge.protocol import VARIANTS
 from ketchup_eval.judge.results import Comparison, JudgeResult
 from ketchup_eval.judge.verdicts import VerdictStore
 from ketchup_eval.report.judge_table import judge_notes, system_name
+from ketchup_eval.report.pages import Bar, share_bar, write_page
 from ketchup_eval.stats.bootstrap import Estimate
 
 PAGE = "judge.html"
@@ -17,41 +15,20 @@ LONG_GAP = 1.5
 """A pair is marked where one output has so many times the characters of the other."""
 
 
-@dataclass(frozen=True)
-class _Bar:
-    """An estimate as a picture: places in per cent of the width, and the text beside it."""
-
-    label: str
-    text: str
-    value: float | None
-    low: float | None
-    high: float | None
-
-
 def write_judge_page(result: JudgeResult, store: VerdictStore, run: Path) -> Path:
-    """Writes `judge.html`. Texts are only ever put into the page as text, so markup in them stays inert."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ketchup_eval.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """Writes `judge.html`."""
     settings = result.plan.settings
-    page = environment.get_template("judge.html").render(
+    return write_page(
+        "judge.html",
+        run / PAGE,
+        _content(result, store),
         title=f"{', '.join(map(system_name, settings.a))} against {system_name(settings.b)}",
         judge=settings.sampling.model,
-        shares=[_bar(row, row.effects.vote_share, 0, 1) for row in result.comparisons],
-        positions=[_bar(row, row.effects.position, -1, 1) for row in result.comparisons],
-        ids=[_bar(row, row.effects.id, -1, 1) for row in result.comparisons],
+        shares=[_bar(row, row.effects.vote_share, 0) for row in result.comparisons],
+        positions=[_bar(row, row.effects.position, -1) for row in result.comparisons],
+        ids=[_bar(row, row.effects.id, -1) for row in result.comparisons],
         notes=judge_notes(result).splitlines(),
-        data=_script_json(_content(result, store)),
     )
-    path = run / PAGE
-    atomic_write_text(path, page.encode("utf-8", "replace").decode())
-    return path
 
 
 def _content(result: JudgeResult, store: VerdictStore) -> dict[str, Any]:
@@ -110,18 +87,5 @@ def _marks(row: dict[str, Any]) -> list[str]:
     return marks
 
 
-def _bar(row: Comparison, estimate: Estimate, lowest: float, highest: float) -> _Bar:
-    def place(value: float | None) -> float | None:
-        return None if value is None else round(100 * (value - lowest) / (highest - lowest), 2)
-
-    text = "-" if estimate.value is None else f"{100 * estimate.value:.1f}%"
-    if estimate.low is not None and estimate.high is not None:
-        text += f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-    label = f"{row.criterion}, {system_name(row.a)}"
-    return _Bar(label, text, place(estimate.value), place(estimate.low), place(estimate.high))
-
-
-def _script_json(content: dict[str, Any]) -> str:
-    """JSON that may stand inside a script element: no text in it can end the element or open a comment."""
-    text = json.dumps(content, ensure_ascii=False)
-    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+def _bar(row: Comparison, estimate: Estimate, lowest: float) -> Bar:
+    return share_bar(f"{row.criterion}, {system_name(row.a)}", estimate, lowest, 1)
