@@ -48,6 +48,7 @@ def method(name, algorithm, seeds, options=None, best=0.0, student="s", **scores
         "options": options or {},
         "best_validation": best,
         "seeds": list(range(seeds)),
+        "runs": [f"{student}-{name}-s{seed}" for seed in range(seeds)],
         "scores": {score: {"value": sum(values) / len(values)} for score, values in scores.items()},
         "by_seed": scores,
     }
@@ -68,6 +69,20 @@ def variance(*students):
     models = [f"models/{name}" for name in names]
     result = {"students": [{**one, "name": f"models/{one['name']}"} for one in students]}
     return [{"run": "v", "task": "t", "students": names, "models": models, "result": result}]
+
+
+def test_every_statistic_names_the_results_that_it_comes_from():
+    far, near = student("far", 1.0, (9, 4, 2), (0, 1, 2)), student("near", 0.1, (5, 3, 1), (0, 0.5, 1))
+    arms = (("llmr", "llmr", 2), ("k4", "ketchup", 2, K4))
+    methods = [method(*arm, student="near", accuracy=[1.0, 2.0]) for arm in arms]
+    studies = [content(variance=variance(far, near), methods=methods), judged(60.0, -3.0)]
+    for study in studies:
+        known = {"v", "judge-large-t", *(row["run"] for row in study["runs"])}
+        known |= {run for row in study["methods"] for run in row["runs"]}
+        for one in judge_claims(study):
+            for row in one.evidence:
+                assert row.sources
+                assert known.issuperset(row.sources)
 
 
 def test_a_study_without_results_decides_nothing():
@@ -138,9 +153,9 @@ def curve(values):
     return [{"step": step, "return": value} for step, value in enumerate(values)]
 
 
-def run(algorithm, student, values, options=None):
+def run(algorithm, student, values, options=None, seed=0):
     return {
-        "run": f"{student}-{algorithm}",
+        "run": f"{student}-{algorithm}-s{seed}",
         "task": "t",
         "student": student,
         "method": algorithm,
@@ -151,22 +166,25 @@ def run(algorithm, student, values, options=None):
 
 
 def test_instability_is_the_fall_from_a_peak():
-    steady, fallen = [0.0, 1.0, 2.0, 3.0], [0.0, 3.0, 2.9, 0.5]
-    runs = [run("llmr", "small", [x + 0.1 * seed for x in steady]) for seed in range(3)]
-    runs += [run("llmr", "large", [*fallen[:3], 0.5 + 0.1 * seed]) for seed in range(3)]
-    runs += [run("ketchup", "large", [0.0, 1.0, 2.0, 1.9 + 0.1 * seed], K4) for seed in range(3)]
-    assert verdicts(content(runs=runs))["llmr-is-unstable"] == "supported"
-    calm = [run("llmr", "large", [0.0, 3.0, 2.9 + 0.05 * seed, 3.0]) for seed in range(3)]
-    wild = [run("ketchup", "large", [0.0, 3.0, 1.0 + 0.1 * seed, 0.0], K4) for seed in range(3)]
+    def runs(algorithm, student, values, options=None):
+        return [run(algorithm, student, values(seed), options, seed) for seed in range(3)]
+
+    steady = runs("llmr", "small", lambda seed: [x + 0.1 * seed for x in (0.0, 1.0, 2.0, 3.0)])
+    fallen = runs("llmr", "large", lambda seed: [0.0, 3.0, 2.9, 0.5 + 0.1 * seed])
+    level = runs("ketchup", "large", lambda seed: [0.0, 1.0, 2.0, 1.9 + 0.1 * seed], K4)
+    assert verdicts(content(runs=steady + fallen + level))["llmr-is-unstable"] == "supported"
+    calm = runs("llmr", "large", lambda seed: [0.0, 3.0, 2.9 + 0.05 * seed, 3.0])
+    wild = runs("ketchup", "large", lambda seed: [0.0, 3.0, 1.0 + 0.1 * seed, 0.0], K4)
     assert verdicts(content(runs=calm + wild))["llmr-is-unstable"] == "contradicted"
 
 
 def judged(rate, gain):
-    row = {"a": "large-ketchup", "criterion": "overall", "effects": {"vote_share": number(rate / 100, 0.02)}}
+    row = {"a": "large-ketchup-s0", "criterion": "overall", "effects": {"vote_share": number(rate / 100, 0.02)}}
     return content(
         runs=[run("ketchup", "large", [0.0], K4)],
         judge=[
             {
+                "run": "judge-large-t",
                 "task": "t",
                 "student": "large",
                 "result": {"comparisons": [row]},

@@ -97,7 +97,8 @@ def _scores(content: Content, student: str) -> StudyTable:
             column = Column(one["task"], score, higher_is_better(score))
             p = compared.get((one["task"], one["method"], score)) if trained else None
             by_seed = tuple(one.get("by_seed", {}).get(score, ()))
-            cells[column] = Cell(estimate(found), len(by_seed), tuple(one["runs"]), p, by_seed=by_seed)
+            sources = (*one["runs"], *(_scored_by(content, one) if trained else ()))
+            cells[column] = Cell(estimate(found), len(by_seed), sources, p, by_seed=by_seed)
             columns[column] = None
         if cells:
             rows[name] = Row(name, trained, cells)
@@ -106,6 +107,14 @@ def _scores(content: Content, student: str) -> StudyTable:
         f"{_against(content['plan']['reference'].get('compare'))}Bold or *: the best of the student's methods."
     )
     return StudyTable("table1", student, f"scores of student {student}", about, _by_task(content, columns), _of(rows))
+
+
+def _scored_by(content: Content, one: Content) -> list[str]:
+    """The commands that scored a method's runs and compared them."""
+    mine = {key: one[key] for key in ("task", "student", "method")}
+    return [
+        row["name"] for row in content["commands"] if row["kind"] in ("evaluate", "compare") and row["labels"] == mine
+    ]
 
 
 def _in_order(content: Content, student: str, teacher: str) -> list[Content]:

@@ -28,7 +28,9 @@ def judge_agrees(content: Content) -> Iterator[Evidence]:
                     rate = estimate(row["effects"]["vote_share"]).scaled(100.0, -50.0)
                     gain = _gain(compared)
                     what = f"win rate ({row['criterion']}) and {score}: product of their signs"
-                    yield Evidence(f"{task}: {student}, {method}", what, *_product_of_signs(rate, gain))
+                    yield Evidence(
+                        f"{task}: {student}, {method}", what, *_product_of_signs(rate, gain), (one["run"], row["a"])
+                    )
 
 
 def _gain(compared: Mapping[str, Any]) -> Estimate:
@@ -62,7 +64,8 @@ def measuring_predicts(content: Content) -> Iterator[Evidence]:
                     ]
                     if len(pairs) > 2:
                         found = rank_correlation(pairs)
-                        yield Evidence(place, f"rank correlation of expected cosine and {score}", *found)
+                        sources = (one["run"], *(run for row in methods for run in row["runs"]))
+                        yield Evidence(place, f"rank correlation of expected cosine and {score}", *found, sources)
 
 
 def _cosines(gradient: Mapping[str, Any] | None) -> dict[tuple[str, str], float]:

@@ -54,7 +54,8 @@ def contrast(
         return
     sides = [row["by_seed"].get(score, []) for row in (other, one)]
     worse, better = ([sign(score) * value for value in side] for side in sides)
-    yield from more(place, f"{score}: {one['method']} better than {other['method']} by", worse, better)
+    what = f"{score}: {one['method']} better than {other['method']} by"
+    yield from more(place, what, worse, better, (*one["runs"], *other["runs"]))
 
 
 def sign(score: str) -> int:
@@ -62,8 +63,10 @@ def sign(score: str) -> int:
     return 1 if higher_is_better(score) else -1
 
 
-def more(place: str, what: str, less: Sequence[float], more: Sequence[float]) -> Iterator[Evidence]:
+def more(
+    place: str, what: str, less: Sequence[float], more: Sequence[float], sources: tuple[str, ...]
+) -> Iterator[Evidence]:
     """How much `more` there is of a number a run; nothing where either side has fewer than two runs."""
     if min(len(less), len(more)) > 1:
         found = difference_of_means(less, more)
-        yield Evidence(place, what, found.difference, found.p)
+        yield Evidence(place, what, found.difference, found.p, sources)

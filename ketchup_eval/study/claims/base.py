@@ -21,12 +21,16 @@ RULE = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """The statistic at one place: positive is for the claim, negative against it. `p` is two-sided."""
+    """The statistic at one place: positive is for the claim, negative against it. `p` is two-sided.
+
+    `sources` are the names of the results that it is computed from.
+    """
 
     place: str
     what: str
     estimate: Estimate
     p: float | None
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,14 @@ def as_json(judged: Sequence[Judged]) -> Content:
                 **{key: getattr(one.claim, key) for key in ("name", "text", "source", "statistic")},
                 "verdict": one.verdict,
                 "evidence": [
-                    {"place": row.place, "what": row.what, **asdict(row.estimate), "p": row.p, "holm": adjusted}
+                    {
+                        "place": row.place,
+                        "what": row.what,
+                        **asdict(row.estimate),
+                        "p": row.p,
+                        "holm": adjusted,
+                        "sources": list(row.sources),
+                    }
                     for row, adjusted in zip(one.evidence, one.adjusted, strict=True)
                 ],
             }

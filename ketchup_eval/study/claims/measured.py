@@ -11,19 +11,19 @@ from ketchup_eval.study.collect import Content, distance, student_names
 
 def variance_falls(content: Content) -> Iterator[Evidence]:
     """Variance at K against K = 1, paired over inputs, for each K of each student."""
-    for place, rows in _students(content):
+    for place, run, rows in _students(content):
         for row in rows:
             if row["k"] > 1:
                 ratio = estimate(row["variance_ratio"])
-                yield about(place, f"1 - variance ratio, K = {row['k']}", negated(ratio, 1.0))
+                yield about(place, f"1 - variance ratio, K = {row['k']}", negated(ratio, 1.0), (run,))
 
 
 def bias_grows(content: Content) -> Iterator[Evidence]:
     """Bias at each K against the K before it."""
-    for place, rows in _students(content):
+    for place, run, rows in _students(content):
         for before, row in pairwise(rows):
             difference = apart(estimate(before["bias"]), estimate(row["bias"]))
-            yield about(place, f"bias at K = {row['k']} minus that at K = {before['k']}", difference)
+            yield about(place, f"bias at K = {row['k']} minus that at K = {before['k']}", difference, (run,))
 
 
 def nearer_is_better(content: Content) -> Iterator[Evidence]:
@@ -40,15 +40,16 @@ def nearer_is_better(content: Content) -> Iterator[Evidence]:
                 for at in k:
                     low, high = (estimate(side[2][at][quantity]) for side in (near, far))
                     place = f"{one['task']}: {near[1]} and {far[1]}"
-                    yield about(place, f"{quantity} at K = {at} of the farther minus the nearer", apart(low, high))
+                    what = f"{quantity} at K = {at} of the farther minus the nearer"
+                    yield about(place, what, apart(low, high), (one["run"],))
 
 
-def _students(content: Content) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Each student of each variance study, with the rows of the paper's Fig. 2, by K."""
+def _students(content: Content) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
+    """Each student of each variance study: its place, the run, and the rows of the paper's Fig. 2, by K."""
     for one in content["variance"]:
         names = student_names(one)
         for student in one["result"]["students"]:
-            yield f"{one['task']}: {names[student['name']]}", _paper_rows(student)
+            yield f"{one['task']}: {names[student['name']]}", one["run"], _paper_rows(student)
 
 
 def _paper_rows(student: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -44,9 +44,9 @@ def _reach(found: Estimate, side: int) -> float:
     return 0.0 if end is None or found.value is None else abs(end - found.value)
 
 
-def about(place: str, what: str, estimate: Estimate) -> Evidence:
+def about(place: str, what: str, estimate: Estimate, sources: tuple[str, ...]) -> Evidence:
     """Evidence whose p-value follows from the interval."""
-    return Evidence(place, what, estimate, p_value(estimate))
+    return Evidence(place, what, estimate, p_value(estimate), sources)
 
 
 def p_value(found: Estimate) -> float | None:

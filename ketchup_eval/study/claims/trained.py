@@ -52,21 +52,24 @@ def symmetric_is_better(content: Content) -> Iterator[Evidence]:
 
 def llmr_is_unstable(content: Content) -> Iterator[Evidence]:
     """By the largest fall of the validation return from a peak, as a share of the range that the run went through."""
-    falls: dict[tuple[str, str, str], list[float]] = {}
+    falls: dict[tuple[str, str, str], dict[str, float]] = {}
     for run in content["runs"]:
         kind = "k-step" if is_k_step(run) else "llmr" if is_llmr(run) and not has_baseline(run) else None
         fall = _largest_fall([row["return"] for row in run["curve"] if "return" in row])
         if kind and fall is not None:
-            falls.setdefault((run["task"], run["student"], kind), []).append(fall)
+            falls.setdefault((run["task"], run["student"], kind), {})[run["run"]] = fall
     for task in dict.fromkeys(task for task, _, _ in falls):
         sizes = [name for name in content["plan"]["students"] if (task, name, "llmr") in falls]
         if not sizes:
             continue
         largest = falls[task, sizes[-1], "llmr"]
         place, what = f"{task}: {sizes[-1]}", "largest fall of the return under LLMR minus"
-        yield from more(place, f"{what} that under K-step returns", falls.get((task, sizes[-1], "k-step"), []), largest)
+        others = [("that under K-step returns", falls.get((task, sizes[-1], "k-step"), {}))]
         if len(sizes) > 1:
-            yield from more(place, f"{what} that of {sizes[0]}", falls[task, sizes[0], "llmr"], largest)
+            others.append((f"that of {sizes[0]}", falls[task, sizes[0], "llmr"]))
+        for said, less in others:
+            sources = (*less, *largest)
+            yield from more(place, f"{what} {said}", list(less.values()), list(largest.values()), sources)
 
 
 def _largest_fall(values: Sequence[float]) -> float | None:
