@@ -1,5 +1,6 @@
 """`ketchup study PLAN`: a whole comparison by one command."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from ketchup.files import atomic_write_text
 from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
+    from ketchup_eval.study.claims.base import Judged
     from ketchup_eval.study.collect import Content
     from ketchup_eval.study.graph import Node
     from ketchup_eval.study.running import Outcome
@@ -50,6 +52,7 @@ def study(
     checks.whole("--threads", threads, most=checks.MOST_WORKERS)
     if probe and not dry_run:
         raise UsageError("--probe goes with --dry-run, which says how long a study takes.")
+    from ketchup_eval.report.study.page import write_study_page
     from ketchup_eval.study.graph import graph
     from ketchup_eval.study.keeping import Keeper
     from ketchup_eval.study.reading import read_plan
@@ -74,9 +77,9 @@ def study(
     elif dry_run:
         _show_plan(chosen, folder, jobs, probe=probe)
     else:
-        keep = Keeper(read, nodes, folder)
-        outcome = None if report else run_graph(nodes, chosen, folder, jobs, threads, keep.now_and_then)
-        _report(keep.now(), folder, as_json=as_json)
+        keep = Keeper(read, nodes, folder, partial(write_study_page, folder))
+        outcome = None if report else run_graph(nodes, chosen, folder, jobs, threads, keep.watch)
+        _report(*keep.now(), folder, as_json=as_json)
         if outcome is not None:
             _tell(outcome, folder)
 
@@ -120,22 +123,24 @@ def _show_plan(chosen: "dict[str, Node]", folder: Path, jobs: int, *, probe: boo
         say(f"What is left takes about {clock(left.seconds / jobs)} with --jobs {jobs}: {', '.join(left.basis)}.")
 
 
-def _report(content: "Content", folder: Path, *, as_json: bool) -> None:
+def _report(content: "Content", claims: "list[Judged]", folder: Path, *, as_json: bool) -> None:
     from ketchup_eval.report.study.drawn import write_figures
     from ketchup_eval.report.study.figures import study_figures
     from ketchup_eval.report.study.files import REPORT, write_tables
+    from ketchup_eval.report.study.page import write_study_page
     from ketchup_eval.report.study.tables import study_tables
     from ketchup_eval.report.study.written import in_terminal
 
     tables = study_tables(content)
     written = write_tables(tables, folder) + write_figures(study_figures(content), folder / REPORT)
+    page = write_study_page(folder, content, claims)
     if as_json:
         say_json(content)
         return
     show(*in_terminal(tables), width=WIDTH)
     say("\n".join(dict.fromkeys(table.about for table in tables)))
     names = ", ".join(path.name for path in written)
-    say(f"Written: {folder}/study.json, claims.json{f'; in {folder / REPORT}: {names}' if names else ''}")
+    say(f"Written: {page}, study.json, claims.json{f'; in {folder / REPORT}: {names}' if names else ''}")
 
 
 def _tell(outcome: "Outcome", folder: Path) -> None:

@@ -1,34 +1,55 @@
 """Writes what a study found while it still runs, so that it can be watched."""
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ketchup_eval.study.claims import judge_claims, write_claims
+from ketchup.errors import KetchupError
+from ketchup_eval.study.claims import Judged, judge_claims, write_claims
 from ketchup_eval.study.collect import Content, collect, write_study
 from ketchup_eval.study.graph import Node
 from ketchup_eval.study.plan import Plan
-from ketchup_eval.study.running import Outcome
 
-SECONDS_BETWEEN = 20.0
+SHARE = 0.1
+"""Most of the time that may go into writing: a study of hundreds of runs is read in a second or two."""
+
+_log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Keeps `study.json` and `claims.json` of a study's folder up to date."""
+    """Keeps `study.json` and `claims.json` of a study's folder up to date, and what `show` makes of them meanwhile."""
 
-    def __init__(self, plan: Plan, nodes: Mapping[str, Node], folder: Path) -> None:
-        self.plan, self.nodes, self.folder = plan, nodes, folder
-        self.last = 0.0
+    def __init__(
+        self,
+        plan: Plan,
+        nodes: Mapping[str, Node],
+        folder: Path,
+        show: Callable[[Content, Sequence[Judged]], object] = lambda *_: None,
+    ) -> None:
+        self.plan, self.nodes, self.folder, self.show = plan, nodes, folder, show
+        self.written: int | None = None
+        self.next = 0.0
 
-    def now_and_then(self, outcome: Outcome) -> None:  # noqa: ARG002
-        """After a command that ended, unless it was just done."""
-        if time.monotonic() - self.last > SECONDS_BETWEEN:
-            self.now()
+    def watch(self, changes: int) -> None:
+        """Called again and again with how many commands have begun or ended: writes what is new, not too often.
 
-    def now(self) -> Content:
-        """Reads all runs and writes both files; what `study.json` holds."""
+        What cannot be read or written is told and stops nothing: the study's own end says it again.
+        """
+        if changes == self.written or time.monotonic() < self.next:
+            return
+        began = time.monotonic()
+        try:
+            self.show(*self.now())
+        except KetchupError as error:
+            _log.warning("%s (the study goes on)", error)
+        ended = time.monotonic()
+        self.written, self.next = changes, ended + (ended - began) / SHARE
+
+    def now(self) -> tuple[Content, list[Judged]]:
+        """Reads all runs and writes both files; what is in them."""
         content = collect(self.plan, self.nodes, self.folder)
+        claims = judge_claims(content)
         write_study(content, self.folder)
-        write_claims(judge_claims(content), self.folder)
-        self.last = time.monotonic()
-        return content
+        write_claims(claims, self.folder)
+        return content, claims

@@ -48,14 +48,14 @@ def run_graph(
     folder: Path,
     jobs: int,
     threads: int | None = None,
-    finished: Callable[[Outcome], None] = lambda _: None,
+    watch: Callable[[int], None] = lambda _: None,
     program: Sequence[str] = PROGRAM,
 ) -> Outcome:
     """Runs the `chosen` nodes that are not done, `jobs` at a time, and goes on where one fails.
 
-    `finished` is called after each that ends. A node whose needs are neither done nor chosen is unreached. Killed, the
-    study takes its commands with it; started again, it goes on with what is not done. Raises `RunError` where a stamp
-    says that something was made by other settings, before anything runs.
+    `watch` is called all the while with how many have begun or ended. A node whose needs are neither done nor chosen is
+    unreached. Killed, the study takes its commands with it; started again, it goes on with what is not done. Raises
+    `RunError` where a stamp says that something was made by other settings, before anything runs.
     """
     with run_lock(folder):
         stamps = read_stamps(folder, nodes)
@@ -63,6 +63,7 @@ def run_graph(
         outcome = Outcome(done=[name for name in chosen if name in done])
         left = [node for name, node in chosen.items() if name not in done]
         running: list[_Job] = []
+        changes = 0
         share = threads or max(1, len(os.sched_getaffinity(0)) // jobs)
         with progress("study", total=len(chosen), unit="commands", done=len(outcome.done)) as bar:
             try:
@@ -70,6 +71,7 @@ def run_graph(
                     for node in [node for node in left if done.issuperset(node.needs)][: jobs - len(running)]:
                         left.remove(node)
                         running.append(_start(node, folder, share, stamps.get(node.name), program))
+                        changes += 1
                     if not running:
                         break
                     time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -80,7 +82,8 @@ def run_graph(
                         if well:
                             done.add(job.node.name)
                         bar.advance(note=f"{job.node.name} {'done' if well else 'failed'}")
-                        finished(outcome)
+                        changes += 1
+                    watch(changes)
             finally:
                 _stop(running, folder)
         outcome.unreached = [node.name for node in left]

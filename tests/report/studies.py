@@ -1,5 +1,7 @@
 """The content of `study.json` by hand, for tests of the report."""
 
+from ketchup.manifests import check_same_settings
+
 
 def number(value, low=None, high=None, n=50):
     return {"value": value, "low": low, "high": high, "n": n}
@@ -177,3 +179,59 @@ def _gradient(rows=10):
             for at in range(rows)
         ],
     }
+
+
+def command(name, kind, state="done", **labels):
+    return {
+        "name": name,
+        "kind": kind,
+        "state": state,
+        "seconds": 36.0 if state == "done" else None,
+        "started": "2026-01-02T03:04:05+00:00" if state != "to do" else None,
+        "command": f"ketchup {kind} --name {name}",
+        "log": f"logs/{name}.log" if state != "to do" else None,
+        "labels": labels,
+    }
+
+
+def whole(students=("near", "far"), arms=("llmr", "k2", "k4"), seeds=(0, 1), steps=5, tasks=("demo",), name="made-up"):
+    """A finished study: curves that rise and differ by seed, scores, comparisons, a variance study and a judge."""
+    runs, methods, comparisons, commands, variance, judge = [], [], [], [], [], []
+    for task in tasks:
+        commands.append(command(f"variance-teacher-{task}", "variance", task=task, teacher="teacher"))
+        commands[-1]["command"] += " --gradient"
+        variance.append(measured(task, students=students, gradient=True))
+        for student in students:
+            for at, arm in enumerate(arms):
+                k = int(arm[1:]) if arm[1:].isdigit() else None
+                algorithm, options = ("ketchup", {"k": k, "baseline": "none"}) if k else ("llmr", {"baseline": "none"})
+                for seed in seeds:
+                    curve = [at + step - 1 / (1 + seed + step) for step in range(steps)]
+                    run = training(arm, task, student, seed, curve, algorithm, options)
+                    runs.append(run)
+                    commands.append(command(run["run"], "train", task=task, student=student, method=arm, seed=seed))
+                scores = {"accuracy": [20.0 + at + seed for seed in seeds], "return": [3.0 + at for _ in seeds]}
+                methods.append(method(arm, task, student, scores, None, algorithm, options))
+                labels = {"task": task, "student": student, "method": arm}
+                commands.append(command(f"evaluate-{student}-{task}-{arm}", "evaluate", **labels))
+                if at:
+                    comparisons.append(comparison(arm, task, student, "accuracy", p=0.01, holm=0.02))
+                    commands.append(command(f"compare-{student}-{task}-{arm}", "compare", **labels))
+            judge.append(judged(task, student, {arm: {"overall": (0.6, 0.01)} for arm in arms[1:]}, arms[0]))
+            commands.append(command(f"judge-{student}-{task}", "judge", task=task, student=student))
+    parts = {"runs": runs, "methods": methods, "comparisons": comparisons, "variance": variance, "judge": judge}
+    made = study(tasks=tasks, students=students, arms=arms, reference=arms[0], commands=commands, **parts)
+    git = {"commit": "0123456789abcdef", "dirty": False}
+    machine = {"versions": {"torch": "2.9"}, "python": "3.12", "platform": "Linux", "git": git}
+    return {**made, "name": name, "circumstances": machine}
+
+
+def write_runs(content, folder):
+    """The manifests and logs of a study's runs, and the audit pages of its judges."""
+    for row in content["commands"]:
+        (folder / "logs").mkdir(exist_ok=True)
+        (folder / row["log"]).write_text("done\n")
+        if row["kind"] != "compare":
+            check_same_settings(folder / row["name"], {"what": row["name"], "learning_rate": 1e-5})
+    for one in content["judge"]:
+        (folder / one["run"] / "judge.html").write_text("<title>audit</title>")

@@ -3,10 +3,7 @@
 import json
 import random
 import re
-import shutil
 import time
-
-import pytest
 
 from ketchup.tasks.base import Example
 from ketchup_eval.judge import plan as plan_module
@@ -16,6 +13,7 @@ from ketchup_eval.judge.settings import JudgeSettings, Sampling
 from ketchup_eval.judge.verdicts import Verdict, VerdictStore
 from ketchup_eval.report.judge_page import write_judge_page
 from tests.judge.given import write_jsonl
+from tests.report.browsing import opened
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'><!--<script>"
@@ -57,28 +55,6 @@ def test_the_page_needs_nothing_else_and_texts_cannot_leave_their_place(tmp_path
     content = json.loads(data)
     assert content["rows"][0]["replies"][0].startswith(HOSTILE[:-1])
     assert len(content["rows"]) == 15
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium")
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
-def opened(browser, path):
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    faults = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: faults.append(request.url) if not request.url.startswith("file:") else None)
-    page.goto(path.as_uri())
-    return page, faults
 
 
 def test_filters_search_and_keys(tmp_path, monkeypatch, browser):

@@ -62,6 +62,18 @@ def test_an_unknown_node_is_named(tmp_path):
     assert 'has no result "nothing"' in result.output
 
 
+def test_a_report_runs_nothing_and_writes_what_is_known(tmp_path):
+    result = invoke(plan_file(tmp_path), "--runs-dir", tmp_path / "runs", "--report")
+    assert result.exit_code == 0, result.output
+    assert f"Written: {tmp_path}/runs/tiny/study.html, study.json, claims.json" in result.output.replace("\n", "")
+    assert sorted(path.name for path in (tmp_path / "runs" / "tiny").iterdir()) == [
+        "claims.json",
+        "study.html",
+        "study.json",
+    ]
+    assert "0 of 18 commands done" in (tmp_path / "runs" / "tiny" / "study.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif(SNAKEMAKE is None, reason="no snakemake beside this Python")
 def test_snakemake_runs_the_same_graph(tmp_path):
     plan_file(tmp_path)
