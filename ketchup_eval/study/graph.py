@@ -2,7 +2,7 @@
 
     init   a student of some layers            start  its pre-distillation          teacher  a fine-tuned teacher
     tune   a short training at one rate        rate   the choice among them         train    one method, one seed
-    variance, evaluate, compare, judge         what is measured
+    variance, evaluate, compare, judge         what is measured                     predict  a ranking, before training
 
 Nothing here runs or reads a run: the same plan always gives the same graph.
 """
@@ -15,8 +15,9 @@ from typing import Any
 from ketchup.errors import UsageError
 from ketchup.runs import Run
 from ketchup_eval.study.plan import Options, Plan, StudentPlan, TaskPlan, layered, normal
+from ketchup_eval.study.ranking import Ranking
 
-KINDS = ("teacher", "init", "start", "tune", "rate", "train", "variance", "evaluate", "compare", "judge")
+KINDS = ("teacher", "init", "start", "predict", "tune", "rate", "train", "variance", "evaluate", "compare", "judge")
 Runs = Mapping[str, Sequence[str]]
 """By method, the names of its runs, one a seed."""
 
@@ -27,7 +28,8 @@ class Node:
 
     `rate` is the file with the learning rate that was chosen for it, which is handed on as `--learning-rate`.
     `labels` say what the result belongs to: task, teacher, student, method, seed. `trials` are the runs that a choice
-    of a rate is made among, by rate. `threads` says whether the command takes `--threads`.
+    of a rate is made among, by rate; `ranking` is what is to be frozen. `threads` says whether the command takes
+    `--threads`.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Node:
     labels: Mapping[str, Any] = field(default_factory=dict)
     rate: Path | None = None
     trials: Mapping[float, Path] = field(default_factory=dict)
+    ranking: Ranking | None = None
     threads: bool = True
 
 
@@ -66,6 +69,8 @@ class _Graph:
                 yield from self._made(task, student)
         if "variance" in self.plan.measures:
             yield from self._variances()
+        if self.plan.predict:
+            yield from self._rankings()
         for task in self.plan.tasks.values():
             for student in self._students(task):
                 yield from self._trained(task, student)
@@ -155,8 +160,7 @@ class _Graph:
                 yield from self._tuned(task, student, method)
                 rate = self._rate_file(task, student, method)
                 chosen = (rate.stem,)
-            for seed in student.seeds:
-                run = f"{student.name}-{task.name}-{method}-s{seed}"
+            for seed, run in zip(student.seeds, self._runs(task, student)[method], strict=True):
                 yield self._training(run, "train", task, student, method, {"seed": seed}, rate, chosen)
 
     def _training(
@@ -179,21 +183,23 @@ class _Graph:
             options.pop("lr", None)
         words = ["train", arm.method, *self._rows(task), "--teacher", teacher, "--student", model, *_words(options)]
         labels = {"task": task.name, "student": student.name, "method": method, "seed": options["seed"]}
-        before = tuple(dict.fromkeys((*made, *taught, *needs)))
+        foretold = (self._ranking(task, student),) if self.plan.predict else ()
+        before = tuple(dict.fromkeys((*made, *taught, *needs, *foretold)))
         return Node(run, kind, (*words, *self._named(run)), before, labels, rate)
 
     def _tuned(self, task: TaskPlan, student: StudentPlan, method: str) -> Iterator[Node]:
         tuning = self.plan.tuning
         assert tuning is not None
-        runs = {rate: f"tune-{student.name}-{task.name}-{method}-{rate:g}" for rate in tuning.rates}
+        runs = self._trials(task, student, method)
         for rate, run in runs.items():
             own = {**normal(tuning.options), "learning_rate": rate, "seed": tuning.seed}
             yield self._training(run, "tune", task, student, method, own)
         place = self._rate_file(task, student, method)
         labels = {"task": task.name, "student": student.name, "method": method}
-        words = ("study", str(self.plan.file), "--node", place.stem, "--runs-dir", str(self.folder.parent))
         trials = {rate: self.folder / run for rate, run in runs.items()}
-        yield Node(place.stem, "rate", words, tuple(runs.values()), labels, trials=trials, threads=False)
+        yield Node(
+            place.stem, "rate", self._own(place.stem), tuple(runs.values()), labels, trials=trials, threads=False
+        )
 
     def _rate_file(self, task: TaskPlan, student: StudentPlan, method: str) -> Path:
         return self.folder / "rates" / f"rate-{student.name}-{task.name}-{method}.txt"
@@ -206,18 +212,58 @@ class _Graph:
             for student in self._students(task):
                 model, made = self._student_model(task, student)
                 place, taught = self._teacher_model(task, student.teacher)
-                run = f"variance-{student.name}-{task.name}"
+                run = self._variance(task, student)
                 options = _words(self._options("variance", task))
                 words = ("variance", *self._rows(task), "--teacher", place, "--student", model, *options)
                 labels = {"task": task.name, "teacher": student.teacher, "student": student.name, "model": model}
                 needs = tuple(dict.fromkeys((*made, *taught)))
                 yield Node(run, "variance", (*words, *self._named(run)), needs, labels)
 
-    def _measured(self, task: TaskPlan, student: StudentPlan) -> Iterator[Node]:
-        runs = {
+    def _rankings(self) -> Iterator[Node]:
+        """What the gradients of each student foretell, frozen before a method trains."""
+        for task in self.plan.tasks.values():
+            for student in self._students(task):
+                name = self._ranking(task, student)
+                measured = self._variance(task, student)
+                shared = (self._options("train", task), student.train)
+                arms = {
+                    method: (self.plan.methods[method].method, layered(*shared, self.plan.methods[method].options))
+                    for method in student.methods
+                }
+                tried = [run for method in student.methods for run in self._trials(task, student, method).values()]
+                trained = [run for runs in self._runs(task, student).values() for run in runs]
+                later = tuple(self.folder / run for run in (*tried, *trained))
+                ranking = Ranking(self.folder / measured / "variance.json", arms, later)
+                labels = {"task": task.name, "student": student.name}
+                yield Node(name, "predict", self._own(name), (measured,), labels, threads=False, ranking=ranking)
+
+    @staticmethod
+    def _variance(task: TaskPlan, student: StudentPlan) -> str:
+        return f"variance-{student.name}-{task.name}"
+
+    @staticmethod
+    def _ranking(task: TaskPlan, student: StudentPlan) -> str:
+        return f"predict-{student.name}-{task.name}"
+
+    @staticmethod
+    def _runs(task: TaskPlan, student: StudentPlan) -> dict[str, list[str]]:
+        """By method, the names of its trainings, one a seed."""
+        return {
             method: [f"{student.name}-{task.name}-{method}-s{seed}" for seed in student.seeds]
             for method in student.methods
         }
+
+    def _trials(self, task: TaskPlan, student: StudentPlan, method: str) -> dict[float, str]:
+        """By learning rate, the names of a method's trainings that the rate is chosen from."""
+        rates = self.plan.tuning.rates if self.plan.tuning else ()
+        return {rate: f"tune-{student.name}-{task.name}-{method}-{rate:g}" for rate in rates}
+
+    def _own(self, name: str) -> tuple[str, ...]:
+        """The command for what a study does itself."""
+        return ("study", str(self.plan.file), "--node", name, "--runs-dir", str(self.folder.parent))
+
+    def _measured(self, task: TaskPlan, student: StudentPlan) -> Iterator[Node]:
+        runs = self._runs(task, student)
         if "evaluate" in self.plan.measures:
             yield from self._evaluated(task, student, runs)
         for command, contest in self.plan.contests.items():

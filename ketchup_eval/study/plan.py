@@ -102,6 +102,8 @@ class Plan:
     measures: tuple[str, ...]
     contests: Mapping[str, Contest]
     """Those of `compare` and `judge`, where they are measured."""
+    predict: bool = False
+    """Whether the order that measured gradients foretell is frozen before anything trains."""
     drop: tuple[str, ...] = ()
     """Methods that are left out first where time is short, in this order."""
 

@@ -66,7 +66,7 @@ class _Reader:
     file: Path
 
     def plan(self, content: dict[str, Any], digest: str) -> Plan:
-        top = ("name", "seeds", "reference", "drop", "tune", *LISTS, *COMMANDS)
+        top = ("name", "seeds", "reference", "drop", "predict", "tune", *LISTS, *COMMANDS)
         self.known("the plan", content, top)
         name = self.typed("the plan", content, "name", str, default=self.file.stem)
         Run.new(name, Path())
@@ -81,6 +81,7 @@ class _Reader:
         self.check_made(students, teachers)
         contests = self.contests(content, tuple(tasks), tuple(methods))
         options = {command: self.options(content, command) for command in COMMANDS}
+        predict = self.predicts(content)
         drop = self.names("the plan", content, "drop", tuple(methods), ())
         self.check_drop(drop, contests)
         if "judge" in contests:
@@ -98,6 +99,7 @@ class _Reader:
             options=options,
             measures=tuple(command for command in MEASURES if command in content),
             contests=contests,
+            predict=predict,
             drop=drop,
         )
 
@@ -221,6 +223,14 @@ class _Reader:
         table = self.table("the plan", content, command)
         about = ("reference", "methods", "tasks") if command in ("compare", "judge") else ()
         return {key: value for key, value in table.items() if key not in about}
+
+    def predicts(self, content: dict[str, Any]) -> bool:
+        found = content.get("predict", False)
+        if not isinstance(found, bool):
+            raise UsageError(f"{self.file}: the plan has predict = {_shown(found)}; write true or false.")
+        if found and self.table("the plan", content, "variance").get("gradient") is not True:
+            raise UsageError(f"{self.file}: `predict` goes by measured gradients; add `gradient = true` to [variance].")
+        return found
 
     def check_drop(self, drop: Sequence[str], contests: Mapping[str, Contest]) -> None:
         for command, contest in contests.items():

@@ -16,6 +16,7 @@ from ketchup.errors import KetchupError
 from ketchup.files import run_lock
 from ketchup.progress import progress
 from ketchup_eval.study.graph import Node
+from ketchup_eval.study.ranking import FOLDER, freeze
 from ketchup_eval.study.rates import choose_rate, chosen_rate
 from ketchup_eval.study.stamps import Stamp, log_path, read_stamps, write_stamp
 
@@ -91,12 +92,18 @@ def run_graph(
 
 
 def run_node(node: Node, folder: Path, threads: int | None) -> int:
-    """Runs one node, for an engine that keeps the order itself; its exit code. The choice of a rate is made here."""
+    """Runs one node, for an engine that keeps the order itself; its exit code.
+
+    What a study does itself is done here: a rate is chosen, a ranking frozen.
+    """
     stamp = read_stamps(folder, {node.name: node}).get(node.name)
     if stamp is not None and stamp.state == "done":
         return 0
-    if node.kind == "rate":
-        choose_rate(node.trials, folder / "rates" / f"{node.name}.txt")
+    if node.kind in ("rate", "predict"):
+        if node.ranking is not None:
+            freeze(node.ranking, node.labels, folder / FOLDER / f"{node.name}.json")
+        else:
+            choose_rate(node.trials, folder / "rates" / f"{node.name}.txt")
         write_stamp(folder, node.name, replace(stamp or _first(node), state="done", code=0))
         return 0
     job = _start(node, folder, threads or len(os.sched_getaffinity(0)), stamp)
