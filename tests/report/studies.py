@@ -198,10 +198,10 @@ def whole(students=("near", "far"), arms=("llmr", "k2", "k4"), seeds=(0, 1), ste
     """A finished study: curves that rise and differ by seed, scores, comparisons, a variance study and a judge."""
     runs, methods, comparisons, commands, variance, judge = [], [], [], [], [], []
     for task in tasks:
-        commands.append(command(f"variance-teacher-{task}", "variance", task=task, teacher="teacher"))
-        commands[-1]["command"] += " --gradient"
         variance.append(measured(task, students=students, gradient=True))
         for student in students:
+            measuring = command(f"variance-{student}-{task}", "variance", task=task, teacher="teacher", student=student)
+            commands.append({**measuring, "command": f"{measuring['command']} --gradient"})
             for at, arm in enumerate(arms):
                 k = int(arm[1:]) if arm[1:].isdigit() else None
                 algorithm, options = ("ketchup", {"k": k, "baseline": "none"}) if k else ("llmr", {"baseline": "none"})

@@ -67,8 +67,8 @@ def variance(*students):
     """By falling KL, as results have it; the plan, which calls their models so, has them from near to far."""
     names = [one["name"] for one in students][::-1]
     models = [f"models/{name}" for name in names]
-    result = {"students": [{**one, "name": f"models/{one['name']}"} for one in students]}
-    return [{"run": "v", "task": "t", "students": names, "models": models, "result": result}]
+    result = {"students": [{**one, "name": f"models/{one['name']}", "run": "v"} for one in students]}
+    return [{"task": "t", "students": names, "models": models, "result": result}]
 
 
 def test_every_statistic_names_the_results_that_it_comes_from():

@@ -64,7 +64,7 @@ def measuring_predicts(content: Content) -> Iterator[Evidence]:
                     ]
                     if len(pairs) > 2:
                         found = rank_correlation(pairs)
-                        sources = (one["run"], *(run for row in methods for run in row["runs"]))
+                        sources = (student["run"], *(run for row in methods for run in row["runs"]))
                         yield Evidence(place, f"rank correlation of expected cosine and {score}", *found, sources)
 
 

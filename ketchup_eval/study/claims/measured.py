@@ -31,7 +31,7 @@ def nearer_is_better(content: Content) -> Iterator[Evidence]:
     for one in content["variance"]:
         names = student_names(one)
         students = [
-            (distance(student), names[student["name"]], {row["k"]: row for row in _paper_rows(student)})
+            (distance(student), names[student["name"]], {row["k"]: row for row in _paper_rows(student)}, student["run"])
             for student in one["result"]["students"]
         ]
         for near, far in pairwise(sorted(student for student in students if student[0] is not None)):
@@ -41,7 +41,7 @@ def nearer_is_better(content: Content) -> Iterator[Evidence]:
                     low, high = (estimate(side[2][at][quantity]) for side in (near, far))
                     place = f"{one['task']}: {near[1]} and {far[1]}"
                     what = f"{quantity} at K = {at} of the farther minus the nearer"
-                    yield about(place, what, apart(low, high), (one["run"],))
+                    yield about(place, what, apart(low, high), (near[3], far[3]))
 
 
 def _students(content: Content) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
@@ -49,7 +49,7 @@ def _students(content: Content) -> Iterator[tuple[str, str, list[Mapping[str, An
     for one in content["variance"]:
         names = student_names(one)
         for student in one["result"]["students"]:
-            yield f"{one['task']}: {names[student['name']]}", one["run"], _paper_rows(student)
+            yield f"{one['task']}: {names[student['name']]}", student["run"], _paper_rows(student)
 
 
 def _paper_rows(student: Mapping[str, Any]) -> list[Mapping[str, Any]]:
