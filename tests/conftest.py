@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests import equations
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
@@ -16,3 +18,15 @@ def few_threads():
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
         sys.modules["torch"].set_warn_always(True)  # or a one-time warning fails whichever test comes first
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """A test that the table of equations names calls the function that the table says."""
+    test = pyfuncitem.nodeid.split("[")[0]
+    if test not in equations.functions_by_test():
+        return (yield)
+    with equations.Calls(test) as calls:
+        result = yield
+    assert not calls.missing, f"docs/method.md says that this test calls {', '.join(calls.missing)}"
+    return result

@@ -1,6 +1,7 @@
 """The documents beside the README: what they name exists, and all give one version."""
 
 import ast
+import pydoc
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 import ketchup
+from tests.equations import functions_by_test
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -95,12 +97,21 @@ def test_a_named_path_or_test_exists(page, word):
 
 
 @pytest.mark.parametrize(("page", "word"), NAMES)
-def test_a_named_module_or_table_exists(page, word):
+def test_a_named_module_function_or_table_exists(page, word):
     parent, _, name = word.rpartition(".")
-    module = module_file(parent)
     if parent == "ketchup" and name in ketchup.__all__:
         return  # loaded at its first use, so that the module's text does not define it
-    assert ROOT.joinpath(*word.split(".")).is_dir() or module_file(word) or (module and defines(module, name))
+    if ROOT.joinpath(*word.split(".")).is_dir() or module_file(word):
+        return
+    if module := module_file(parent):
+        assert defines(module, name)
+    else:
+        assert pydoc.locate(word) is not None  # a method
+
+
+def test_the_table_of_equations_is_read():
+    """Its rows are held to be true by `tests/conftest.py`, which must not see an empty table."""
+    assert len(functions_by_test()) >= 15
 
 
 def test_the_citation_is_of_this_version():

@@ -86,7 +86,8 @@ class Sampling:
 class Method:
     """A method with its options settled; `options` are all of them, for the manifest.
 
-    `compares` says whether the loss needs the teacher itself and not just its outputs. With `credit` the student's
+    `compares` says whether training asks the teacher for values of the student's or its own tokens, in a loss or in the
+    weights of a policy gradient; `sft` and `seqkd` only read texts. With `credit` the student's
     rollouts get the weights of a policy gradient.
     """
 

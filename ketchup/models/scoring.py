@@ -73,8 +73,8 @@ def score(
     of the state) and not padding. The eos action is scored like any other. The full vocabulary enters v, mean,
     logsumexp and KL(p‖π) = sum_a p(a) [log p(a) - log π(a)], p the teacher's and π the student's distribution.
 
-    Where the models are spread over processes that score their own rows, `in_step` tells how many passes to make in
-    place of those that this one needs. `temperature` and `top_k` are those that the tokens were sampled with, as in
+    Models that are spread over processes read in step: `in_step` turns the number of passes that this process needs
+    into the number that all of them make. `temperature` and `top_k` are those that the tokens were sampled with, as in
     `log_probs`.
     """
     values = _score((teacher, student), prompts, tokens, mask, partial(_both, temperature, top_k), 9, in_step)

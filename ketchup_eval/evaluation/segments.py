@@ -1,4 +1,4 @@
-"""Statistics of all segments, on one core or several, and kept beside the predictions that they are of."""
+"""Statistics of all segments, on one core or several, and kept beside the predictions."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""The return of each output against its quality, one panel a run and one run a row of colours."""
+"""The return of each output against its quality, a panel for each run and metric."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Gradients on disk, beside the rollouts that they are of: a parquet part for each part of rollouts.
+"""Gradients on disk, beside their rollouts: a parquet part for each part of rollouts.
 
 A part has a row for each input and two columns for each row of weights: the mean gradient of the input's rollouts, and
 the mean of their squared norms. It says which rollouts it was made of. What is missing of it is added, and what was
