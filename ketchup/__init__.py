@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # what `_PLACES` says, for type checkers
     from ketchup_eval.judge.results import JudgeResult
     from ketchup_eval.stats.bootstrap import Estimate
     from ketchup_eval.variance.estimates import ReturnEstimate
-    from ketchup_eval.variance.study import StudentResult, VarianceResult
+    from ketchup_eval.variance.result import StudentResult, VarianceResult
 
 __version__ = "0.1.0"
 __all__ = [
@@ -58,7 +58,7 @@ _PLACES = {
     "ketchup_eval.judge.results": ("JudgeResult",),
     "ketchup_eval.stats.bootstrap": ("Estimate",),
     "ketchup_eval.variance.estimates": ("ReturnEstimate",),
-    "ketchup_eval.variance.study": ("StudentResult", "VarianceResult"),
+    "ketchup_eval.variance.result": ("StudentResult", "VarianceResult"),
 }
 """Where the public names are kept."""
 _PLACE = {name: module for module, names in _PLACES.items() for name in names}

@@ -23,7 +23,7 @@ from ketchup_eval.cli.tasks import TaskName
 from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
-    from ketchup_eval.variance.study import VarianceResult
+    from ketchup_eval.variance.result import VarianceResult
 
 WIDTH = 150
 """Columns of a table that is not printed on a terminal."""

@@ -13,7 +13,8 @@ from ketchup.tasks.base import Split
 from ketchup_eval.face.places import RUNS, check_alone, check_url, folder_of
 from ketchup_eval.report.variance_files import write_variance
 from ketchup_eval.variance.options import BATCH, GRADIENT_OF, KS, Tails, analysis_asked, rollouts_asked
-from ketchup_eval.variance.study import VarianceResult, run_variance
+from ketchup_eval.variance.result import VarianceResult
+from ketchup_eval.variance.study import run_variance
 
 
 def measure(

@@ -8,7 +8,7 @@ from ketchup_eval.report.labels import SHOWN, row_label
 from ketchup_eval.report.lines import Line, Mark, draw_bars, finish, panels, save
 from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.variance.gradient.quality import RowQuality
-from ketchup_eval.variance.study import StudentResult, VarianceResult
+from ketchup_eval.variance.result import StudentResult, VarianceResult
 
 
 def write_gradient_figure(result: VarianceResult, run: Path) -> list[Path]:

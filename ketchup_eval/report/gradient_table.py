@@ -3,7 +3,7 @@
 from ketchup_eval.report.numbers import interval, percent
 from ketchup_eval.report.tables import Table
 from ketchup_eval.report.variance_table import short_name
-from ketchup_eval.variance.study import StudentResult, VarianceResult
+from ketchup_eval.variance.result import StudentResult, VarianceResult
 
 
 def gradient_tables(result: VarianceResult) -> list[Table]:

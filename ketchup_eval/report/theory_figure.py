@@ -10,7 +10,7 @@ from ketchup.files import atomic_path
 from ketchup.texts import plot_text
 from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.variance.estimates import ReturnEstimate
-from ketchup_eval.variance.study import StudentResult, VarianceResult
+from ketchup_eval.variance.result import StudentResult, VarianceResult
 from ketchup_eval.variance.theory import PIECES
 
 COLOURS = {"positions": "#4477aa", "states": "#ccbb44", "steps": "#228833", "lengths": "#ee6677"}

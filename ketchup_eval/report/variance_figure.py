@@ -6,7 +6,7 @@ from typing import Any
 from ketchup.texts import plot_text
 from ketchup_eval.report.lines import Line, draw_bars, finish, panels, save
 from ketchup_eval.report.variance_table import short_name
-from ketchup_eval.variance.study import StudentResult, VarianceResult
+from ketchup_eval.variance.result import StudentResult, VarianceResult
 
 APART = 0.06
 """Lines stand apart by this share of a doubling of K, so that intervals do not hide one another."""

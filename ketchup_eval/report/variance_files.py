@@ -5,7 +5,7 @@ from pathlib import Path
 from ketchup_eval.report.theory_figure import write_theory_figure
 from ketchup_eval.report.variance_figure import write_variance_figure
 from ketchup_eval.variance.files import write_files
-from ketchup_eval.variance.study import VarianceResult
+from ketchup_eval.variance.result import VarianceResult
 
 
 def write_variance(result: VarianceResult, run: Path) -> None:

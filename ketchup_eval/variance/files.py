@@ -9,7 +9,7 @@ from typing import Any
 from ketchup.files import atomic_write_json, atomic_write_text
 from ketchup.texts import csv_cell
 from ketchup_eval.variance.frames import RETURN_COLUMNS, return_rows
-from ketchup_eval.variance.study import StudentResult, VarianceResult
+from ketchup_eval.variance.result import StudentResult, VarianceResult
 
 SCHEMA = 1
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ketchup_eval.stats.bootstrap import Estimate
-from ketchup_eval.variance.study import Of, StudentResult, VarianceResult
+from ketchup_eval.variance.result import Of, StudentResult, VarianceResult
 
 OF_A_NUMBER = ("value", "low", "high", "n")
 RETURN_COLUMNS = ("student", "kl", "estimator", "tail", "k", "quantity", *OF_A_NUMBER)
