@@ -7,14 +7,12 @@ import math
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 
-from ketchup.choices import SERVED
+from ketchup.choices import SERVED, Dtype
 from ketchup.errors import UsageError
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor
 
+from ketchup.choices import Precision
 from ketchup.devices import describe, has_bfloat16, own_device
 from ketchup.errors import UsageError
 
@@ -22,7 +23,6 @@ Found = TypeVar("Found")
 TRACKERS = ("tensorboard", "wandb", "trackio")
 LONGEST_WAIT = timedelta(days=30)
 """A process waits for the others as long as their share takes; if one dies, its launcher ends them all."""
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class Processes:

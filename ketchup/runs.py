@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from ketchup.choices import Which
 from ketchup.errors import RunError, UsageError
 
 MANIFEST = "manifest.json"
@@ -16,7 +16,6 @@ GRADIENTS = "gradients"
 OF_TRAINING = (f"{CHECKPOINTS}/step-*", METRICS)
 OF_VARIANCE = (f"{ROLLOUTS}/*/part-*.parquet",)
 """Patterns of the files that only a run with a manifest has."""
-Which = Literal["best", "last"]
 WHICH: tuple[Which, ...] = ("best", "last")
 LONGEST_NAME = 200
 """Bytes: file systems allow 255, and files that are being written have longer names."""

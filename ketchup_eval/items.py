@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ketchup.choices import Split
 from ketchup.errors import UsageError
 from ketchup.inputs import is_json_lines, json_rows, text_lines
-from ketchup.tasks.base import Example, Split, Task
+from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples, partial_examples
 
 

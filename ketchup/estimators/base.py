@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ketchup.choices import Gauge, Tail
 from ketchup.estimators.numbers import Numbers
 from ketchup.maths.baselines import Total
-from ketchup.maths.gauges import Gauge
-from ketchup.maths.returns import Tail, later_sums
+from ketchup.maths.returns import later_sums
 
 
 @dataclass(frozen=True)

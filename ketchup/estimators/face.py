@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ketchup import checks
+from ketchup.choices import Gauge
 from ketchup.errors import UsageError
 from ketchup.estimators import Numbers
 from ketchup.estimators import baseline as baseline_named
 from ketchup.estimators import estimator as estimator_named
 from ketchup.maths.divergences import expected_value, token_statistics
-from ketchup.maths.gauges import Gauge
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from ketchup import checks
+from ketchup.choices import Tail
 from ketchup.estimators.base import Estimator
 from ketchup.estimators.numbers import Numbers
 from ketchup.estimators.objectives import EXPECTED_RETURN
-from ketchup.maths.returns import Tail, clipped_step_returns, k_step_returns
+from ketchup.maths.returns import clipped_step_returns, k_step_returns
 
 
 def build(k: int, tail: Tail = "segment") -> Estimator:

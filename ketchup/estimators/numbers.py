@@ -6,8 +6,9 @@ from functools import cached_property
 
 from torch import Tensor
 
+from ketchup.choices import Gauge
 from ketchup.errors import DataError
-from ketchup.maths.gauges import Gauge, gauge_constant
+from ketchup.maths.gauges import gauge_constant
 from ketchup.maths.masked import compact
 from ketchup.maths.returns import advantages, remaining_actions
 

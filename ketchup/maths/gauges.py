@@ -6,11 +6,11 @@ cancel in their advantages. The expected policy gradient does not move (c(s_t) i
 Ĝ_t over rollouts does for t > 0, where rollouts are in different states, and does not for t = 0, where they share s_0.
 """
 
-from typing import Literal, get_args
+from typing import get_args
 
 from torch import Tensor
 
-Gauge = Literal["raw", "centered", "logprob"]
+from ketchup.choices import Gauge
 
 
 def gauge_constant(mean: Tensor | None, logsumexp: Tensor | None, gauge: Gauge) -> Tensor | None:

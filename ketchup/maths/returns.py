@@ -26,15 +26,14 @@ where a variance or a difference of two returns matters. Returns are weights of 
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ketchup.choices import Tail
 from ketchup.maths.masked import check_right_padded, masked_sum
-
-Tail = Literal["segment", "one-step"]
 
 
 def advantages(q: Tensor, v: Tensor, mask: Tensor) -> Tensor:

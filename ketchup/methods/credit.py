@@ -6,21 +6,18 @@ with an estimate Ĝ_t of the return in a gauge, and a baseline b. All of it is a
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ketchup import checks
+from ketchup.choices import Clip, Gauge, Truncation
 from ketchup.errors import UsageError
 from ketchup.estimators import Baseline, Estimator, Numbers
 from ketchup.estimators.baselines import none
 from ketchup.maths.baselines import Total
-from ketchup.maths.gauges import Gauge
 from ketchup.models.scoring import StudentValues, TeacherValues
 
-Clip = Literal["return", "step", "none"]
-Truncation = Literal["terminal", "drop"]
 CLIP_RANGE = 100.0
 
 

@@ -1,12 +1,11 @@
 """KETCHUP, the paper's method: policy gradient on K-step returns of the teacher's Bellman rewards (Algorithm 1)."""
 
 from ketchup import checks
+from ketchup.choices import Clip, Gauge, Tail, Truncation
 from ketchup.estimators import baseline as baseline_named
 from ketchup.estimators import estimator
-from ketchup.maths.gauges import Gauge
-from ketchup.maths.returns import Tail
 from ketchup.methods.base import Method, Sampling
-from ketchup.methods.credit import Clip, Credit, Truncation
+from ketchup.methods.credit import Credit
 from ketchup.methods.likelihood import policy_gradient
 
 

@@ -1,10 +1,10 @@
 """LLMR (Li et al., 2024): policy gradient on the full return of the teacher's Bellman rewards; KETCHUP with K = 1."""
 
+from ketchup.choices import Clip, Gauge, Truncation
 from ketchup.estimators import baseline as baseline_named
 from ketchup.estimators import estimator
-from ketchup.maths.gauges import Gauge
 from ketchup.methods.base import Method, Sampling
-from ketchup.methods.credit import Clip, Credit, Truncation
+from ketchup.methods.credit import Credit
 from ketchup.methods.likelihood import policy_gradient
 
 

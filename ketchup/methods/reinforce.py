@@ -1,10 +1,10 @@
 """Policy gradient on any estimator of the return under any baseline: the general form of `llmr` and `ketchup`."""
 
+from ketchup.choices import Clip, Gauge, Truncation
 from ketchup.estimators import baseline as baseline_named
 from ketchup.estimators import estimator as estimator_named
-from ketchup.maths.gauges import Gauge
 from ketchup.methods.base import Method, Sampling
-from ketchup.methods.credit import Clip, Credit, Truncation
+from ketchup.methods.credit import Credit
 from ketchup.methods.likelihood import policy_gradient
 
 

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
+from ketchup.choices import PromptStyle
 from ketchup.errors import ModelError, UsageError, first_line
 from ketchup.models.language_model import LanguageModel, until_eos
 from ketchup.models.teacher import Teacher
 from ketchup.tasks.base import Example, Form, Task
-
-PromptStyle = Literal["source", "chat", "plain"]
-"""`source`: the prefixed source of an encoder-decoder model; `chat`: the tokenizer's chat template around the
-task's instruction; `plain`: the instruction and a line that opens the answer, for base models."""
 
 DAY = date(2024, 7, 26)
 """What templates that write today's date (Llama 3) take for today: a prompt must be the same when a run goes on."""

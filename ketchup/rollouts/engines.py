@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import torch
 
+from ketchup.choices import EngineName
 from ketchup.errors import UsageError
 from ketchup.models.language_model import LanguageModel
 from ketchup.rollouts import ctranslate2_engine
 from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine, CTranslate2Error
 from ketchup.rollouts.generation_config import say_what_is_left_out
-from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup.rollouts.types import Decoding, Engine
 from ketchup.rollouts.vllm_engine import VllmEngine

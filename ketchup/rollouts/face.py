@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ketchup import checks
-from ketchup.devices import Dtype, Where, own_device, placement
+from ketchup.choices import Dtype, EngineName, Split
+from ketchup.devices import Where, own_device, placement
 from ketchup.errors import UsageError
 from ketchup.models.builtin import model_of
 from ketchup.models.language_model import LanguageModel
@@ -19,12 +20,12 @@ from ketchup.models.prompts import check_prompt, default_style, output_text, pro
 from ketchup.models.scoring import score as score_both
 from ketchup.models.scoring import score_teacher
 from ketchup.rollouts.engines import engine as engine_named
-from ketchup.rollouts.names import EngineName, check_engine
+from ketchup.rollouts.names import check_engine
 from ketchup.rollouts.sampling import sample as draw
 from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks import task as task_named
-from ketchup.tasks.base import Example, Split, Task
+from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples
 
 Prompts = Sequence[str] | Sequence[Sequence[int]]

@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from ketchup.choices import EngineName
 from ketchup.hashes import content_hash
 from ketchup.models.language_model import LanguageModel
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import Bar
 from ketchup.rollouts.engines import Chosen, check_tells, chosen
-from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.tasks.base import Example

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ketchup.choices import Split
 from ketchup.errors import DataError
 from ketchup.hashes import content_hash
 from ketchup.inputs import Row
 from ketchup.tasks.spaced import spaced
 
 Kind = Literal["reasoning", "summarization", "translation", "instruction"]
-Split = Literal["train", "validation", "test"]
 Form = Literal["native", "spaced"]
 """`native` keeps a text as the data set has it; `spaced` is for tokenizers that cannot write `<<` (see `spaced`)."""
 

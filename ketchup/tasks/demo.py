@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
+from ketchup.choices import Split
 from ketchup.inputs import Row
-from ketchup.tasks.base import Split
 
 MOST_STEPS = 4
 LARGEST_NUMBER = 20

@@ -9,9 +9,10 @@ from string import Formatter
 from typing import Literal
 
 from ketchup import checks
+from ketchup.choices import Split
 from ketchup.errors import DataError
 from ketchup.inputs import PlacedRow, Row, field_of, json_rows, text_field
-from ketchup.tasks.base import Example, Split, Task
+from ketchup.tasks.base import Example, Task
 from ketchup.tasks.files import rows_of_file
 
 DEFAULT_GENERATED = 1000

@@ -11,10 +11,11 @@ from string import Formatter
 from typing import Any, cast, get_args
 
 from ketchup import checks
+from ketchup.choices import Split
 from ketchup.errors import UsageError
 from ketchup.inputs import Row, read_text
 from ketchup.tasks import demo
-from ketchup.tasks.base import Hub, Kind, Prompts, Split, Task, flat
+from ketchup.tasks.base import Hub, Kind, Prompts, Task, flat
 from ketchup.tasks.files import READERS
 
 GENERATORS: dict[str, Callable[[Split], Iterator[Row]]] = {"demo": demo.generate}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ketchup.choices import EngineName
 from ketchup.methods.base import Method, Sampling, Trajectory, Writer
 from ketchup.methods.credit import Weights, assign
 from ketchup.models.language_model import LanguageModel
@@ -16,7 +17,6 @@ from ketchup.models.teacher import Teacher, score, score_teacher
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.rollouts import engines
-from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding, Engine, Rollouts

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ketchup import plugins
+from ketchup.choices import PromptStyle, Split
 from ketchup.devices import Placement, placement
 from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
@@ -14,7 +15,7 @@ from ketchup.methods.base import Method, Trajectory, Writer
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.memory import check_room
-from ketchup.models.prompts import PromptStyle, default_style, prompt_ids, target_ids
+from ketchup.models.prompts import default_style, prompt_ids, target_ids
 from ketchup.models.served.needs import GAUGE, check_baseline, check_gauge, check_row, refusal
 from ketchup.models.teacher import Teacher, check_same_tokens, here, teacher_of
 from ketchup.processes import Processes
@@ -23,7 +24,7 @@ from ketchup.rollouts.calculator import Calculator
 from ketchup.rollouts.types import Decoding
 from ketchup.runs import OF_TRAINING, Run
 from ketchup.tasks import task as task_named
-from ketchup.tasks.base import Example, Split, Task
+from ketchup.tasks.base import Example, Task
 from ketchup.tasks.metric import TaskMetric
 from ketchup.tasks.rows import load_examples
 from ketchup.training.adapters import AdapterWeights

@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ketchup import checks
-from ketchup.devices import Dtype, Where
+from ketchup.choices import Dtype, EngineName, Normalization, Precision, PromptStyle, SavedDtype, Schedule
+from ketchup.devices import Where
 from ketchup.errors import UsageError
-from ketchup.models.prompts import PromptStyle
-from ketchup.processes import Precision
-from ketchup.rollouts.names import EngineName, check_engine
+from ketchup.rollouts.names import check_engine
 
-SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+SCHEDULERS: dict[Schedule, str] = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 """What transformers calls the schedules; its own "constant" knows no warm-up."""
 
 PLACES = ("device", "teacher_memory", "teacher_url", "teacher_key")
@@ -43,11 +42,11 @@ class TrainSettings:
     batch_size: int = 8
     accumulation: int = 1
     learning_rate: float = 3e-5
-    schedule: str = "constant"
+    schedule: Schedule = "constant"
     warmup_steps: int = 0
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    normalization: Literal["tokens", "sequence"] = "tokens"
+    normalization: Normalization = "tokens"
     lora: int = 0
     shard: bool = False
     precision: Precision = "auto"
@@ -66,7 +65,7 @@ class TrainSettings:
     teacher_temperature: float = 0.0
     engine: EngineName = "auto"
     correct_sampler: bool = False
-    save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    save_dtype: SavedDtype = "float32"
     seed: int = 0
     preset: str | None = None
     overridden: tuple[str, ...] = ()
@@ -92,10 +91,8 @@ class TrainSettings:
             )
         if self.lora and self.shard:
             raise UsageError("--shard spreads all weights of a student that trains them all; leave out --lora.")
-        if self.schedule not in SCHEDULERS:
-            raise UsageError(f"--schedule must be one of {', '.join(SCHEDULERS)}, not {self.schedule!r}.")
-        if self.save_dtype not in ("float32", "bfloat16", "float16"):
-            raise UsageError(f"--save-dtype must be float32, bfloat16 or float16, not {self.save_dtype!r}.")
+        checks.choice("--schedule", self.schedule, Schedule)
+        checks.choice("--save-dtype", self.save_dtype, SavedDtype)
         if self.student_dtype == "float16":
             raise UsageError(
                 "--student-dtype float16 cannot be trained, as small gradients vanish in it; use bfloat16."

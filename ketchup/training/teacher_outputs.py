@@ -5,19 +5,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ketchup.choices import EngineName, PromptStyle
 from ketchup.errors import RunError
 from ketchup.files import atomic_write_json
 from ketchup.hashes import content_hash
 from ketchup.manifests import lock_of_all
 from ketchup.methods.base import Trajectory
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.prompts import PromptStyle
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.fill import BLOCK, Block, Writer, blocks_of, fill
 from ketchup.rollouts.lines import LineStore
-from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.tasks.base import Example, Task
 

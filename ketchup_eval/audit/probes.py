@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ketchup.choices import AuditSignature
 from ketchup_eval.audit.gradients import Normaliser, Sees
-from ketchup_eval.audit.signatures import Caller, Signature
+from ketchup_eval.audit.signatures import Caller
 from ketchup_eval.audit.world import Batch, Layout, Output, crafted, groups_of, lay_out
 
 MOVED = 1e-6
@@ -42,7 +43,7 @@ LAYOUTS: dict[str, Layout] = {
     "environment-tokens": replace(PLAIN, tools=True),
     "dtype": replace(PLAIN, dtype=torch.float32),
 }
-GIVEN: dict[Signature, frozenset[str]] = {
+GIVEN: dict[AuditSignature, frozenset[str]] = {
     "verl": frozenset(LAYOUTS) - {"padding-side", "prompt-lengths"},  # responses start in the first column
     "tinker": frozenset({"prompt-lengths", "environment-tokens", "dtype"}),  # rows of their own, without padding
 }

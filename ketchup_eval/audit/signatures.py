@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ketchup.choices import AuditSignature
 from ketchup.errors import UsageError
 from ketchup.maths.tabular import EOS
 from ketchup_eval.audit.calls import Audited, AuditError
 from ketchup_eval.audit.world import Batch
 
-Signature = Literal["weights", "loss", "trl", "verl", "tinker"]
 IGNORED = -100
 
 
@@ -160,7 +160,7 @@ class Form:
     returns: Literal["weights", "loss", "data"]
 
 
-FORMS: dict[Signature, tuple[Form, ...]] = {
+FORMS: dict[AuditSignature, tuple[Form, ...]] = {
     "weights": (Form(PLAIN, frozenset(), "weights"),),
     "loss": (Form(PLAIN, frozenset(), "loss"),),
     "trl": (
@@ -182,7 +182,7 @@ class Caller:
     """A function with the form in which it is called."""
 
     audited: Audited
-    signature: Signature
+    signature: AuditSignature
     form: Form
 
     def __call__(self, batch: Batch) -> Result:
@@ -241,7 +241,7 @@ class Caller:
             raise AuditError(f"{self.audited.name} gives numbers that are not finite where every input is.")
 
 
-def caller(audited: Audited, signature: Signature) -> Caller:
+def caller(audited: Audited, signature: AuditSignature) -> Caller:
     """How a function is called under a signature; `UsageError` where its parameters are not those of any form."""
     names, forms = set(audited.names), FORMS[signature]
     form = next((form for form in forms if form.wanted <= names), None)

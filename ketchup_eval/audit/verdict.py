@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ketchup.choices import AuditSignature
 from ketchup_eval.audit import sentences
 from ketchup_eval.audit.calls import AuditError, load
 from ketchup_eval.audit.gradients import SIZES, Exact, Sees, evaluate, prompts_for
@@ -22,7 +23,7 @@ from ketchup_eval.audit.probes import (
     sees,
 )
 from ketchup_eval.audit.sentences import Finding
-from ketchup_eval.audit.signatures import Caller, Result, Signature, caller
+from ketchup_eval.audit.signatures import Caller, Result, caller
 from ketchup_eval.audit.structure import structure_of
 from ketchup_eval.audit.world import PAIRS, Batch, prompts_of
 
@@ -36,7 +37,7 @@ class Audit:
     """What was found; `tried` is what the layouts changed, and `as_expected` is `None` where nothing was expected."""
 
     function: str
-    signature: Signature
+    signature: AuditSignature
     match: Match
     verdict: str
     findings: tuple[Finding, ...]
@@ -55,7 +56,7 @@ class Audit:
         return asdict(self)
 
 
-def audit(target: str, signature: Signature, expect: str | None = None) -> Audit:
+def audit(target: str, signature: AuditSignature, expect: str | None = None) -> Audit:
     """Audit the function that FILE.py:FUNCTION names.
 
     Raises `UsageError` for a name that is none and parameters that the signature does not give, `DataError` for what

@@ -1,9 +1,10 @@
 """`ketchup audit FILE.py:FUNCTION`: what an advantage code really estimates."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from ketchup.choices import AuditSignature
 from ketchup_eval.cli.command import EXIT_ERROR
 from ketchup_eval.cli.output import say, say_json
 
@@ -11,7 +12,7 @@ from ketchup_eval.cli.output import say, say_json
 def audit(
     target: Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="the function, as it is in a trainer")],
     signature: Annotated[
-        Literal["weights", "loss", "trl", "verl", "tinker"],
+        AuditSignature,
         typer.Option(help="what it is given and returns; docs/audit.md has an example of each"),
     ] = "weights",
     expect: Annotated[

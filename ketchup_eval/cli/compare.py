@@ -1,11 +1,11 @@
 """`ketchup compare --a RUN --b RUN`: paired differences of evaluated runs, with tests."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from ketchup.choices import BleuTokenizer
+from ketchup.choices import BleuTokenizer, Split
 from ketchup_eval.cli.output import say, say_json, show
 
 WIDTH = 170
@@ -19,7 +19,7 @@ def compare(
         bool | None,
         typer.Option("--seeds/--no-seeds", help="b's runs are seeds of one method; default: if a has several"),
     ] = None,
-    split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
+    split: Annotated[Split, typer.Option()] = "test",
     task: Annotated[str | None, typer.Option(help="default: the task that a was evaluated on")] = None,
     data: Annotated[Path | None, typer.Option(help="folder with SPLIT.jsonl; default: that of a")] = None,
     references: Annotated[

@@ -1,14 +1,15 @@
 """The options that say where models compute, the same for every command that loads some."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from ketchup.choices import Dtype
 
 PANEL = "Devices and precision"
 Device = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="where models compute", rich_help_panel=PANEL)
 ]
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 TeacherDtype = Annotated[
     Dtype,
     typer.Option(help="of the teacher's weights; auto: bfloat16 on GPUs that have it", rich_help_panel=PANEL),

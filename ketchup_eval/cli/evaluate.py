@@ -2,13 +2,11 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ketchup.choices import BleuTokenizer
-from ketchup.rollouts.names import EngineName
-from ketchup.runs import Which
+from ketchup.choices import BleuTokenizer, EngineName, PromptStyle, Split, Which
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
 from ketchup_eval.cli.servers import (
@@ -35,7 +33,7 @@ def evaluate(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN...", help="training runs by name or folder, or models")
     ] = None,
-    split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
+    split: Annotated[Split, typer.Option()] = "test",
     task: Annotated[str | None, typer.Option(help="default: the run's own, else demo")] = None,
     data: Annotated[Path | None, typer.Option(help="folder with SPLIT.jsonl; default: the run's own")] = None,
     limit: Annotated[int | None, typer.Option(help="use the first N inputs")] = None,
@@ -59,9 +57,7 @@ def evaluate(
         bool, typer.Option("--correlate", help="does more return buy more quality? Spearman and a scatter figure")
     ] = False,
     max_new_tokens: Annotated[int | None, typer.Option(help="longest output; default: the run's or task's")] = None,
-    prompt_style: Annotated[
-        Literal["source", "chat", "plain"] | None, typer.Option(help="default: what fits the model")
-    ] = None,
+    prompt_style: Annotated[PromptStyle | None, typer.Option(help="default: what fits the model")] = None,
     engine: Annotated[EngineName, typer.Option(help="what decodes")] = "auto",
     resamples: Annotated[int, typer.Option(help="bootstrap resamples over items")] = 2000,
     seed: Annotated[int, typer.Option(help="of the bootstrap; decoding is greedy")] = 0,

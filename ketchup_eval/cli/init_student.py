@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from ketchup import checks
+from ketchup.choices import Dtype
 from ketchup.errors import UsageError
 from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.hashes import write_sums
 from ketchup.manifests import manifest
 from ketchup.runs import MANIFEST
-from ketchup_eval.cli.devices import Dtype
 from ketchup_eval.cli.output import say
 
 

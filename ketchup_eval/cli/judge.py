@@ -4,10 +4,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ketchup.choices import Split
 from ketchup.redaction import redacted_command
 from ketchup_eval.cli.output import say, say_json, show
 
@@ -27,7 +28,7 @@ def judge(
     a: Annotated[list[str], typer.Option("--a", metavar="SYSTEM...", help="names of runs, or files of predictions")],
     b: Annotated[str, typer.Option("--b", help="the system that each is compared with")],
     task: Annotated[str | None, typer.Option(help="default: that of run --b")] = None,
-    split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
+    split: Annotated[Split, typer.Option()] = "test",
     data: Annotated[Path | None, typer.Option(help="folder with SPLIT.jsonl; default: that of run --b")] = None,
     references: Annotated[
         Path | None, typer.Option(help="in place of --data: JSON lines with source and reference")

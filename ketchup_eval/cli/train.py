@@ -2,11 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ketchup.rollouts.names import EngineName
+from ketchup.choices import (
+    Clip,
+    EngineName,
+    Gauge,
+    Normalization,
+    Precision,
+    PromptStyle,
+    SavedDtype,
+    Schedule,
+    Tail,
+    Truncation,
+)
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say
 from ketchup_eval.cli.servers import (
@@ -72,20 +83,20 @@ def train(
         ),
     ] = None,
     tail: Annotated[
-        Literal["segment", "one-step"] | None,
+        Tail | None,
         typer.Option(help="one-step: Algorithm 1, the default; segment: Eq. 7", rich_help_panel=OF_METHOD),
     ] = None,
     gauge: Annotated[
-        Literal["raw", "centered", "logprob"] | None,
+        Gauge | None,
         typer.Option(help="constant of the teacher's logits per state; default: raw", rich_help_panel=OF_METHOD),
     ] = None,
     clip: Annotated[
-        Literal["return", "step", "none"] | None,
+        Clip | None,
         typer.Option(help="what is held within the range; default: return", rich_help_panel=OF_METHOD),
     ] = None,
     clip_range: Annotated[float | None, typer.Option(help="default: 100", rich_help_panel=OF_METHOD)] = None,
     truncation: Annotated[
-        Literal["terminal", "drop"] | None,
+        Truncation | None,
         typer.Option(help="of rollouts without eos; default: terminal, they count", rich_help_panel=OF_METHOD),
     ] = None,
     samples_per_input: Annotated[
@@ -111,7 +122,7 @@ def train(
     accumulation: Annotated[int, typer.Option(help="micro-batches of an optimiser step", rich_help_panel=OF_LOOP)] = 1,
     learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr", rich_help_panel=OF_LOOP)] = 3e-5,
     schedule: Annotated[
-        Literal["constant", "linear", "cosine"],
+        Schedule,
         typer.Option(help="of the learning rate, after warm-up", rich_help_panel=OF_LOOP),
     ] = "constant",
     warmup_steps: Annotated[int, typer.Option(help="steps of rising learning rate", rich_help_panel=OF_LOOP)] = 0,
@@ -120,7 +131,7 @@ def train(
         float, typer.Option(help="gradients are clipped to this norm; 0: not at all", rich_help_panel=OF_LOOP)
     ] = 1.0,
     normalization: Annotated[
-        Literal["tokens", "sequence"],
+        Normalization,
         typer.Option(help="mean over the step's actions, or their sum per trajectory", rich_help_panel=OF_LOOP),
     ] = "tokens",
     lora: Annotated[
@@ -130,7 +141,7 @@ def train(
         bool, typer.Option("--shard", help="spread models over all processes (FSDP)", rich_help_panel=OF_LOOP)
     ] = False,
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
+        Precision,
         typer.Option(help="of matrix products; auto: bfloat16 on GPUs that have it", rich_help_panel=OF_LOOP),
     ] = "auto",
     device: Device = "auto",
@@ -168,7 +179,7 @@ def train(
         int | None, typer.Option(help="longest answer in tokens; default: the task's", rich_help_panel=OF_RUN)
     ] = None,
     prompt_style: Annotated[
-        Literal["source", "chat", "plain"] | None,
+        PromptStyle | None,
         typer.Option(help="default: what fits the model", rich_help_panel=OF_RUN),
     ] = None,
     teacher_temperature: Annotated[
@@ -187,7 +198,7 @@ def train(
         ),
     ] = False,
     save_dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"],
+        SavedDtype,
         typer.Option(help="type of the weights in checkpoints", rich_help_panel=OF_RUN),
     ] = "float32",
     track: Annotated[

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ketchup.rollouts.names import EngineName
+from ketchup.choices import EngineName, Gauge, PromptStyle, Split, Tails
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
 from ketchup_eval.cli.processes import share_among
@@ -45,15 +45,13 @@ def variance(
     limit: Annotated[
         int | None, typer.Option(help="use the first N inputs; default: 64 for the demo, else all")
     ] = None,
-    split: Annotated[Literal["train", "validation", "test"], typer.Option()] = "test",
+    split: Annotated[Split, typer.Option()] = "test",
     data: Annotated[
         Path | None, typer.Option(help="folder with SPLIT.jsonl; default: generated or from the hub")
     ] = None,
-    tail: Annotated[
-        Literal["segment", "one-step", "both"], typer.Option(help="segment: Eq. 7; one-step: Algorithm 1")
-    ] = "segment",
+    tail: Annotated[Tails, typer.Option(help="segment: Eq. 7; one-step: Algorithm 1")] = "segment",
     gauge: Annotated[
-        Literal["raw", "centered", "logprob"] | None,
+        Gauge | None,
         typer.Option(help="the constant of the teacher's logits in each state; default: raw, behind a server logprob"),
     ] = None,
     gradient: Annotated[
@@ -76,9 +74,7 @@ def variance(
     max_new_tokens: Annotated[int | None, typer.Option(help="longest rollout in tokens; default: the task's")] = None,
     temperature: Annotated[float, typer.Option(help="of the student's sampling")] = 1.0,
     top_k: Annotated[int, typer.Option(help="sample among the likeliest; 0: whole vocabulary")] = 0,
-    prompt_style: Annotated[
-        Literal["source", "chat", "plain"] | None, typer.Option(help="default: what fits the model")
-    ] = None,
+    prompt_style: Annotated[PromptStyle | None, typer.Option(help="default: what fits the model")] = None,
     engine: Annotated[
         EngineName,
         typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers"),

@@ -6,12 +6,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+from ketchup.choices import PromptStyle
 from ketchup.devices import Where, placement
 from ketchup.errors import RunError
 from ketchup.manifests import note_circumstances, run_of_all
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.placement import load_student
-from ketchup.models.prompts import PromptStyle, default_style, output_text, prompt_ids
+from ketchup.models.prompts import default_style, output_text, prompt_ids
 from ketchup.models.scoring import full_returns
 from ketchup.models.teacher import Teacher, check_same_tokens, score_teacher, teacher_of
 from ketchup.phases import Phases

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ketchup import checks
-from ketchup.choices import BleuTokenizer
+from ketchup.choices import BleuTokenizer, EngineName, Split, Which
 from ketchup.errors import UsageError
 from ketchup.manifests import read_manifest
-from ketchup.rollouts.names import EngineName, check_engine
-from ketchup.runs import Run, Which
-from ketchup.tasks.base import Split
+from ketchup.rollouts.names import check_engine
+from ketchup.runs import Run
 from ketchup_eval.items import Rows
 
 NO_TEACHER = "none"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ketchup.choices import Split
 from ketchup.runs import Run
-from ketchup.tasks.base import Split
 from ketchup_eval.items import Rows
 from ketchup_eval.judge.plan import make_plan
 from ketchup_eval.judge.results import JudgeResult

@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ketchup.devices import Dtype, Where
-from ketchup.maths.gauges import Gauge
-from ketchup.models.prompts import PromptStyle
-from ketchup.rollouts.names import EngineName
+from ketchup.choices import Dtype, EngineName, Gauge, PromptStyle, Split, Tails
+from ketchup.devices import Where
 from ketchup.runs import Run
 from ketchup.tasks import short_name
-from ketchup.tasks.base import Split
 from ketchup_eval.face.places import RUNS, check_alone, check_url, folder_of
 from ketchup_eval.report.variance_files import write_variance
-from ketchup_eval.variance.options import BATCH, GRADIENT_OF, KS, Tails, analysis_asked, rollouts_asked
+from ketchup_eval.variance.options import BATCH, GRADIENT_OF, KS, analysis_asked, rollouts_asked
 from ketchup_eval.variance.result import VarianceResult
 from ketchup_eval.variance.study import run_variance
 

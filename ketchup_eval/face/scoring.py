@@ -3,13 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ketchup.choices import BleuTokenizer
-from ketchup.devices import Dtype, Where
+from ketchup.choices import BleuTokenizer, Dtype, EngineName, PromptStyle, Split, Which
+from ketchup.devices import Where
 from ketchup.models.builtin import model_of
-from ketchup.models.prompts import PromptStyle
-from ketchup.rollouts.names import EngineName
-from ketchup.runs import Which
-from ketchup.tasks.base import Split
 from ketchup_eval.comparison.compare import Study
 from ketchup_eval.comparison.compare import compare as compare_runs
 from ketchup_eval.evaluation.evaluate import Evaluation, evaluate_system, write_scores

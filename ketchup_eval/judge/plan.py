@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ketchup.choices import Split
 from ketchup.errors import DataError, UsageError
 from ketchup.hashes import content_hash
 from ketchup.manifests import read_manifest
 from ketchup.runs import Run
 from ketchup.tasks import task as task_named
-from ketchup.tasks.base import Example, Split
+from ketchup.tasks.base import Example
 from ketchup_eval.items import Rows, load_items
 from ketchup_eval.judge.criteria import criteria, template
 from ketchup_eval.judge.human import Preference, read_preferences

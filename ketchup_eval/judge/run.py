@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ketchup import checks
+from ketchup.choices import Split
 from ketchup.files import run_lock
 from ketchup.models.served.starting import check_words, started
 from ketchup.remote.calls import Patience
 from ketchup.remote.endpoint import Endpoint
 from ketchup.remote.serving import CHAT
 from ketchup.tasks import task as task_named
-from ketchup.tasks.base import Split
 from ketchup_eval.items import Rows
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.criteria import criteria as criteria_of

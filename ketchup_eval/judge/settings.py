@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ketchup import checks
+from ketchup.choices import Split
 from ketchup.errors import UsageError
-from ketchup.tasks.base import Split
 from ketchup_eval.items import Rows
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-72B-Instruct"

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ketchup.maths.gauges import Gauge
-from ketchup.maths.returns import Tail
+from ketchup.choices import Gauge, Tail
 from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.proportions import shares
 from ketchup_eval.variance.over_inputs import OverInputs

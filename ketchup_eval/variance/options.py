@@ -2,18 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from ketchup import checks
+from ketchup.choices import EngineName, Gauge, PromptStyle, Split, Tail, Tails
 from ketchup.errors import UsageError
-from ketchup.maths.gauges import Gauge
-from ketchup.maths.returns import Tail
 from ketchup.models.builtin import model_of
-from ketchup.models.prompts import PromptStyle
-from ketchup.rollouts.names import EngineName
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks import task as task_named
-from ketchup.tasks.base import Split
 from ketchup_eval.variance.gradient.rows import rows_of
 from ketchup_eval.variance.gradient.settings import BASELINES, GradientSettings, controls
 from ketchup_eval.variance.over_inputs import OverInputs
@@ -26,7 +21,6 @@ DEMO_LIMIT = 64
 """Inputs of the demo unless told: it makes as many as one likes."""
 BATCH = 256
 GRADIENT_OF = "head"
-Tails = Literal["segment", "one-step", "both"]
 
 
 def rollouts_asked(

@@ -14,9 +14,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ketchup.choices import Gauge
 from ketchup.estimators import Estimator, Numbers, estimator
 from ketchup.estimators.objectives import EXPECTED_RETURN, NOTHING
-from ketchup.maths.gauges import Gauge
 from ketchup.maths.masked import degrees, masked_mean
 from ketchup_eval.stats.bootstrap import Array
 from ketchup_eval.variance.slices import Bins, joined

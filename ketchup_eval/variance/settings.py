@@ -5,15 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ketchup import checks
+from ketchup.choices import EngineName, Gauge, PromptStyle, Split, Tail
 from ketchup.errors import UsageError
 from ketchup.estimators import Estimator, estimator, k_step
-from ketchup.maths.gauges import Gauge
-from ketchup.maths.returns import Tail
-from ketchup.models.prompts import PromptStyle
 from ketchup.models.served.needs import check_baseline, check_gauge, check_row
-from ketchup.rollouts.names import EngineName, check_engine
+from ketchup.rollouts.names import check_engine
 from ketchup.rollouts.types import Decoding
-from ketchup.tasks.base import Split
 from ketchup_eval.variance.gradient.settings import GradientSettings
 from ketchup_eval.variance.over_inputs import OverInputs
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from ketchup.choices import READY_ENGINES
 from ketchup.errors import ModelError, UsageError
 from ketchup.rollouts import conversion, transformers_engine
 from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine, reason_against
 from ketchup.rollouts.engines import ENGINES as ENGINE_CLASSES
 from ketchup.rollouts.engines import chosen, engine
-from ketchup.rollouts.names import READY
 from ketchup.rollouts.types import Decoding
 from tests import tiny
 from tests.rollouts import contract
@@ -158,7 +158,7 @@ def test_generation_from_other_probabilities_is_refused(monkeypatch):
 
 
 def test_every_engine_has_a_name_and_every_name_an_engine():
-    assert {"auto", *ENGINE_CLASSES} == set(READY)
+    assert {"auto", *ENGINE_CLASSES} == set(READY_ENGINES)
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")

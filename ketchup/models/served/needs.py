@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
+from ketchup.choices import Gauge
 from ketchup.errors import UsageError
 from ketchup.estimators import Baseline, Estimator
 from ketchup.estimators.numbers import gauge_needs
-from ketchup.maths.gauges import Gauge
 
 KNOWN = frozenset({"q", "v", "logsumexp", "log_prob", "entropy", "collision"})
 """The numbers of an action that there are: the teacher's of the two that the server sends, and the student's own."""

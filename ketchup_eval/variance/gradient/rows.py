@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ketchup.choices import Gauge
 from ketchup.errors import UsageError
 from ketchup.estimators import Baseline, Estimator, Numbers, baseline, estimator
 from ketchup.estimators.numbers import gauge_needs
-from ketchup.maths.gauges import Gauge
 
 FULL = LLMR, REVERSE_KL, *_ = tuple(map(estimator, ("llmr", "reverse-kl:1", "reverse-kl:0", "soft")))
 """Rows that are the whole return of their objective."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ketchup.choices import Gauge
 from ketchup.errors import ModelError
-from ketchup.maths.gauges import Gauge
 from ketchup.models.language_model import LanguageModel
 from ketchup.phases import Phases
 from ketchup.processes import Processes
