@@ -18,9 +18,11 @@ def spearman(x: Array, y: Array, seed: int, resamples: int = 2000) -> Estimate:
     happens in more than a hundredth of the resamples (the others are left out).
     """
     n = len(x)
-    value = float(_rho(x[None], y[None])[0]) if n > 1 else np.nan
+    value = float(rank_correlations(x[None], y[None])[0]) if n > 1 else np.nan
     drawn = np.random.default_rng(seed).integers(n, size=(resamples, n)) if n > 1 else np.zeros((1, n), dtype=int)
-    rho = np.concatenate([_rho(x[rows], y[rows]) for rows in np.array_split(drawn, max(1, len(drawn) // 100))])
+    rho = np.concatenate(
+        [rank_correlations(x[rows], y[rows]) for rows in np.array_split(drawn, max(1, len(drawn) // 100))]
+    )
     known = rho[~np.isnan(rho)]
     enough = len(known) >= 0.99 * len(rho)
     return percentile_estimate(value, known if enough else np.array([np.nan]), n)
@@ -40,7 +42,7 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> tuple[Estimate, fl
     """
     x, y = (np.array(side, dtype=float) for side in zip(*pairs, strict=True))
     n = len(pairs)
-    rho = float(_rho(x[None], y[None])[0]) if n > 1 else math.nan
+    rho = float(rank_correlations(x[None], y[None])[0]) if n > 1 else math.nan
     if math.isnan(rho):
         return Estimate(None, None, None, n), None
     low = high = None
@@ -50,12 +52,12 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> tuple[Estimate, fl
     if n > MOST_FOR_EXACT:
         return Estimate(rho, low, high, n), float(spearmanr(x, y).pvalue)
     orders = np.array(list(permutations(y)))
-    others = _rho(np.broadcast_to(x, orders.shape), orders)
+    others = rank_correlations(np.broadcast_to(x, orders.shape), orders)
     return Estimate(rho, low, high, n), float((np.abs(others) >= abs(rho) - 1e-12).mean())
 
 
-def _rho(x: Array, y: Array) -> Array:
-    """ρ of each pair of rows of `x[r, n]` and `y[r, n]`, NaN where a row is constant."""
+def rank_correlations(x: Array, y: Array) -> Array:
+    """Spearman's ρ of each pair of rows of `x[r, n]` and `y[r, n]`, NaN where a row is constant."""
     ranks = [rankdata(values, axis=1) for values in (x, y)]
     first, second = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     scale = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))

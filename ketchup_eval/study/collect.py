@@ -20,6 +20,7 @@ from ketchup_eval.stats.multiplicity import holm
 from ketchup_eval.stats.seeds import mean_over_seeds
 from ketchup_eval.study.graph import Node
 from ketchup_eval.study.plan import Plan
+from ketchup_eval.study.ranking import read_rankings
 from ketchup_eval.study.shell import shell_line
 from ketchup_eval.study.stamps import LOGS, read_stamps
 from ketchup_eval.study.validations import best_validation
@@ -57,6 +58,7 @@ def collect(plan: Plan, nodes: Mapping[str, Node], folder: Path) -> Content:
         "methods": [*(row for row in begun if row), *_methods(plan, known)],
         "comparisons": _comparisons(nodes, folder),
         "variance": list(_variances(nodes, folder)),
+        "rankings": read_rankings(folder),
         "judge": _results(nodes, folder, "judge", "judge.json"),
     }
 

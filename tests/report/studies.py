@@ -108,7 +108,7 @@ def training(name, task, student, seed, curve=(), algorithm="llmr", options=None
 
 def study(*, tasks=("demo",), students=("small",), arms=("llmr", "k4"), reference="llmr", **parts):
     """A study with these parts; what is not given is not there yet."""
-    empty = {"commands": [], "runs": [], "methods": [], "comparisons": [], "variance": [], "judge": []}
+    empty = {"commands": [], "runs": [], "methods": [], "comparisons": [], "variance": [], "rankings": [], "judge": []}
     return {
         "schema": 1,
         "name": "made-up",

@@ -9,7 +9,7 @@ from rich.console import Console
 from ketchup_eval.report.study.files import write_tables
 from ketchup_eval.report.study.tables import study_tables
 from ketchup_eval.report.study.written import as_csv, as_latex, as_markdown, in_terminal
-from tests.report.studies import comparison, judged, method, model, study, training
+from tests.report.studies import comparison, judged, method, model, number, study, training
 
 HOSTILE = "x_1 & [/b]|**y**<script>$^{\\~#%\x1b[31m"
 
@@ -127,3 +127,19 @@ def test_names_are_texts_in_every_format():
     assert line.startswith(r"| x\_1 \& \[/b\]\|\*\*y\*\*\<script\>\$^{\\\~\#%")
     assert "\x1b" not in latex + markdown
     assert "'=1+1" in as_csv(tables)
+
+
+def test_foretold_methods_stand_from_the_best_gradient_on_with_what_they_reached():
+    names = {"k4": 0.8, "llmr": 0.5, "k8": 0.6}
+    ranking = [{"method": name, "cosine": number(value, value - 0.1, value + 0.1)} for name, value in names.items()]
+    frozen = {"task": "de-en", "student": "small", "frozen": "2026-01-02", "variance": "v", "ranking": ranking}
+    content = {**two_tasks(), "rankings": [frozen]}
+    (table,) = [one for one in study_tables(content) if one.kind == "foretold"]
+    assert [row.name for row in table.rows] == ["k4", "k8", "llmr"]
+    cosine, ter, reached = table.columns
+    assert [column.score for column in table.columns] == ["expected cosine", "ter", "return"]
+    best = table.rows[0].cells
+    assert (best[cosine].estimate.value, best[cosine].sources, best[cosine].best) == (0.8, ("v",), True)
+    assert (best[ter].estimate.value, best[ter].seeds, best[ter].best) == (66.5, 2, True)
+    assert reached not in table.rows[1].cells  # K = 8 has not trained yet
+    assert "frozen 2026-01-02" in table.about

@@ -55,8 +55,8 @@ def method(name, algorithm, seeds, options=None, best=0.0, student="s", **scores
 
 
 def content(**parts):
-    empty = {"runs": [], "methods": [], "comparisons": [], "variance": [], "judge": []}
-    return {"plan": {"students": ["small", "large"]}, **empty, **parts}
+    empty = {"runs": [], "methods": [], "comparisons": [], "variance": [], "rankings": [], "judge": []}
+    return {"plan": {"students": ["small", "large", "near", "far", "s"]}, **empty, **parts}
 
 
 def verdicts(study):
@@ -217,8 +217,23 @@ def test_what_was_measured_before_is_held_against_what_came_out():
     study = content(variance=variance(student("near", 0.1, (9, 4, 2), (0, 1, 2), rows)), methods=methods)
     assert verdicts(study)["measuring-predicts-training"] == "supported"
     for row in methods:
-        row["scores"]["return"]["value"] *= -1
+        row["by_seed"]["return"] = [-value for value in row["by_seed"]["return"]]
     assert verdicts(study)["measuring-predicts-training"] == "contradicted"
+
+
+def test_what_was_frozen_counts_whatever_is_measured_since():
+    ks = range(2, 8)
+    rows = {f"k-step:{k}|tail:one-step|gauge:raw": 0.9 - 0.1 * k for k in ks}
+    methods = [method(f"k{k}", "ketchup", 2, {"k": k}, student="near", ter=[10.0 - k, 10.1 - k]) for k in ks]
+    frozen = {"task": "t", "student": "near", "frozen": "2026-01-01", "variance": "v-near"}
+    frozen["ranking"] = [{"method": f"k{k}", "cosine": {"value": 0.1 * k}} for k in ks]
+    measured = variance(student("near", 0.1, (9, 4, 2), (0, 1, 2), rows))
+    study = content(variance=measured, methods=methods, rankings=[frozen])
+    study["plan"]["students"] = ["near"]
+    (evidence,) = next(one for one in judge_claims(study) if one.claim.name == "measuring-predicts-training").evidence
+    assert evidence.estimate.value == pytest.approx(1.0)  # K = 7 was foretold to be best, and has the least TER
+    assert evidence.p == pytest.approx(2 / 720)  # the order and its reverse, of six
+    assert evidence.sources[0] == "v-near"
 
 
 def test_each_student_is_held_against_its_own_methods_whatever_the_order_of_the_results():

@@ -12,7 +12,7 @@ WRITERS = {"md": as_markdown, "csv": as_csv, "tex": as_latex}
 
 
 def write_tables(tables: Sequence[StudyTable], folder: Path) -> list[Path]:
-    """Writes `table1` and `table2` as .md, .csv and .tex, of which those of all students go into one file."""
+    """Writes each kind of table as .md, .csv and .tex, of which those of all students go into one file."""
     written = []
     for kind in dict.fromkeys(table.kind for table in tables):
         for ending, text in WRITERS.items():

@@ -121,6 +121,7 @@ def _sections(
         ("curves", "Learning curves", ("train",), ("figure1", "figure3")),
         ("bias-variance", "Bias and variance", ("variance",), ("figure2",)),
         ("gradient", "Gradients", ("variance",), ("gradient",)),
+        ("foretold", "Does measuring predict training?", ("predict",), ("foretold",)),
         ("judge", "Judge", ("judge",), ("table2",)),
     )
     found = []

@@ -2,20 +2,23 @@
 
 Tables 1 and 8: a row a method, a column a task metric, the teacher and the student as it begins on top; one for each
 student. Table 2: a row a method, a column a criterion of the judge, in per cent over the reference.
+Foretold: the methods by the gradients that were measured before training, and what they reached.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ketchup_eval.report.judge_table import system_name
 from ketchup_eval.report.scores_table import number
 from ketchup_eval.stats.bootstrap import Estimate
+from ketchup_eval.study.claims.foretold import foretold
 from ketchup_eval.study.claims.numbers import estimate
-from ketchup_eval.study.collect import higher_is_better
+from ketchup_eval.study.collect import Content, higher_is_better
+from ketchup_eval.study.ranking import BATCH
 
-Content = Mapping[str, Any]
+COSINE = "expected cosine"
+"""What a column of foretold methods is called; it is no score of outputs."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class StudyTable:
 def study_tables(content: Content) -> list[StudyTable]:
     """All tables for which there is a number, from the content of `study.json`."""
     students = content["plan"]["students"]
-    found = [_scores(content, student) for student in students] + [_win_rates(content, student) for student in students]
+    found = [make(content, student) for make in (_scores, _win_rates, _foretold) for student in students]
     return [_with_best(table) for table in found if table.rows]
 
 
@@ -155,6 +158,35 @@ def _win_rates(content: Content, student: str) -> StudyTable:
     )
     title = f"win rate over {reference}, student {student}"
     return StudyTable("table2", student, title, about, _by_task(content, columns), _of(rows))
+
+
+def _foretold(content: Content, student: str) -> StudyTable:
+    """Methods from the one whose gradient points best; a row for each, if it has trained or not."""
+    rows: dict[str, Row] = {}
+    columns: dict[Column, None] = {}
+    mine = [one for one in foretold(content) if one.student == student]
+    reached = {(row["task"], row["method"]): row for row in content["methods"] if row.get("student") == student}
+    for one in mine:
+        column = Column(one.task, COSINE, higher_is_better=True)
+        columns[column] = None
+        for method, cosine in sorted(one.cosines.items(), key=lambda item: -float(item[1]["value"])):
+            cells = {column: Cell(estimate(cosine), 0, (one.source,))}
+            trained = reached.get((one.task, method), {"scores": {}, "runs": ()})
+            for score, found in trained["scores"].items():
+                if found["value"] is not None:
+                    other = Column(one.task, score, higher_is_better(score))
+                    columns[other] = None
+                    by_seed = tuple(trained["by_seed"].get(score, ()))
+                    cells[other] = Cell(estimate(found), len(by_seed), tuple(trained["runs"]), by_seed=by_seed)
+            before = rows[method].cells if method in rows else {}
+            rows[method] = Row(method, True, {**before, **cells})
+    when = ", ".join(dict.fromkeys(f"frozen {one.frozen}" if one.frozen else "not frozen" for one in mine))
+    about = (
+        f"Expected cosine of a batch of {BATCH} rollouts to the gradient of the return, measured before training "
+        f"({when}); the scores are those of table 1. Rank correlations are among the claims. Bold or *: the best."
+    )
+    title = f"what gradients foretold of student {student}"
+    return StudyTable("foretold", student, title, about, _by_task(content, columns), _of(rows))
 
 
 def _with_best(table: StudyTable) -> StudyTable:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ketchup.files import atomic_write_json
-from ketchup_eval.study.claims.agreement import judge_agrees, measuring_predicts
+from ketchup_eval.study.claims.agreement import judge_agrees
 from ketchup_eval.study.claims.base import Claim, Judged, as_json, judged
+from ketchup_eval.study.claims.foretold import measuring_predicts
 from ketchup_eval.study.claims.measured import bias_grows, nearer_is_better, variance_falls
 from ketchup_eval.study.claims.trained import (
     llmr_is_unstable,
@@ -91,7 +92,8 @@ CLAIMS = (
         "measuring-predicts-training",
         "What `variance --gradient` measures before training orders what training reaches.",
         "ours, not the paper's",
-        "Spearman's rank correlation over methods, of the expected cosine at 256 rollouts and the final score",
+        "Spearman's rank correlation over methods, of the expected cosine at 256 rollouts and the final score, mean "
+        "over students; the interval resamples students, methods and seeds, p exchanges methods",
         measuring_predicts,
     ),
 )

@@ -1,15 +1,14 @@
-"""Claims about measures that should agree: judge and metric, and the gradient before training with what it reaches."""
+"""The claim that the judge agrees with the metric."""
 
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ketchup_eval.stats.bootstrap import Estimate
-from ketchup_eval.stats.correlation import rank_correlation
-from ketchup_eval.study.claims.arms import RETURN, arms, sign, task_scores
+from ketchup_eval.study.claims.arms import RETURN
 from ketchup_eval.study.claims.base import Evidence
 from ketchup_eval.study.claims.numbers import estimate, negated, p_value
-from ketchup_eval.study.collect import Content, student_names
+from ketchup_eval.study.collect import Content
 
 
 def judge_agrees(content: Content) -> Iterator[Evidence]:
@@ -45,47 +44,3 @@ def _product_of_signs(one: Estimate, two: Estimate) -> tuple[Estimate, float | N
         return Estimate(None, None, None, min(one.n, two.n)), None
     product = math.copysign(1, one.value) * math.copysign(1, two.value)
     return Estimate(product, None, None, min(one.n, two.n)), max(p for p in ps if p is not None)
-
-
-def measuring_predicts(content: Content) -> Iterator[Evidence]:
-    """Ours, not the paper's: does the gradient's expected cosine, measured before, order what training reached?"""
-    for one in content["variance"]:
-        names = student_names(one)
-        for student in one["result"]["students"]:
-            name, cosines = names[student["name"]], _cosines(student.get("gradient"))
-            for place, methods in arms(content):
-                if place != f"{one['task']}: {name}":
-                    continue
-                for score in ("return", *task_scores(methods)):
-                    pairs = [
-                        (cosines[key], sign(score) * float(row["scores"][score]["value"]))
-                        for row in methods
-                        if (key := _row_of(row)) in cosines and row["scores"].get(score, {}).get("value") is not None
-                    ]
-                    if len(pairs) > 2:
-                        found = rank_correlation(pairs)
-                        sources = (student["run"], *(run for row in methods for run in row["runs"]))
-                        yield Evidence(place, f"rank correlation of expected cosine and {score}", *found, sources)
-
-
-def _cosines(gradient: Mapping[str, Any] | None) -> dict[tuple[str, str], float]:
-    """By estimator and baseline, the expected cosine of a batch of 256 rollouts."""
-    found = {}
-    for row in (gradient or {}).get("rows", ()):
-        value = row["batch_cosine"].get("256", {}).get("value")
-        if value is not None:
-            found[row["estimator"].split("|baseline:")[0], row["baseline"]] = value
-    return found
-
-
-def _row_of(method: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The row of the gradient's table that a method of training steps along."""
-    options = method["options"]
-    baseline, gauge = options.get("baseline", "none"), options.get("gauge", "raw")
-    if method["algorithm"] == "llmr":
-        return f"llmr|gauge:{gauge}", baseline
-    if method["algorithm"] == "ketchup":
-        return f"k-step:{options['k']}|tail:{options.get('tail', 'one-step')}|gauge:{gauge}", baseline
-    if method["algorithm"] == "reinforce":
-        return f"{options['estimator']}|gauge:{gauge}", baseline
-    return None
