@@ -73,18 +73,24 @@ def check_same_settings(
 
 @contextmanager
 def run_of_all(
-    folder: Path, settings: Mapping[str, Any], processes: "Processes", *, results: Sequence[str]
+    folder: Path,
+    settings: Mapping[str, Any],
+    processes: "Processes",
+    *,
+    results: Sequence[str],
+    alike: Mapping[str, Any] | None = None,
 ) -> Iterator[None]:
     """A run directory that all processes work in: the main one holds its lock and checks the settings.
 
-    The manifest says what each computes on, and by `note_circumstances` what came of what was left open.
+    The manifest says what each computes on, and by `note_circumstances` what came of what was left open. `alike` is
+    what a run may go on with in other ways, but no process otherwise than the rest.
     Raises `RunError` where `check_same_settings` does, and where processes have other settings or another folder.
     """
     devices = processes.everywhere(processes.described)
     with lock_of_all(folder, processes):
         if processes.main:
             check_same_settings(folder, settings, results, {"devices": devices})
-        _check_alike(folder, settings, processes)
+        _check_alike(folder, {**settings, **(alike or {})}, processes)
         yield
 
 
@@ -123,10 +129,11 @@ def _check_alike(folder: Path, settings: Mapping[str, Any], processes: "Processe
             "what the first writes); put --runs-dir on a file system that all machines share."
         )
     for index, other in enumerate(asked):
-        differences = _differences(asked[0], other)
+        differences = _differences(asked[0], other, "is {} in the first and {} there")
         if differences:
             raise RunError(
-                f"Process {index} was started with other settings: {', '.join(differences)}; start all by one command."
+                f"Process {index} was started with other settings or has other files: {', '.join(differences)}; start "
+                "all by one command, on machines with the same files."
             )
 
 
@@ -196,11 +203,11 @@ def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], said: str = "was {} and is now {}") -> list[str]:
     """`k was 4 and is now 8` for each setting that differs, inner ones with a dotted name."""
     before, now = _flat(old), _flat(new)
     return [
-        f"{name} was {before.get(name, 'unset')} and is now {now.get(name, 'unset')}"
+        f"{name} {said.format(before.get(name, 'unset'), now.get(name, 'unset'))}"
         for name in sorted(before | now)
         if before.get(name, "unset") != now.get(name, "unset")
     ]

@@ -9,6 +9,7 @@ import os
 import pkgutil
 import random
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 
@@ -42,23 +43,55 @@ class Finished:
 
 def ketchup(folder, *arguments, kill=None, seconds=60):
     """Runs `ketchup ARGUMENTS` in a new process and in `folder`, which may take so long."""
+    return _finished(folder, _started(folder, arguments, kill, {}), seconds)
+
+
+def together(folder, *commands, kills=None, values=None, seconds=120):
+    """Runs the commands, one a process, as a launcher does whose processes share the work; each in a folder of its own.
+
+    `kills` are those of processes by their number; `values` are of constants, by their dotted names.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank, arguments in enumerate(commands):
+        (folder / str(rank)).mkdir(parents=True, exist_ok=True)
+        ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": len(commands), "LOCAL_WORLD_SIZE": len(commands)}
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "KETCHUP_LAUNCHED": 1, "ACCELERATE_USE_CPU": "true"}
+        environment = {name: str(value) for name, value in {**ranks, **place}.items()}
+        started.append(_started(folder / str(rank), arguments, (kills or {}).get(rank), environment, values))
+    return [_finished(folder / str(rank), process, seconds) for rank, process in enumerate(started)]
+
+
+def _started(folder, arguments, kill, environment, values=None):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(MODULES))
-    process = context.Process(target=_work, args=(str(folder), [str(argument) for argument in arguments], kill))
+    words = [str(argument) for argument in arguments]
+    process = context.Process(target=_work, args=(str(folder), words, kill, environment, values or {}))
     process.start()
+    return process
+
+
+def _finished(folder, process, seconds):
     process.join(seconds)
-    assert process.exitcode is not None, "the command hangs"
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"the command hangs: {(folder / 'stderr').read_text()}")
     return Finished(process.exitcode, (folder / "stdout").read_text(), (folder / "stderr").read_text())
 
 
-def _work(folder, arguments, kill):
+def _work(folder, arguments, kill, environment, values):
     os.chdir(folder)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    os.environ |= {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
+    os.environ |= {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", **environment}
     sys.argv = ["ketchup", *arguments]
     if kill:
         _install(kill)
+    for constant, value in values.items():
+        place, name = constant.rsplit(".", 1)
+        setattr(pkgutil.resolve_name(place), name, value)
     from ketchup_eval.cli import app
 
     app(arguments, prog_name="ketchup")

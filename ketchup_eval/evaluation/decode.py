@@ -9,6 +9,7 @@ from typing import Any, cast
 from ketchup.choices import PromptStyle
 from ketchup.devices import Where, placement
 from ketchup.errors import RunError
+from ketchup.hashes import content_hash
 from ketchup.manifests import note_circumstances, run_of_all
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.placement import load_student
@@ -71,7 +72,12 @@ def decode(
     store = LineStore(path, state, blocks_of(by_length, BLOCK), partial(_rows, student, task))
     if path.exists() and not Run(state).has_manifest():
         raise RunError(f"{path} was not written by this evaluation; move it away or use another --name.")
-    with run_of_all(state, decided, processes, results=("part-*.jsonl",)):
+    alike = {
+        "limit": settings.limit,
+        "metrics": settings.metrics,
+        "rows_fingerprint": content_hash([example.input_hash for example in examples]),
+    }
+    with run_of_all(state, decided, processes, results=("part-*.jsonl",), alike=alike):
         _check_same_texts(store, examples)
         missing = store.missing()
         left = sum(len(store.blocks[index]) for index in missing)

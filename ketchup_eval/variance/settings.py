@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ketchup import checks
 from ketchup.choices import EngineName, Gauge, PromptStyle, Split, Tail
@@ -69,6 +70,20 @@ class AnalysisSettings:
             for pair in self.gradient.rows if self.gradient else ():
                 check_row(pair.estimator)
                 check_baseline(pair.baseline)
+
+    @property
+    def alike(self) -> dict[str, Any]:
+        """What processes that share a study must agree on beside the rollouts' settings, as plain values."""
+        gradient = self.gradient and {
+            **vars(self.gradient),
+            "rows": [f"{row.estimator.name}, {row.baseline.name}" for row in self.gradient.rows],
+        }
+        return {
+            "limit": self.limit,
+            "estimators": [row.signature(self.gauge) for row in self.estimators],
+            "gradient": gradient,
+            "correct_sampler": self.correct_sampler,
+        }
 
     @property
     def ks(self) -> list[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ketchup import plugins
 from ketchup.devices import Placement, Where, placement
+from ketchup.hashes import content_hash
 from ketchup.manifests import note_circumstances, run_of_all
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.placement import load_student
@@ -60,7 +61,8 @@ def run_variance(
     studies = _gradients(students, stores, analysis, run)
     prints = {model.name: model.fingerprint for model in (teacher, *students)}
     recorded = {**asdict(rollouts), **placed.recorded, **task.recorded, "fingerprints": prints}
-    with run_of_all(run.folder, recorded, processes, results=OF_VARIANCE):
+    alike = {**analysis.alike, "rows_fingerprint": content_hash([example.input_hash for example in examples])}
+    with run_of_all(run.folder, recorded, processes, results=OF_VARIANCE, alike=alike):
         if processes.main:
             note_circumstances(run.folder, **plugins.recorded())
         left = sum(_missing_inputs(store) for store in stores)
