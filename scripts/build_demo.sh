@@ -13,7 +13,7 @@ install_model() {
     cp "$2/manifest.json" "$demo/$3/manifest.json"
 }
 
-python scripts/new_t5.py --task demo --rows 20000 --vocabulary 600 --out runs/demo-t5
+ketchup init-student --new --layers 3 --task demo --rows 20000 --vocabulary 600 --out runs/demo-t5
 ketchup train sft --task demo --student runs/demo-t5 --limit 60000 --steps 2600 --batch-size 16 --accumulation 4 \
     --lr 2e-3 --schedule linear --warmup-steps 100 --eval-every 200 --save-every 200 --save-dtype float16 \
     --name demo-teacher --threads "$threads"

@@ -13,9 +13,15 @@ from ketchup.hashes import write_sums
 from ketchup.manifests import manifest
 from ketchup.runs import MANIFEST
 from ketchup_eval.cli.output import say
+from ketchup_eval.cli.tasks import TASK_HELP
+
+OF_NEW = "A new model, with --new"
+NEEDS_NEW = ("task", "data", "rows", "vocabulary", "width", "seed")
+NOT_WITH_NEW = ("teacher", "decoder_layers", "student_dtype")
 
 
 def init_student(
+    ctx: typer.Context,
     layers: Annotated[int, typer.Option(help="How many layers to keep (of the encoder and of the decoder).")],
     out: Annotated[Path, typer.Option(help="Folder for the student; it must be new or empty.")],
     teacher: Annotated[str, typer.Option(help="Built-in name, folder or hub id.")] = "demo-teacher",
@@ -25,13 +31,57 @@ def init_student(
     student_dtype: Annotated[
         Dtype, typer.Option(help="Type of the weights, as they are read and written; auto: float32.")
     ] = "auto",
+    new: Annotated[
+        bool,
+        typer.Option("--new", help="An untrained T5 that reads a task's words.", rich_help_panel=OF_NEW),
+    ] = False,
+    task: Annotated[str, typer.Option(metavar="NAME|FILE", help=TASK_HELP, rich_help_panel=OF_NEW)] = "demo",
+    data: Annotated[Path | None, typer.Option(help="Folder with train.jsonl.", rich_help_panel=OF_NEW)] = None,
+    rows: Annotated[int, typer.Option(help="Training rows that the tokenizer reads.", rich_help_panel=OF_NEW)] = 20_000,
+    vocabulary: Annotated[int, typer.Option(help="Tokens.", rich_help_panel=OF_NEW)] = 2000,
+    width: Annotated[int, typer.Option(help="d_model, of which d_ff is twice.", rich_help_panel=OF_NEW)] = 160,
+    seed: Annotated[int, typer.Option(help="Of the weights.", rich_help_panel=OF_NEW)] = 0,
 ) -> None:
-    """Make a student of some of the teacher's layers, evenly spaced, with their weights."""
+    """Make a student of some of the teacher's layers, evenly spaced, with their weights; or a new model."""
     checks.whole("--layers", layers)
     checks.whole("--decoder-layers", decoder_layers)
+    given = {name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
+    for name in (one for one in (NOT_WITH_NEW if new else NEEDS_NEW) if one in given):
+        option = f"--{name.replace('_', '-')}"
+        raise UsageError(f"{option} does not go with --new; leave it out." if new else f"{option} goes with --new.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; choose another --out or delete it.")
+    if new:
+        _new(layers, out, task, data, rows, vocabulary, width, seed)
+    else:
+        _kept(layers, out, teacher, decoder_layers, student_dtype)
 
+
+def _new(
+    layers: int, out: Path, task_name: str, data: Path | None, rows: int, vocabulary: int, width: int, seed: int
+) -> None:
+    checks.whole("--rows", rows)
+    checks.whole("--vocabulary", vocabulary, least=16)
+    checks.seed("--seed", seed)
+    from ketchup.models.fresh import new_t5, new_tokenizer, texts_of
+    from ketchup.tasks import task as task_named
+    from ketchup.tasks.rows import load_examples
+
+    task = task_named(task_name)
+    tokenizer = new_tokenizer(texts_of(task, load_examples(task, "train", data, rows)), vocabulary)
+    model = new_t5(tokenizer, layers, width, seed)
+    settings = {"task": task_name, "data": str(data) if data else None, "rows": rows, "vocabulary": vocabulary}
+    with atomic_folder(out) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        atomic_write_json(
+            folder / MANIFEST, manifest({**settings, "layers": layers, "width": width, "seed": seed, "new": True})
+        )
+        write_sums(folder)
+    say(f"{out}: {model.num_parameters() / 1e6:.1f} million parameters, {len(tokenizer):,} tokens, untrained")
+
+
+def _kept(layers: int, out: Path, teacher: str, decoder_layers: int | None, student_dtype: Dtype) -> None:
     import torch
 
     from ketchup.devices import Where, placement

@@ -32,6 +32,10 @@ def study(
     until: Annotated[
         list[str] | None, typer.Option(metavar="NAME...", help="these results and all that they need")
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK=DIR...", help="where the rows of tasks are, in place of what the plan says"),
+    ] = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="with --dry-run: time a short piece of each kind of command")
     ] = False,
@@ -61,7 +65,7 @@ def study(
     from ketchup_eval.study.shell import shell_line
     from ketchup_eval.study.shell import snakefile as workflow
 
-    read = read_plan(plan).without(drop)
+    read = read_plan(plan).without(drop).with_data(data or ())
     nodes, folder = graph(read, runs_dir), runs_dir / read.name
     _check(nodes)
     chosen = selected(nodes, only or (), until or ())
@@ -72,7 +76,7 @@ def study(
     if print_lines:
         say("\n".join(shell_line(one) for one in chosen.values()))
     elif snakefile is not None:
-        atomic_write_text(snakefile, workflow(chosen.values(), plan, folder, threads or 1))
+        atomic_write_text(snakefile, workflow(chosen.values(), plan, folder, threads or 1, data or ()))
         say(f"Written: {snakefile}")
     elif dry_run:
         _show_plan(chosen, folder, jobs, probe=probe)

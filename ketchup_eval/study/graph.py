@@ -89,13 +89,20 @@ class _Graph:
             return
         run = f"{name}-{task.name}"
         options = layered(self._options("train", task), teacher.train)
-        words = ["train", "sft", *self._rows(task), "--student", teacher.model, *_words(options), *self._named(run)]
-        yield Node(run, "teacher", tuple(words), labels={"task": task.name, "teacher": name})
+        labels = {"task": task.name, "teacher": name}
+        model, needs = teacher.model, tuple[str, ...]()
+        if teacher.new is not None:
+            model = str(self.folder / f"init-{run}")
+            made = ("init-student", "--new", *self._rows(task), *_words(normal(teacher.new)), "--out", model)
+            yield Node(f"init-{run}", "init", made, (), labels, threads=False)
+            needs = (f"init-{run}",)
+        words = ["train", "sft", *self._rows(task), "--student", str(model), *_words(options), *self._named(run)]
+        yield Node(run, "teacher", tuple(words), needs, labels)
 
     def _teacher_model(self, task: TaskPlan, name: str) -> tuple[str, tuple[str, ...]]:
         """A teacher as commands name it, and what must be done before it is there."""
         if task.name not in self.plan.teachers[name].tuned:
-            return self.plan.teachers[name].model, ()
+            return str(self.plan.teachers[name].model), ()
         run = f"{name}-{task.name}"
         return str(Run(self.folder / run).checkpoint("best")), (run,)
 

@@ -1,11 +1,12 @@
 """A plan: what a study trains and measures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ketchup import checks
+from ketchup.errors import UsageError
 
 Options = Mapping[str, Any]
 """Options of a command by their names, which may be written with - or _."""
@@ -27,10 +28,14 @@ class TaskPlan:
 
 @dataclass(frozen=True)
 class TeacherPlan:
-    """A teacher: a model, which `train sft` with the options of `train` fine-tunes first on the tasks of `tuned`."""
+    """A teacher: a model, which `train sft` with the options of `train` fine-tunes first on the tasks of `tuned`.
+
+    In place of a model there may be `new`: options of `init-student --new`, for a model that each task begins anew.
+    """
 
     name: str
-    model: str
+    model: str | None
+    new: Options | None
     train: Options
     tuned: tuple[str, ...]
 
@@ -117,6 +122,18 @@ class Plan:
             for name, student in self.students.items()
         }
         return Plan(**{**vars(self), "methods": methods, "students": students, "drop": self.drop[count:]})
+
+    def with_data(self, given: Sequence[str]) -> "Plan":
+        """The plan with other folders of rows: each `TASK=FOLDER`. Raises `UsageError` for a task that it has not."""
+        tasks = dict(self.tasks)
+        for one in given:
+            name, equals, folder = one.partition("=")
+            if not equals or not folder or name not in tasks:
+                raise UsageError(
+                    f"--data takes TASK=FOLDER with one of the plan's tasks ({', '.join(tasks)}), not {one!r}."
+                )
+            tasks[name] = TaskPlan(**{**vars(tasks[name]), "data": folder})
+        return Plan(**{**vars(self), "tasks": tasks})
 
 
 def _replaced(student: StudentPlan, methods: tuple[str, ...]) -> StudentPlan:

@@ -79,6 +79,7 @@ class _Reader:
         every = (teachers, seeds, tuple(tasks), tuple(methods))
         students = {key: self.student(key, table, *every) for key, table in named["students"].items()}
         self.check_made(students, teachers)
+        self.check_taught(students, teachers)
         contests = self.contests(content, tuple(tasks), tuple(methods))
         options = {command: self.options(content, command) for command in COMMANDS}
         predict = self.predicts(content)
@@ -115,11 +116,15 @@ class _Reader:
 
     def teacher(self, name: str, table: dict[str, Any], tasks: tuple[str, ...]) -> TeacherPlan:
         place = f"[teachers.{name}]"
-        self.known(place, table, ("model", "train", "tuned"))
+        self.known(place, table, ("model", "new", "train", "tuned"))
+        if ("model" in table) == ("new" in table):
+            raise UsageError(f"{self.file}: {place} needs a `model`, or the options of a `new` one; give one of them.")
         if "tuned" in table and "train" not in table:
             raise UsageError(f"{self.file}: {place} has `tuned` without a table `train`; add one, if it is empty too.")
         tuned = self.names(place, table, "tuned", tasks, tasks if "train" in table else ())
-        return TeacherPlan(name, self.typed(place, table, "model", str), self.table(place, table, "train"), tuned)
+        new = self.table(place, table, "new") if "new" in table else None
+        model = self.typed(place, table, "model", str, default=None)
+        return TeacherPlan(name, model, new, self.table(place, table, "train"), tuned)
 
     def method(self, name: str, table: dict[str, Any]) -> MethodPlan:
         place = f"[methods.{name}]"
@@ -199,6 +204,16 @@ class _Reader:
                     raise UsageError(f"{self.file}: a student is made of itself ({' of '.join([*seen, of.name])}).")
                 seen.append(of.name)
                 of = students.get(of.of or "")
+
+    def check_taught(self, students: Mapping[str, StudentPlan], teachers: Mapping[str, TeacherPlan]) -> None:
+        for student in students.values():
+            teacher = teachers[student.teacher]
+            untaught = [task for task in student.tasks if task not in teacher.tuned]
+            if teacher.new is not None and untaught:
+                raise UsageError(
+                    f"{self.file}: [teachers.{teacher.name}] is new and not trained on {untaught[0]}, where "
+                    f"{student.name} learns from it; add a table `train`, or give the student other `tasks`."
+                )
 
     def contests(self, content: dict[str, Any], tasks: tuple[str, ...], methods: tuple[str, ...]) -> dict[str, Contest]:
         found: dict[str, Contest] = {}

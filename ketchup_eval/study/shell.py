@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ketchup_eval.study.graph import Node
@@ -37,8 +37,11 @@ def shell_line(node: Node) -> str:
     return f'{line} --learning-rate "$(cat {shlex.quote(str(node.rate))})"' if node.rate else line
 
 
-def snakefile(nodes: Iterable[Node], plan: Path, folder: Path, threads: int) -> str:
-    """A workflow with a rule for each node, which runs `ketchup study PLAN --node NAME` and so keeps stamp and log."""
+def snakefile(nodes: Iterable[Node], plan: Path, folder: Path, threads: int, data: Sequence[str] = ()) -> str:
+    """A workflow with a rule for each node, which runs `ketchup study PLAN --node NAME` and so keeps stamp and log.
+
+    `data` are the folders of rows that the command was given.
+    """
     nodes = list(nodes)
     rules = {node.name: f"node_{number}" for number, node in enumerate(nodes)}
     targets = ",\n        ".join(json.dumps(_mark(folder, name)) for name in rules)
@@ -47,6 +50,7 @@ def snakefile(nodes: Iterable[Node], plan: Path, folder: Path, threads: int) -> 
         needs = [f"{json.dumps(_mark(folder, name))}," for name in node.needs if name in rules]
         # by the Python that writes this: `ketchup` need not be on the PATH of a job
         run = [*PROGRAM, "study", str(plan), "--node", node.name, "--runs-dir", str(folder.parent)]
+        run += ["--data", *data] if data else []
         text += RULE.format(
             kind=node.kind,
             line=shell_line(node),

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from ketchup.models import builtin
 from ketchup.models.loading import load
+from ketchup.tasks import task
+from ketchup.tasks.rows import load_examples
 from ketchup_eval.cli import app
 from tests import tiny
 
@@ -129,3 +131,36 @@ def test_an_unknown_teacher_is_one_line(tmp_path):
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert str(tmp_path / "none") in result.stderr
+
+
+def test_a_new_model_reads_and_writes_its_tasks_texts(tmp_path):
+    out = tmp_path / "new"
+    words = ["--new", "--layers", 1, "--rows", 40, "--vocabulary", 200, "--width", 32, "--out", out]
+    result = run(*words, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    model = load(str(out))
+    assert (model.network.config.num_layers, model.network.config.d_model, model.start_id) == (1, 32, model.pad_id)
+    example = load_examples(task("demo"), "train", limit=1)[0]
+    ids = model.tokenizer(example.reference).input_ids
+    assert model.tokenizer.decode(ids, skip_special_tokens=True) == example.reference
+    assert json.loads((out / "manifest.json").read_text())["settings"]["seed"] == 3
+    assert run(*words[:-1], tmp_path / "again", "--seed", 3).exit_code == 0
+    one, other = (load_file(folder / "model.safetensors") for folder in (out, tmp_path / "again"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--new", "--teacher", "demo-teacher"], "--teacher does not go with --new"),
+        (["--new", "--decoder-layers", 1], "--decoder-layers does not go with --new"),
+        (["--vocabulary", 100], "--vocabulary goes with --new"),
+        (["--new", "--width", 40], "--width must be a multiple of 32"),
+        (["--new", "--vocabulary", 3], "--vocabulary must be at least 16"),
+    ],
+)
+def test_options_of_a_new_model_and_of_a_kept_one_do_not_mix(tmp_path, words, said):
+    result = run("--layers", 1, "--out", tmp_path / "out", *words)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (tmp_path / "out").exists()

@@ -71,7 +71,15 @@ def test_a_report_runs_nothing_and_writes_what_is_known(tmp_path):
         "study.html",
         "study.json",
     ]
-    assert "0 of 18 commands done" in (tmp_path / "runs" / "tiny" / "study.html").read_text(encoding="utf-8")
+    assert "0 of 19 commands done" in (tmp_path / "runs" / "tiny" / "study.html").read_text(encoding="utf-8")
+
+
+def test_jobs_of_a_workflow_know_where_rows_are(tmp_path):
+    words = ["--runs-dir", tmp_path / "runs", "--snakefile", tmp_path / "Snakefile", "--data", "demo=my rows"]
+    assert invoke(plan_file(tmp_path), *words).exit_code == 0
+    rules = [line for line in (tmp_path / "Snakefile").read_text().splitlines() if "--node" in line]
+    assert rules
+    assert all("--data 'demo=my rows'" in line for line in rules)
 
 
 @pytest.mark.skipif(SNAKEMAKE is None, reason="no snakemake beside this Python")

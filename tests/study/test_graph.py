@@ -79,6 +79,24 @@ def test_a_tuned_teacher_is_what_all_learn_from(tmp_path: Path) -> None:
         assert "teacher-demo" in nodes[name].needs
 
 
+def test_a_new_teacher_begins_from_nothing_on_its_tasks_rows(tmp_path: Path) -> None:
+    new = "new = { layers = 3, vocabulary = 90 }\ntrain = { steps = 5 }"
+    plan = read_plan(plan_file(tmp_path, PLAN.replace('model = "demo-teacher"', new, 1))).with_data(["demo=rows"])
+    nodes = graph(plan, Path("runs"))
+    assert " ".join(nodes["init-teacher-demo"].words) == (
+        "init-student --new --task demo --data rows --layers 3 --vocabulary 90 --out runs/tiny/init-teacher-demo"
+    )
+    assert nodes["teacher-demo"].needs == ("init-teacher-demo",)
+    assert "runs/tiny/init-teacher-demo" in nodes["teacher-demo"].words
+    assert "rows" in nodes["far-demo-k4-s7"].words
+
+
+@pytest.mark.parametrize("given", ["demo", "demo=", "dem=rows", "=rows"])
+def test_rows_of_a_task_that_is_not_there_are_refused(tmp_path: Path, given: str) -> None:
+    with pytest.raises(UsageError, match=r"--data takes TASK=FOLDER with one of the plan's tasks \(demo\), not"):
+        read_plan(plan_file(tmp_path)).with_data([given])
+
+
 def test_two_results_of_one_name_are_refused(tmp_path: Path) -> None:
     text = PLAN.replace("[methods.k4]", "[methods.demo-llmr]\nmethod = 'kl'\n[methods.k4]")
     text = text.replace("[students.far]", "[students.far-demo]\nmodel = 'x'\n[students.far]")
