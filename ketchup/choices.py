@@ -4,8 +4,11 @@ A word that only one of a closed list can be is typed here once. What plug-ins a
 engines, metrics, tasks - are tables beside what they hold, whose names are read from there.
 """
 
+from pathlib import Path
 from typing import Literal
 
+READY_TASKS = tuple(sorted(path.stem for path in Path(__file__).with_name("tasks").glob("*.toml")))
+"""What `--task` takes beside a file of one's own."""
 Split = Literal["train", "validation", "test"]
 
 Tail = Literal["segment", "one-step"]

@@ -47,7 +47,8 @@ def ketchup_commands(code):
 
 
 def options_of(command):
-    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    parameters = command.get_params(typer.Context(command))
+    return {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
 
 
 def dashed(words):

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from ketchup.errors import UsageError
 from ketchup.methods import gkd, js, ketchup, kl, llmr, reinforce, rkl, seqkd, sft, tvd
@@ -14,9 +14,15 @@ Stage = Literal["pre-distillation", "divergence", "policy-gradient"]
 """When the paper uses a method: to make a starting point, or on top of it, with settings of its own."""
 
 
+REQUIRED = inspect.Parameter.empty
+
+
 @dataclass(frozen=True)
 class Row:
-    """`build` makes the method of its options."""
+    """`build` makes the method of its options.
+
+    Its signature is all that a command line reads of them: `alpha: Annotated[float, "what it does"] = 0.1`.
+    """
 
     build: Callable[..., Method]
     stage: Stage
@@ -38,6 +44,46 @@ METHODS: Table[Row] = Table(
 )
 
 
+@dataclass(frozen=True)
+class Option:
+    """An option of some methods: `defaults` has each of these methods, `REQUIRED` where one must be told."""
+
+    name: str
+    kind: Any
+    said: str
+    defaults: Mapping[str, Any]
+
+
+def options() -> dict[str, Option]:
+    """The options of all methods by name, as the signatures of their builders have them.
+
+    Raises `UsageError` for an option without a type that a command line can read, and for one of two types.
+    """
+    found: dict[str, Option] = {}
+    for name, row in METHODS.items():
+        for option, parameter in inspect.signature(row.build, eval_str=True).parameters.items():
+            kind, said = _kind_and_said(name, parameter)
+            known = found.get(option, Option(option, kind, said, {}))
+            if known.kind != kind:
+                raise UsageError(f"{option} of {name} has another type than that of {', '.join(known.defaults)}.")
+            found[option] = replace(known, defaults={**known.defaults, name: parameter.default})
+    return found
+
+
+def _kind_and_said(method: str, parameter: inspect.Parameter) -> tuple[Any, str]:
+    kind, *notes = get_args(parameter.annotation) if _is_annotated(parameter.annotation) else (parameter.annotation,)
+    if kind not in (int, float, str, bool) and get_origin(kind) is not Literal:
+        raise UsageError(
+            f"{parameter.name} of the method {method} is no int, float, str, bool or Literal; write its type beside it."
+        )
+    said = notes[0] if notes else ""
+    return kind, said() if callable(said) else str(said)
+
+
+def _is_annotated(annotation: Any) -> bool:
+    return get_origin(annotation) is Annotated
+
+
 def method(name: str, options: Mapping[str, Any]) -> Method:
     """The named method with the given options, and the defaults of those that are not given.
 
@@ -51,7 +97,7 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
             owners = [other for other, row in METHODS.items() if option in inspect.signature(row.build).parameters]
             raise UsageError(f"{_flag(option)} is an option of {', '.join(owners)}, not of {name}; leave it out.")
     for parameter in signature.parameters.values():
-        if parameter.default is parameter.empty and parameter.name not in options:
+        if parameter.default is REQUIRED and parameter.name not in options:
             raise UsageError(f"The method {name} needs {_flag(parameter.name)}.")
     bound = signature.bind(**options)
     bound.apply_defaults()

@@ -10,14 +10,15 @@ from ketchup import checks
 from ketchup.maths.divergences import generalised_jsd
 from ketchup.methods.base import Method, Sampling, two_writers
 from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.options import Beta, SamplesPerInput, StudentShare, Temperature, TopK
 
 
 def build(
-    beta: float = 0.5,
-    student_share: float = 1.0,
-    samples_per_input: int = 1,
-    temperature: float = 1.0,
-    top_k: int = 0,
+    beta: Beta = 0.5,
+    student_share: StudentShare = 1.0,
+    samples_per_input: SamplesPerInput = 1,
+    temperature: Temperature = 1.0,
+    top_k: TopK = 0,
 ) -> Method:
     """`beta` weighs the teacher in the mixture; `student_share` is that paper's λ, 1 for purely on-policy."""
     checks.share("--beta", beta, ends=False)

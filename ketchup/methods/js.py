@@ -9,9 +9,12 @@ from ketchup import checks
 from ketchup.maths.divergences import student_to_mixture, teacher_to_mixture
 from ketchup.methods.base import Method, Part, Sampling
 from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.options import Beta, SamplesPerInput, Temperature, TopK
 
 
-def build(beta: float = 0.5, samples_per_input: int = 1, temperature: float = 1.0, top_k: int = 0) -> Method:
+def build(
+    beta: Beta = 0.5, samples_per_input: SamplesPerInput = 1, temperature: Temperature = 1.0, top_k: TopK = 0
+) -> Method:
     """`beta` is the student's share of mixture and loss; f-distill has 0.85 on XSum, 0.25 in translation."""
     checks.share("--beta", beta, ends=False)
     parts = (

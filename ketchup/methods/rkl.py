@@ -6,9 +6,10 @@ As in GKD, no gradient goes through the drawing of the tokens: every state is di
 from ketchup.maths.divergences import reverse_kl
 from ketchup.methods.base import Method, Part, Sampling
 from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.options import SamplesPerInput, Temperature, TopK
 
 
-def build(samples_per_input: int = 1, temperature: float = 1.0, top_k: int = 0) -> Method:
+def build(samples_per_input: SamplesPerInput = 1, temperature: Temperature = 1.0, top_k: TopK = 0) -> Method:
     """Options say how rollouts are drawn."""
     sampling = Sampling(samples_per_input, temperature, top_k)
     return Method("rkl", (Part("student", DivergenceLoss(reverse_kl)),), compares=True, sampling=sampling)

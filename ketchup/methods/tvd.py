@@ -3,9 +3,15 @@
 from ketchup.maths.divergences import total_variation
 from ketchup.methods.base import Method, Part, Sampling, two_writers
 from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.options import SamplesPerInput, StudentShare, Temperature, TopK
 
 
-def build(student_share: float = 0.5, samples_per_input: int = 1, temperature: float = 1.0, top_k: int = 0) -> Method:
+def build(
+    student_share: StudentShare = 0.5,
+    samples_per_input: SamplesPerInput = 1,
+    temperature: Temperature = 1.0,
+    top_k: TopK = 0,
+) -> Method:
     """`student_share` weighs the student's prefixes, the rest goes to the teacher's."""
     parts: tuple[Part, ...] = two_writers(DivergenceLoss(total_variation), student_share)
     return Method("tvd", parts, compares=True, sampling=Sampling(samples_per_input, temperature, top_k))

@@ -1,6 +1,8 @@
 """What every command does alike: lists of values, and errors of one sentence with an exit code."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -11,7 +13,7 @@ from ketchup.texts import one_line
 from ketchup_eval.cli.interrupts import EXIT_INTERRUPTED, raise_where_work_is_done
 from ketchup_eval.cli.many_values import ManyValues
 from ketchup_eval.cli.output import say, show_traceback
-from ketchup_eval.cli.plugins import load_named, plugin_option
+from ketchup_eval.cli.plugins import PLUGIN, load_plugins_named, plugin_option
 
 EXIT_ERROR = 1
 
@@ -27,24 +29,37 @@ class Command(ManyValues):
         super().__init__(*args, **kwargs)
         self.params = [*self.params, plugin_option()]
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Load the plug-ins, which may bring options, then parse as usual."""
+        with _ending_in_a_sentence(ctx):
+            load_plugins_named(args)
+            self.get_params(ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; its errors end as one sentence."""
         raise_where_work_is_done()
-        try:
-            load_named(ctx)
+        ctx.params.pop(PLUGIN, None)  # what the command does not know
+        with _ending_in_a_sentence(ctx):
             return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise
-        except KeyboardInterrupt as interrupt:
-            say("Interrupted; run the same command again to continue.", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from interrupt
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # `ketchup ... | head`, which Typer ends quietly
-            if ctx.find_root().params.get("debug"):
-                show_traceback(error)
-            say(f"Error: {one_line(_sentence(error, ctx))}", err=True)
-            raise typer.Exit(error.exit_code if isinstance(error, KetchupError) else EXIT_ERROR) from error
+
+
+@contextmanager
+def _ending_in_a_sentence(ctx: Any) -> Iterator[None]:
+    try:
+        yield
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except KeyboardInterrupt as interrupt:
+        say("Interrupted; run the same command again to continue.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            raise  # `ketchup ... | head`, which Typer ends quietly
+        if ctx.find_root().params.get("debug"):
+            show_traceback(error)
+        say(f"Error: {one_line(_sentence(error, ctx))}", err=True)
+        raise typer.Exit(error.exit_code if isinstance(error, KetchupError) else EXIT_ERROR) from error
 
 
 def _sentence(error: Exception, ctx: Any) -> str:

@@ -3,12 +3,17 @@
 The class of all commands adds it, so that no command can lack it.
 """
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise, takewhile
 from typing import Annotated, Any
 
 import typer
 
-NAME = "plugin"
+from ketchup_eval.cli.many_values import repeat_names
+
+PLUGIN = "plugin"
+FLAG = "--plugin"
 
 
 @cache
@@ -16,12 +21,14 @@ def plugin_option() -> Any:
     """The option as Typer itself makes it, from a command that has nothing else."""
     alone = typer.Typer(add_completion=False)
     alone.command()(_alone)
-    return next(option for option in typer.main.get_command(alone).params if option.name == NAME)
+    return next(option for option in typer.main.get_command(alone).params if option.name == PLUGIN)
 
 
-def load_named(ctx: Any) -> None:
-    """Imports the plug-ins that a command was given, and takes them from its parameters, which it does not know."""
-    named = ctx.params.pop(NAME, None)
+def load_plugins_named(args: Sequence[str]) -> None:
+    """Imports the plug-ins that the words of a command name, before they are parsed: they may bring options."""
+    words = list(takewhile(lambda word: word != "--", repeat_names(args, {FLAG})))
+    named = [value for word, value in pairwise([*words, ""]) if word == FLAG]
+    named += [word.removeprefix(f"{FLAG}=") for word in words if word.startswith(f"{FLAG}=")]
     if named:
         from ketchup.plugins import load_plugins
 
@@ -32,7 +39,7 @@ def _alone(
     plugin: Annotated[
         list[str] | None,
         typer.Option(
-            "--plugin",
+            FLAG,
             metavar="FILE.py...",
             help="Python files that add metrics, methods, estimators, baselines or engines (docs/plugins.md)",
         ),

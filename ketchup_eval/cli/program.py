@@ -15,6 +15,7 @@ from ketchup_eval.cli.doctor import doctor
 from ketchup_eval.cli.evaluate import evaluate
 from ketchup_eval.cli.init_student import init_student
 from ketchup_eval.cli.judge import judge
+from ketchup_eval.cli.method_options import WithMethodOptions
 from ketchup_eval.cli.output import log_plainly, say
 from ketchup_eval.cli.report import report
 from ketchup_eval.cli.study import study
@@ -35,7 +36,7 @@ OBJECTS_PER_COLLECTION = 10_000
 takes a quarter of the time that resuming a large verdict store needs."""
 
 for function in COMMANDS:
-    app.command(cls=Command)(function)
+    app.command(cls=WithMethodOptions if function is train else Command)(function)
 
 
 def show_version(wanted: bool) -> None:

@@ -4,5 +4,7 @@ from typing import Annotated
 
 import typer
 
-TASK_HELP = "a ready task (demo, gsm8k, xsum, europarl, dolly, wmt14-en-de), or a FILE.toml of your own"
+from ketchup.choices import READY_TASKS
+
+TASK_HELP = f"a ready task ({', '.join(READY_TASKS)}), or a FILE.toml of your own"
 TaskName = Annotated[str, typer.Option(metavar="NAME|FILE", help=TASK_HELP)]

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ketchup.choices import (
-    Clip,
     EngineName,
-    Gauge,
     Normalization,
     Precision,
     PromptStyle,
     SavedDtype,
     Schedule,
-    Tail,
-    Truncation,
 )
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
+from ketchup_eval.cli.method_options import given
 from ketchup_eval.cli.output import say
 from ketchup_eval.cli.servers import (
     STARTING,
@@ -36,83 +33,19 @@ if TYPE_CHECKING:
     from ketchup.tasks.metric import TaskMetric
     from ketchup.training.settings import TrainSettings
 
-METHOD_OPTIONS = (
-    "estimator",
-    "k",
-    "baseline",
-    "tail",
-    "gauge",
-    "clip",
-    "clip_range",
-    "truncation",
-    "samples_per_input",
-    "temperature",
-    "top_k",
-    "beta",
-    "student_share",
-)
 NO_SETTINGS = {"name", "threads", "runs_dir", "track", "dry_run", "serve", "serve_python", "serve_options"}
 """What does not decide the result."""
-OF_METHOD, OF_LOOP, OF_RUN = "Method", "Optimisation", "Run"
+OF_LOOP, OF_RUN = "Optimisation", "Run"
 
 
 def train(
     ctx: typer.Context,
-    method: Annotated[str, typer.Argument(help="sft, seqkd, kl, js, tvd, rkl, gkd, llmr, ketchup or reinforce")],
+    method: Annotated[str, typer.Argument()],
     student: Annotated[str | None, typer.Option(help="model to train: built-in name, folder or hub id")] = None,
     task: TaskName = "demo",
     teacher: Annotated[str | None, typer.Option(help="model to learn from; default for the demo: its own")] = None,
     preset: Annotated[
         str | None, typer.Option(help="the paper's settings: TASK-t5 or TASK-qwen; other options win over it")
-    ] = None,
-    estimator: Annotated[
-        str | None,
-        typer.Option(
-            help="of the return, for reinforce: llmr, k-step:K, shrink:C, discount:GAMMA, n-step:N, expected-future, "
-            "all-action:C, soft, reverse-kl:GAMMA or placebo:KIND",
-            rich_help_panel=OF_METHOD,
-        ),
-    ] = None,
-    k: Annotated[int | None, typer.Option("--k", "-k", help="actions in a step", rich_help_panel=OF_METHOD)] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            help="subtracted from the return: none (the default), mean, mean-per-step, min-variance, teacher-value, "
-            "own-value, leave-one-out, leave-one-out-per-step or grpo",
-            rich_help_panel=OF_METHOD,
-        ),
-    ] = None,
-    tail: Annotated[
-        Tail | None,
-        typer.Option(help="one-step: Algorithm 1, the default; segment: Eq. 7", rich_help_panel=OF_METHOD),
-    ] = None,
-    gauge: Annotated[
-        Gauge | None,
-        typer.Option(help="constant of the teacher's logits per state; default: raw", rich_help_panel=OF_METHOD),
-    ] = None,
-    clip: Annotated[
-        Clip | None,
-        typer.Option(help="what is held within the range; default: return", rich_help_panel=OF_METHOD),
-    ] = None,
-    clip_range: Annotated[float | None, typer.Option(help="default: 100", rich_help_panel=OF_METHOD)] = None,
-    truncation: Annotated[
-        Truncation | None,
-        typer.Option(help="of rollouts without eos; default: terminal, they count", rich_help_panel=OF_METHOD),
-    ] = None,
-    samples_per_input: Annotated[
-        int | None, typer.Option(help="rollouts of each input; default: 1", rich_help_panel=OF_METHOD)
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="of the student's rollouts; default: 1", rich_help_panel=OF_METHOD)
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(help="sample among the likeliest; default: 0, all", rich_help_panel=OF_METHOD)
-    ] = None,
-    beta: Annotated[
-        float | None, typer.Option(help="mixture of js and gkd; default: 0.5", rich_help_panel=OF_METHOD)
-    ] = None,
-    student_share: Annotated[
-        float | None, typer.Option(help="weight of the student's prefixes: tvd, gkd", rich_help_panel=OF_METHOD)
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="optimiser steps; default: as --epochs says", rich_help_panel=OF_LOOP)
@@ -251,12 +184,14 @@ def _settings(ctx: typer.Context) -> "TrainSettings":
     from ketchup.training.settings import TrainSettings
 
     values: dict[str, Any] = {name: value for name, value in ctx.params.items() if name not in NO_SETTINGS}
+    of_methods = given(ctx)
+    values |= of_methods
     values["milestones"] = tuple(values["milestones"] or ())
     if values["preset"]:
         paper = preset(values["preset"], values["method"])
-        given = {name for name in paper if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
-        values |= {name: value for name, value in paper.items() if name not in given}
-        values["overridden"] = tuple(sorted(name for name in given if values[name] != paper[name]))
+        named = {name for name in paper if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
+        values |= {name: value for name, value in paper.items() if name not in named}
+        values["overridden"] = tuple(sorted(name for name in named if values[name] != paper[name]))
     if all(str(ctx.get_parameter_source(name)).endswith("COMMANDLINE") for name in ("steps", "epochs")):
         raise UsageError("--steps and --epochs both say how long to train; leave one of them out.")
     serve = ctx.params["serve"]
@@ -265,7 +200,7 @@ def _settings(ctx: typer.Context) -> "TrainSettings":
     values["teacher_url"] = values["teacher_url"] or (STARTING if serve else None)
     if values["teacher_url"] and not values["teacher"]:
         raise UsageError("--teacher-url is where a teacher is; name it with --teacher.")
-    options = {name: values.pop(name) for name in METHOD_OPTIONS}
+    options = {name: values.pop(name) for name in of_methods}
     if values["student"] is None:
         raise UsageError("Name the model to train with --student.")
     if values["task"] == "demo" and values["teacher"] is None and values["method"] in METHODS.keys() - {"sft"}:

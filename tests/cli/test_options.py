@@ -2,12 +2,13 @@
 
 import math
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from ketchup_eval.cli.program import COMMANDS, app
+from ketchup.methods import options
+from ketchup_eval.cli.program import app
 
 NOTHING = "no-such-thing"
 WORDS = {
@@ -23,38 +24,32 @@ WORDS = {
 }
 """A command that would fail for want of a model or a run, had an option not been refused before."""
 REQUIRED = {"train": {"--k": 2}, "init-student": {"--layers": 1}}
-METHODS = {"--beta": "js", "--student-share": "tvd"}
-"""Options of training that the method above has not."""
 
 
 def numeric():
     """Command, option and type of every option that takes a number."""
-    for function in COMMANDS:
-        for name, hint in get_type_hints(function, include_extras=True).items():
-            kinds = {int, float} & set(parts(hint))
-            if kinds:
-                option = hint.__metadata__[0]
-                names = [word for word in (option.default, *(option.param_decls or ())) if str(word).startswith("--")]
-                yield function.__name__.replace("_", "-"), (names or [f"--{name.replace('_', '-')}"])[0], kinds.pop()
+    for name, command in typer.main.get_command(app).commands.items():
+        for option in command.get_params(typer.Context(command)):
+            if option.param_type_name == "option" and option.type.name in ("integer", "float"):
+                yield name, next(word for word in option.opts if word.startswith("--")), option.type.name
 
 
-def parts(hint):
-    """The types that a hint such as `Annotated[list[int] | None, ...]` is made of."""
-    yield hint
-    for inner in get_args(hint):
-        yield from parts(inner)
+def method_with(option):
+    """The method above where it has the option of training, or where it is none of a method; else one that has it."""
+    found = options().get(option.removeprefix("--").replace("-", "_"))
+    return "ketchup" if found is None or "ketchup" in found.defaults else next(iter(found.defaults))
 
 
 NUMERIC = list(numeric())
-FLOATS = [(command, option) for command, option, kind in NUMERIC if kind is float]
-INTEGERS = [(command, option) for command, option, kind in NUMERIC if kind is int]
+FLOATS = [(command, option) for command, option, kind in NUMERIC if kind == "float"]
+INTEGERS = [(command, option) for command, option, kind in NUMERIC if kind == "integer"]
 
 
 def run(folder, command, option, *values):
     words = [*WORDS[command], *(["--out", folder / "out"] if command == "init-student" else [])]
-    if option in METHODS and command == "train":
-        words[0] = METHODS[option]
-    given = dict(REQUIRED.get(command, {})) if option not in METHODS else {}
+    given = dict(REQUIRED.get(command, {}))
+    if command == "train" and (method := method_with(option)) != "ketchup":
+        words[0], given = method, {}
     given.pop(option, None)
     words += [word for pair in given.items() for word in pair] + [option, *values]
     if command not in ("init-student", "doctor"):

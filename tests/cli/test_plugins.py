@@ -1,6 +1,8 @@
 """`--plugin`: a row of each table from a file of one's own, driven through the command line."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import typer
@@ -43,6 +45,11 @@ BASELINES["own-none"] = BaselineRow(baselines.none, "G_t", "here")
 METHODS["own-kl"] = MethodRow(kl.build, "divergence")
 ENGINES["mine"] = Mine
 """
+SKEW = re.search(
+    r"<!-- plugin: method -->\n```python\n(.*?)```",
+    (Path(__file__).parents[2] / "docs/plugins.md").read_text(encoding="utf-8"),
+    re.DOTALL,
+)[1]
 TRAIN = ("--task", "gsm8k", "--data", "data", "--steps", 1, "--batch-size", 2, "--max-new-tokens", 4, "--threads", 1)
 
 
@@ -92,6 +99,46 @@ def test_a_method_an_estimator_a_baseline_and_an_engine_train_a_student(tmp_path
     again = ketchup(tmp_path, "train", "own-kl", *models, *TRAIN, "--name", "one")
     assert again.code == 1
     assert "plugins.mine.py was" in again.stderr
+
+
+def test_a_divergence_with_an_option_of_its_own_is_a_file_and_a_row(tmp_path):
+    """The skew KL's alpha: in the help, in the run's settings, checked by its builder, and an option of no other."""
+    write(tmp_path, SKEW)
+    tiny.save("t5", tmp_path / "model")
+    write_data(tmp_path / "data", train=4, validation=2)
+    words = ("--student", "model", "--teacher", "model", "--plugin", "mine.py", *TRAIN)
+    done = ketchup(tmp_path, "train", "skew-kl", *words, "--alpha", 0.25, "--name", "one")
+    assert done.code == 0, done.stderr
+    recorded = json.loads((tmp_path / "runs/one/manifest.json").read_text())["settings"]
+    assert recorded["options"] == {"alpha": 0.25}
+    again = ketchup(tmp_path, "train", "skew-kl", *words, "--name", "one")
+    assert "options.alpha was 0.25 and is now 0.1" in again.stderr
+    for method, value, said in (
+        ("skew-kl", 2, "--alpha must be from 0 to 1"),
+        ("kl", 0.5, "option of skew-kl, not of"),
+    ):
+        refused = ketchup(tmp_path, "train", method, *words, "--alpha", value, "--name", "two")
+        assert (refused.code, said in refused.stderr) == (2, True)
+    shown = ketchup(tmp_path, "train", "--plugin", "mine.py", "--help").stdout
+    assert "skew-kl" in shown
+    assert re.search(r"--alpha +<float> +share of the teacher", shown)
+    assert "No such option: --alpha" in ketchup(tmp_path, "train", "kl", "--alpha", 0.5).stderr
+
+
+@pytest.mark.parametrize(
+    ("signature", "said"),
+    [
+        ("seed: int = 0", "mine has an option seed, as the command itself; call it otherwise."),
+        ("alpha=0.1", "alpha of the method mine is no int, float, str, bool or Literal; write its type beside it."),
+        ("beta: int = 1", "beta of mine has another type than that of js, gkd."),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_sentence(tmp_path, signature, said):
+    imports = "from ketchup.methods import METHODS, Row\n"
+    text = imports + "def build({}):\n    pass\nMETHODS['mine'] = Row(build, 'divergence')\n"
+    write(tmp_path, text.format(signature))
+    done = ketchup(tmp_path, "train", "kl", "--plugin", "mine.py")
+    assert (done.code, done.stderr) == (2, f"Error: {said}\n")
 
 
 def test_an_estimator_and_an_engine_are_measured_by_two_processes(tmp_path):
