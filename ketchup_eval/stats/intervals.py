@@ -76,9 +76,12 @@ def ratios(above: Array, below: Array, level: float = LEVEL) -> list[Estimate]:
     return _estimates(value, influence, n, -rho, np.minimum(_lowest(above), _lowest(below)), level)
 
 
-def of_weights(statistic: Statistic, n: int, scale: Scale = "identity", level: float = LEVEL) -> Estimate:
+def of_weights(
+    statistic: Statistic, n: int, scale: Scale = "identity", level: float = LEVEL, narrower: float = 1.0
+) -> Estimate:
     """Any smooth statistic of `n` inputs; its interval is made on `scale` and taken back.
 
+    `narrower` is the standard error of the statistic by that of its influences, where the latter is too large.
     `logit` and `arctanh` keep it within (0, 1) and (-1, 1), `log` above 0; a value outside has no bounds.
     """
     weights = np.full(n, 1 / n)
@@ -100,7 +103,7 @@ def of_weights(statistic: Statistic, n: int, scale: Scale = "identity", level: f
     beyond = growth / 2 - bend - float((direction**3).mean()) / 2 + curvature * spread / 2
     low, high = _bounds(slope * influence[:, None], np.array([n]), np.array([beyond]), level)
     moved = change.there(value)
-    ends = [float(change.back(moved + bound[0])) for bound in (low, high)]
+    ends = [float(change.back(moved + narrower * bound[0])) for bound in (low, high)]
     return Estimate(float(value), min(ends), max(ends), n)
 
 

@@ -8,8 +8,8 @@ count the noise of every x_i as length. A product of two *different* inputs has 
 a U-statistic, unbiased also where the truth is 0, where it is as often below 0 as above. With weights w of the inputs,
 which sum to 1, it is (⟨Σ w_i x_i, Σ w_j y_j⟩ - Σ w_i² ⟨x_i, y_i⟩) / (1 - Σ w_i²). All that is said of gradients is a
 smooth function of such products and of mean squared norms, so that one rule makes its interval over inputs. It is made
-from how much each input moves the value; where the noise of all inputs together outweighs the signal, that counts
-their pairs twice, and the interval is too wide, by √2 at most.
+from how much each input moves the value. That counts twice what pairs of inputs add beyond what each adds alone, most
+of it where the noise of all inputs together outweighs the signal; `_once` takes it back.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,6 +31,10 @@ class Part(Protocol):
         """Its value under weights [n], and its derivative by each of them."""
         ...
 
+    def pairs(self) -> Array | float:
+        """What it is the mean of over pairs of different inputs, [n, n], its diagonal of no meaning; 0 if it is not."""
+        ...
+
 
 class Product:
     """⟨E x, E y⟩ from `gram[i, j]` = ⟨x_i, y_j⟩."""
@@ -46,6 +50,10 @@ class Product:
         value = (float(weights @ forward) - float(weights**2 @ self.own)) / mass
         return value, (forward + back - 2 * weights * (self.own - value)) / mass
 
+    def pairs(self) -> Array:
+        """See `Part.pairs`."""
+        return self.gram
+
 
 class Mean:
     """The mean of a number of each input, such as the mean squared norm of the vectors that x_i is the mean of."""
@@ -56,6 +64,10 @@ class Mean:
     def at(self, weights: Array) -> tuple[float, Array]:
         """See `Part.at`."""
         return float(weights @ self.items), self.items
+
+    def pairs(self) -> float:
+        """See `Part.pairs`."""
+        return 0.0
 
 
 def estimate(
@@ -68,24 +80,49 @@ def estimate(
 
     def statistic(weights: Array) -> tuple[float, Array]:
         found = [part.at(weights) for part in parts]
-        values = np.array([value for value, _ in found])
-        influence = np.zeros(n)
-        for place, (value, derivative) in enumerate(found):
-            step = STEP * (abs(value) or 1.0)
-            ends = []
-            for sign in (1, -1):
-                moved = values.copy()
-                moved[place] += sign * step
-                ends.append(function(*moved))
-            influence = influence + (ends[0] - ends[1]) / (2 * step) * derivative
-        return function(*values), influence
+        values = [value for value, _ in found]
+        by_part = zip(_slopes(function, values), found, strict=True)
+        return function(*values), sum((slope * derivative for slope, (_, derivative) in by_part), np.zeros(n))
 
-    value, influence = statistic(np.full(n, 1 / n))
+    even = np.full(n, 1 / n)
+    value, influence = statistic(even)
     if not np.isfinite(value):
         return Estimate(None, None, None, n)
     if n < 3 or not np.isfinite(influence).all():
         return Estimate(value, None, None, n)
-    return of_weights(statistic, n, scale, level)
+    slopes = _slopes(function, [part.at(even)[0] for part in parts])
+    of_pairs = np.zeros((n, n))
+    for slope, part in zip(slopes, parts, strict=True):
+        of_pairs += slope * part.pairs()
+    return of_weights(statistic, n, scale, level, _once(influence, of_pairs))
+
+
+def _slopes(function: Callable[..., float], values: Sequence[float]) -> list[float]:
+    """The derivative of a function by each of its arguments."""
+    slopes = []
+    for place, value in enumerate(values):
+        step = STEP * (abs(value) or 1.0)
+        ends = [function(*values[:place], value + sign * step, *values[place + 1 :]) for sign in (1, -1)]
+        slopes.append((ends[0] - ends[1]) / (2 * step))
+    return slopes
+
+
+def _once(influence: Array, of_pairs: Array) -> float:
+    """The standard error in which pairs of inputs count once, by that of `influence[n]`, in which they count twice.
+
+    `of_pairs[n, n]` is the kernel of the statistic, as a mean over pairs. What is left of it beyond its means over each
+    input, h, has the variance 2 / (n (n - 1))² Σ_{i≠j} h², the second term of Hoeffding's decomposition; the squares of
+    influences hold the first and twice the second (Efron and Stein, 1981, "The jackknife estimate of variance").
+    """
+    n = len(influence)
+    kernel = (of_pairs + of_pairs.T) / 2
+    np.fill_diagonal(kernel, 0)
+    rows = kernel.sum(1) / (n - 2)
+    kernel += kernel.sum() / ((n - 1) * (n - 2)) - rows[:, None] - rows
+    np.fill_diagonal(kernel, 0)
+    beyond = 2 * float((kernel**2).sum()) / (n * (n - 1)) ** 2
+    both = float(((influence - influence.mean()) ** 2).sum()) / (n * (n - 1))
+    return min(1.0, float(np.sqrt(max(both - beyond, beyond) / both))) if both > 0 else 1.0
 
 
 # Functions of ‖E x‖² (`xx`), ‖E y‖² (`yy`), ⟨E x, E y⟩ (`xy`) and E‖x‖² of single vectors (`square`)

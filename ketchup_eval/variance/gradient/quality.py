@@ -142,13 +142,13 @@ def recommendation(measured: Measured, found: Sequence[RowQuality], batch: int) 
 def _quality(measured: Measured, row: Row, batch: int, best_llmr: str) -> RowQuality:
     n, name, objective = measured.n, measured.name(row), row.estimator.objective.name
     aim, bias = measured.rows.aim(objective), measured.rows.bias(row)
-    xx, xg, gg, square = along = measured.along(name, aim)
+    xx, _, gg, square = along = measured.along(name, aim)
     llmr = measured.name(Row(LLMR, NONE))
     reference = (measured.product(llmr, llmr), measured.square(llmr))
     sizes = sorted({*BATCHES, batch})
 
-    def to(other: str) -> Estimate:
-        return estimate(cosine, measured.along(name, measured.rows.aim(other))[:3], n)
+    def to(other: str) -> Estimate:  # that of the expected gradient, which an unbiased baseline leaves as it is
+        return estimate(cosine, measured.along(measured.rows.steady(row), measured.rows.aim(other))[:3], n)
 
     return RowQuality(
         name,
@@ -156,12 +156,12 @@ def _quality(measured: Measured, row: Row, batch: int, best_llmr: str) -> RowQua
         objective,
         row.unbiased,
         estimate(lambda a: a, (xx,), n),
-        estimate(_relative, (measured.product(bias, bias), gg), n),
+        _rooted(estimate(_by_whole, (measured.product(bias, bias), gg), n)),
         estimate(noise, (xx, square), n, "log"),
         estimate(lambda a, b, c, d: noise(a, b) / noise(c, d), (xx, square, *reference), n, "log"),
         estimate(signal_to_noise, (xx, square), n, "log"),
         estimate(lambda a, b: noise(a, b) / a if a > 0 else np.nan, (xx, square), n, "log"),
-        estimate(cosine, (xx, xg, gg), n),
+        to(objective),
         to(LLMR.objective.name),
         to(REVERSE_KL.objective.name),
         {size: estimate(batch_cosine(size), along, n) for size in sizes},
@@ -174,8 +174,17 @@ def _scaled_error(size: int) -> Callable[[float, float, float, float], float]:
     return lambda xx, xg, gg, square: 1 - batch_cosine(size)(xx, xg, gg, square) ** 2
 
 
-def _relative(bias: float, whole: float) -> float:
-    return float(np.sign(bias) * np.sqrt(abs(bias) / whole)) if whole > 0 else float("nan")
+def _by_whole(bias: float, whole: float) -> float:
+    return bias / whole if whole > 0 else float("nan")
+
+
+def _rooted(square: Estimate) -> Estimate:
+    """The root of an estimated square, which chance may have made negative; bounds of the square are more exact."""
+    value, low, high = (
+        None if end is None else float(np.sign(end) * np.sqrt(abs(end)))
+        for end in (square.value, square.low, square.high)
+    )
+    return Estimate(value, low, high, square.n)
 
 
 def _best_llmr(measured: Measured, batch: int) -> str:

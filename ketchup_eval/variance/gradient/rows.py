@@ -56,9 +56,9 @@ class Rows:
             full.objective.name: full for full in (LLMR, REVERSE_KL, *(_full(row.estimator) for row in self.asked))
         }
         """Of each objective, the row that is its whole return."""
-        bare = [replace(row, baseline=NONE) for row in self.asked]
-        aims = [Row(full, way) for full in self.objectives.values() for way in (NONE, STEADY)]
-        self.measured = {row.signature(gauge): row for row in (*self.asked, *bare, *aims)}
+        steady = [_steady(row) for row in self.asked]
+        aims = [Row(full, STEADY) for full in self.objectives.values()]
+        self.measured = {row.signature(gauge): row for row in (Row(LLMR, NONE), *self.asked, *steady, *aims)}
 
     @property
     def needs(self) -> dict[str, str]:
@@ -78,11 +78,13 @@ class Rows:
     def bias(self, row: Row) -> tuple[str, str]:
         """Two signatures: the bias of a row is the gradient of the first without that of the second.
 
-        An unbiased baseline has no part in it, and only adds noise to a difference that it leaves as it is.
+        An unbiased baseline has no part in it. That of both is the one that leaves little noise in what they differ by.
         """
-        biased = replace(row, baseline=NONE) if row.baseline.unbiased else row
-        full = Row(self.objectives[row.estimator.objective.name], NONE)
-        return biased.signature(self.gauge), full.signature(self.gauge)
+        return self.steady(row), self.aim(row.estimator.objective.name)
+
+    def steady(self, row: Row) -> str:
+        """The signature of a row with the same expected gradient, and little noise."""
+        return _steady(row).signature(self.gauge)
 
     def weights(self, names: Sequence[str], numbers: Numbers) -> Tensor:
         """[M, R, T] of the named rows, 0 in padding. Means over the batch are means over these rollouts."""
@@ -91,6 +93,10 @@ class Rows:
     def _weights(self, row: Row, numbers: Numbers) -> Tensor:
         returns = row.estimator.returns(numbers, self.gauge)
         return row.baseline.weights(returns, row.estimator.seen(numbers, self.gauge), row.estimator.objective)
+
+
+def _steady(row: Row) -> Row:
+    return replace(row, baseline=STEADY) if row.baseline.unbiased else row
 
 
 def _full(row: Estimator) -> Estimator:
