@@ -32,14 +32,23 @@ def redacted(text: str) -> str:
 
     The secrets are the keys in the environment and what options of the command line such as `--api-key` name.
     """
-    for secret in sorted(_secrets(), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return _without_marked(text)
+    return _without(_longest_first(), text)
 
 
 def redacted_command(words: Sequence[str]) -> list[str]:
     """A command line as it may be kept, also where one of its words is itself a line of options."""
-    return [redacted(word) for word in _command(words, set())]
+    secrets = _longest_first()
+    return [_without(secrets, word) for word in _command(words, set())]
+
+
+def _without(secrets: Sequence[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return _without_marked(text)
+
+
+def _longest_first() -> list[str]:
+    return sorted(_secrets(), key=len, reverse=True)
 
 
 def _secrets() -> Iterator[str]:

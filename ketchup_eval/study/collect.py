@@ -13,17 +13,16 @@ from ketchup.files import atomic_write_json, read_kept_json
 from ketchup.manifests import read_manifest
 from ketchup.redaction import redacted_command
 from ketchup.runs import Run
-from ketchup.training.metrics import VALIDATION, read_metrics
 from ketchup_eval.metrics import METRICS as TASK_METRICS
 from ketchup_eval.scores_file import read_scores
 from ketchup_eval.stats.multiplicity import holm
 from ketchup_eval.stats.seeds import mean_over_seeds
 from ketchup_eval.study.graph import Node
+from ketchup_eval.study.logs import training_log
 from ketchup_eval.study.plan import Plan
 from ketchup_eval.study.ranking import read_rankings
 from ketchup_eval.study.shell import shell_line
 from ketchup_eval.study.stamps import LOGS, read_stamps
-from ketchup_eval.study.validations import best_validation
 
 SCHEMA = 1
 STUDY = "study.json"
@@ -121,33 +120,16 @@ def _training(node: Node, folder: Path) -> Content | None:
     if not run.metrics.exists() or not run.has_manifest():
         return None
     settings = read_manifest(run.folder)["settings"]
-    rows = read_metrics(run)
-    curve = [
-        {"step": row["step"], **{name.removeprefix(VALIDATION): x for name, x in row.items() if _is_validation(name)}}
-        for row in rows
-        if any(map(_is_validation, row))
-    ]
-    seconds: dict[str, float] = {}
-    for row in rows:
-        for phase, spent in row.get("seconds", {}).items():
-            seconds[phase] = seconds.get(phase, 0.0) + spent
     return {
         "run": node.name,
         **node.labels,
         "algorithm": settings["method"],
         "options": settings["options"],
         "learning_rate": settings["learning_rate"],
-        "steps": rows[-1]["step"] if rows else 0,
-        "curve": curve,
         "selected_by": settings.get("select"),
-        "best_validation": best_validation(run),
-        "seconds": seconds,
+        **training_log(run, folder),
         "scores": _scores(run),
     }
-
-
-def _is_validation(name: str) -> bool:
-    return name.startswith(VALIDATION)
 
 
 def _scores(run: Run) -> Content:

@@ -15,8 +15,13 @@ def best_validation(run: Run) -> float | None:
     The higher the better: a quantity that is better where it is lower is turned. A run that says nothing else is
     selected by minus its loss where its method has one, else by its return.
     """
+    return best_of(run, read_metrics(run))
+
+
+def best_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """The same of a run whose log has these rows."""
     settings = read_manifest(run.folder)["settings"] if run.has_manifest() else {}
-    values = _values(read_metrics(run), settings)
+    values = _values(rows, settings)
     return max((value for value in values if math.isfinite(value)), default=None)
 
 
