@@ -1,6 +1,7 @@
 """`ketchup study` as it is typed, up to where commands would run."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,8 @@ def test_a_report_runs_nothing_and_writes_what_is_known(tmp_path):
         "study.html",
         "study.json",
     ]
-    assert "0 of 19 commands done" in (tmp_path / "runs" / "tiny" / "study.html").read_text(encoding="utf-8")
+    page = (tmp_path / "runs" / "tiny" / "study.html").read_text(encoding="utf-8")
+    assert re.search(r"0 of \d+ commands done; \d+ to do", page)
 
 
 def test_jobs_of_a_workflow_know_where_rows_are(tmp_path):
