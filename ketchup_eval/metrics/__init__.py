@@ -9,7 +9,7 @@ from ketchup.choices import BleuTokenizer
 from ketchup.errors import UsageError
 from ketchup.table import Table
 from ketchup.tasks.base import Task
-from ketchup_eval.metrics import bleu, chrf, rouge, ter
+from ketchup_eval.metrics import bertscore, bleu, chrf, comet, rouge, ter
 from ketchup_eval.metrics.accuracy import accuracy
 from ketchup_eval.metrics.base import Metric
 
@@ -22,11 +22,16 @@ METRICS: Table[Metric] = Table(
         "bleu": bleu.METRIC,
         "chrf": chrf.METRIC,
         "ter": ter.METRIC,
+        "bertscore": bertscore.METRIC,
+        "comet": comet.METRIC,
         "accuracy": accuracy("dpo-st"),
         "accuracy-openai": accuracy("openai"),
         "accuracy-flexible": accuracy("flexible"),
     }
 )
+
+BY_MODEL = {"bertscore": bertscore.metric, "comet": comet.metric}
+"""Metrics that a language model computes; `NAME:MODEL` has another model than their own choice."""
 
 
 def metrics_for(task: Task, names: Sequence[str] | None, bleu_tokenizer: BleuTokenizer | None = None) -> list[Metric]:
@@ -63,15 +68,18 @@ def _metrics_named(task: Task, names: Sequence[str] | None) -> list[Metric]:
     if not names:
         return [metric for metric in METRICS.values() if task.kind in metric.default_for]
     metrics = []
-    for name in dict.fromkeys(names):
+    for text in dict.fromkeys(names):
+        name, _, model = text.partition(":")
         if name not in METRICS:
             close = get_close_matches(name, METRICS, n=1)
             hint = f'did you mean "{close[0]}"' if close else "choose one"
             raise UsageError(f'{where}There is no metric "{name}": {hint} of {", ".join(METRICS)}.')
+        if model and name not in BY_MODEL:
+            raise UsageError(f'{where}The metric "{name}" has no model to choose; write {name} in place of {text}.')
         if task.kind not in METRICS[name].kinds:
             fitting = ", ".join(metric.name for metric in METRICS.values() if task.kind in metric.kinds)
             raise UsageError(
                 f'{where}The metric "{name}" does not fit {task.name} ({task.kind}); choose one of {fitting}.'
             )
-        metrics.append(METRICS[name])
+        metrics.append(BY_MODEL[name](model) if model else METRICS[name])
     return metrics
