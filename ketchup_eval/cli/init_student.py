@@ -45,6 +45,10 @@ def init_student(
     """Make a student of some of the teacher's layers, evenly spaced, with their weights; or a new model."""
     checks.whole("--layers", layers)
     checks.whole("--decoder-layers", decoder_layers)
+    checks.whole("--rows", rows)
+    checks.whole("--vocabulary", vocabulary, least=16)
+    checks.whole("--width", width)
+    checks.seed("--seed", seed)
     given = {name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")}
     for name in (one for one in (NOT_WITH_NEW if new else NEEDS_NEW) if one in given):
         option = f"--{name.replace('_', '-')}"
@@ -60,9 +64,6 @@ def init_student(
 def _new(
     layers: int, out: Path, task_name: str, data: Path | None, rows: int, vocabulary: int, width: int, seed: int
 ) -> None:
-    checks.whole("--rows", rows)
-    checks.whole("--vocabulary", vocabulary, least=16)
-    checks.seed("--seed", seed)
     from ketchup.models.fresh import new_t5, new_tokenizer, texts_of
     from ketchup.tasks import task as task_named
     from ketchup.tasks.rows import load_examples

@@ -84,6 +84,8 @@ def analysis_asked(
     asked = estimators_of(k, tails, estimators or (controls(k, served=served) if gradient else ()))
     if resamples is not None:
         checks.resamples("--resamples", resamples)
+    checks.whole("--batch", batch)
+    checks.whole("--projection", projection)
     of_gradients = {
         "--baseline": baselines,
         "--batch": batch != BATCH,

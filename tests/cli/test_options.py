@@ -2,13 +2,13 @@
 
 import math
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from ketchup.methods import options
-from ketchup_eval.cli.program import app
+from ketchup_eval.cli.program import COMMANDS, app
 
 NOTHING = "no-such-thing"
 WORDS = {
@@ -28,10 +28,23 @@ REQUIRED = {"train": {"--k": 2}, "init-student": {"--layers": 1}}
 
 def numeric():
     """Command, option and type of every option that takes a number."""
-    for name, command in typer.main.get_command(app).commands.items():
-        for option in command.get_params(typer.Context(command)):
-            if option.param_type_name == "option" and option.type.name in ("integer", "float"):
-                yield name, next(word for word in option.opts if word.startswith("--")), option.type.name
+    for function in COMMANDS:
+        for name, hint in get_type_hints(function, include_extras=True).items():
+            kinds = {int, float} & set(parts(hint))
+            if kinds:
+                option = hint.__metadata__[0]
+                names = [word for word in (option.default, *(option.param_decls or ())) if str(word).startswith("--")]
+                yield function.__name__.replace("_", "-"), (names or [f"--{name.replace('_', '-')}"])[0], kinds.pop()
+    for name, option in options().items():
+        if option.kind in (int, float):
+            yield "train", f"--{name.replace('_', '-')}", option.kind
+
+
+def parts(hint):
+    """The types that a hint such as `Annotated[list[int] | None, ...]` is made of."""
+    yield hint
+    for inner in get_args(hint):
+        yield from parts(inner)
 
 
 def method_with(option):
@@ -41,8 +54,8 @@ def method_with(option):
 
 
 NUMERIC = list(numeric())
-FLOATS = [(command, option) for command, option, kind in NUMERIC if kind == "float"]
-INTEGERS = [(command, option) for command, option, kind in NUMERIC if kind == "integer"]
+FLOATS = [(command, option) for command, option, kind in NUMERIC if kind is float]
+INTEGERS = [(command, option) for command, option, kind in NUMERIC if kind is int]
 
 
 def run(folder, command, option, *values):
