@@ -30,7 +30,7 @@ from ketchup.tasks.rows import load_examples
 from ketchup.training.adapters import AdapterWeights
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
-from ketchup.training.selection import selection
+from ketchup.training.selection import Selection, selection
 from ketchup.training.settings import TrainSettings
 from ketchup.training.shards import ShardedWeights, shard
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
@@ -105,8 +105,8 @@ def run_training(
 
 def describe(settings: TrainSettings, run: Run, metric: TaskMetric | None = None) -> str:
     """One line on what a run would do."""
-    method, task = _method(settings), _task(settings)
-    chosen = selection(settings.select, method, metric, ())
+    method, chosen = check_training(settings, metric)
+    task = _task(settings)
     inputs = len(load_examples(task, "train", settings.data, settings.limit))
     steps = total_steps(settings, inputs)
     settings.check_fits(steps)
@@ -117,6 +117,12 @@ def describe(settings: TrainSettings, run: Run, metric: TaskMetric | None = None
         f"steps, {seen:,} inputs seen ({seen / inputs:.2f} epochs){options}, "
         f"the best checkpoint by validation {chosen.name}, into {run}"
     )
+
+
+def check_training(settings: TrainSettings, metric: TaskMetric | None) -> tuple[Method, Selection]:
+    """The method and what it selects by; a `UsageError` for what can be refused before rows and models are there."""
+    method = _method(settings)
+    return method, selection(settings.select, method, metric, ())
 
 
 def _method(settings: TrainSettings) -> Method:

@@ -35,10 +35,15 @@ class WithMethodOptions(Command):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, which finds values of its methods' options in the context."""
-        from ketchup.methods import options
-
-        ctx.meta[GIVEN] = {name: ctx.params.pop(name) for name in options()}
+        set_apart(ctx)
         return super().invoke(ctx)
+
+
+def set_apart(ctx: Any) -> None:
+    """Moves the values of methods' options from the parameters of a command to where `given` finds them."""
+    from ketchup.methods import options
+
+    ctx.meta[GIVEN] = {name: ctx.params.pop(name) for name in options()}
 
 
 def given(ctx: typer.Context) -> dict[str, Any]:

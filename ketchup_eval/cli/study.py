@@ -12,6 +12,8 @@ from ketchup.files import atomic_write_text
 from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ketchup_eval.study.claims.base import Judged
     from ketchup_eval.study.collect import Content
     from ketchup_eval.study.graph import Node
@@ -64,10 +66,11 @@ def study(
     from ketchup_eval.study.selection import selected
     from ketchup_eval.study.shell import shell_line
     from ketchup_eval.study.shell import snakefile as workflow
+    from ketchup_eval.study.stamps import read_stamps
 
     read = read_plan(plan).without(drop).with_data(data or ())
     nodes, folder = graph(read, runs_dir), runs_dir / read.name
-    _check(nodes)
+    _check(nodes.values())
     chosen = selected(nodes, only or (), until or ())
     if node is not None:
         if node not in nodes:
@@ -81,6 +84,9 @@ def study(
     elif dry_run:
         _show_plan(chosen, folder, jobs, probe=probe)
     else:
+        if not report:
+            done = {name for name, stamp in read_stamps(folder, chosen).items() if stamp.state == "done"}
+            _check((one for name, one in chosen.items() if name not in done), trainings=True)
         keep = Keeper(read, nodes, folder, partial(write_study_page, folder))
         outcome = None if report else run_graph(nodes, chosen, folder, jobs, threads, keep.watch)
         _report(*keep.now(), folder, as_json=as_json)
@@ -88,23 +94,30 @@ def study(
             _tell(outcome, folder)
 
 
-def _check(nodes: "dict[str, Node]") -> None:
-    """Every command of the graph is one that would be taken, before any of them runs."""
+def _check(nodes: "Iterable[Node]", *, trainings: bool = False) -> None:
+    """Every command is one that would be taken, before any of them runs.
+
+    With `trainings`, what their options say together is looked at as well, which takes the import of torch.
+    """
     from ketchup.tasks import task as task_named
     from ketchup.training.metrics import OWN_SELECTIONS
     from ketchup_eval.cli.program import app
+    from ketchup_eval.cli.train import check_words_of_training
     from ketchup_eval.evaluation.selecting import metric_to_select_by
 
     # some versions of typer have their own copy of click, of whose errors they show this one alone
     refusal: type[Any] = typer.BadParameter.__mro__[1]
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    for node in nodes.values():
+    for node in nodes:
         name, *words = node.words
         try:
-            given = commands[name].make_context(name, list(words)).params
+            context = commands[name].make_context(name, list(words))
+            given = context.params
             if given.get("select") not in (None, *OWN_SELECTIONS):
                 metric_to_select_by(task_named(given["task"]), given["select"])
+            if trainings and name == "train":
+                check_words_of_training(context)
         except refusal as error:
             raise UsageError(f"{node.name} would be no command: {error.format_message()}") from error
         except UsageError as error:

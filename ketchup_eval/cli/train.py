@@ -15,8 +15,9 @@ from ketchup.choices import (
     Schedule,
 )
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
-from ketchup_eval.cli.method_options import given
+from ketchup_eval.cli.method_options import given, set_apart
 from ketchup_eval.cli.output import say
+from ketchup_eval.cli.plugins import PLUGIN
 from ketchup_eval.cli.servers import (
     STARTING,
     Serve,
@@ -160,6 +161,15 @@ def train(
         settings = replace(settings, teacher_url=server.url, teacher_key=server.key)
         folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()), metric)
     say(str(folder))
+
+
+def check_words_of_training(ctx: typer.Context) -> None:
+    """Raises `UsageError` for a parsed command that would be refused before it looks for rows and models."""
+    from ketchup.training.run import check_training
+
+    set_apart(ctx)
+    ctx.params.pop(PLUGIN, None)
+    check_training(*_selecting(_settings(ctx)))
 
 
 def _selecting(settings: "TrainSettings") -> "tuple[TrainSettings, TaskMetric | None]":

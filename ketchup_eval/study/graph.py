@@ -40,6 +40,13 @@ class Node:
     rate: Path | None = None
     trials: Mapping[float, Path] = field(default_factory=dict)
     ranking: Ranking | None = None
+
+    @property
+    def made_by(self) -> tuple[str, ...]:
+        """What its result is made by: the words, and of a choice what it is made among."""
+        among = ("--learning-rate", *map("{:g}".format, self.trials)) if self.trials else ()
+        return (*self.words, *among)
+
     threads: bool = True
 
 

@@ -143,7 +143,7 @@ def _start(node: Node, folder: Path, threads: int, before: Stamp | None, program
 
 
 def _first(node: Node) -> Stamp:
-    return Stamp("started", node.words, 0.0, datetime.now(UTC).isoformat(timespec="seconds"))
+    return Stamp("started", node.made_by, 0.0, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def _end(job: _Job, folder: Path) -> bool:

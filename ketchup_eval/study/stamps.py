@@ -63,9 +63,9 @@ def read_stamps(folder: Path, nodes: Mapping[str, Node]) -> dict[str, Stamp]:
         if wrong:
             raise RunError(f"{path} is no stamp of a command, as {wrong}; delete it, and the command is run again.")
         stamp = Stamp(**{**{key: content[key] for key in KINDS}, "words": tuple(content["words"])})
-        if stamp.words != node.words:
+        if stamp.words != node.made_by:
             raise RunError(
-                f"{folder / name} was made by other settings ({_apart(stamp.words, node.words)}); give the plan "
+                f"{folder / name} was made by other settings ({_apart(stamp.words, node.made_by)}); give the plan "
                 f"another name, or delete that run and {path}."
             )
         found[name] = stamp

@@ -57,6 +57,31 @@ def test_a_command_that_would_be_refused_is_found_before_anything_runs(tmp_path,
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("k = 4", "k = 0", "made-demo-k4-s0 would be no command: --k must be at least 1, not 0"),
+        ("batch_size = 4", "batch_size = 4\nsteps = 3\nepochs = 1", "--steps and --epochs both say how long"),
+        (
+            "[methods.k4]",
+            "[methods.sft]\n[methods.k4]",
+            "The method 'sft' learns from references and takes no --teacher",
+        ),
+        (
+            "batch_size = 4",
+            "batch_size = 4\nselect = 'return'",
+            "The method 'seqkd' does not ask the teacher for returns",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_found_before_anything_runs(tmp_path, old, new, words):
+    result = invoke(plan_file(tmp_path, PLAN.replace(old, new)), "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert words in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_unknown_node_is_named(tmp_path):
     result = invoke(plan_file(tmp_path), "--node", "nothing")
     assert result.exit_code == 2

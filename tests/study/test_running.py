@@ -16,7 +16,7 @@ from ketchup.errors import RunError
 from ketchup.manifests import check_same_settings
 from ketchup_eval.study.graph import Node
 from ketchup_eval.study.rates import choose_rate
-from ketchup_eval.study.running import reason, run_graph
+from ketchup_eval.study.running import reason, run_graph, run_node
 from ketchup_eval.study.stamps import read_stamps
 
 PROGRAM = """
@@ -85,6 +85,20 @@ def test_what_was_made_by_other_settings_is_refused_before_anything_runs(tmp_pat
     with pytest.raises(RunError, match="was made by other settings"):
         run_graph(other, other, tmp_path / "study", 1, program=program(tmp_path))
     assert ran(tmp_path) == ["first"]
+
+
+def test_a_rate_is_not_the_choice_among_others(tmp_path: Path) -> None:
+    place = tmp_path / "study"
+    rows = {rate: [{"validation_return": rate}] for rate in (1e-5, 1e-4, 1e-3)}
+    tried = trials(tmp_path, rows)
+    words = ("study", "plan.toml", "--node", "rate-x")
+
+    def node_of(*rates: float) -> Node:
+        return Node("rate-x", "rate", words, trials={rate: tried[rate] for rate in rates}, threads=False)
+
+    assert run_node(node_of(1e-5, 1e-4), place, 1) == 0
+    with pytest.raises(RunError, match=r"it had --learning-rate 1e-05 0\.0001, the plan has .* 0\.001"):
+        run_node(node_of(1e-5, 1e-3), place, 1)
 
 
 STUDY = """
