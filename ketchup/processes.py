@@ -62,7 +62,7 @@ class Processes:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
         )
         if sharded and self.count == 1:
-            raise UsageError("--shard spreads models over processes, and there is one; start it by accelerate launch.")
+            raise UsageError("--shard spreads models over processes, and there is one; start more with --processes.")
 
     @property
     def count(self) -> int:

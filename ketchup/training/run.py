@@ -103,14 +103,14 @@ def run_training(
     return folder
 
 
-def describe(settings: TrainSettings, run: Run, metric: TaskMetric | None = None) -> str:
-    """One line on what a run would do."""
+def describe(settings: TrainSettings, run: Run, metric: TaskMetric | None = None, processes: int = 1) -> str:
+    """One line on what a run of so many processes would do."""
     method, chosen = check_training(settings, metric)
     task = _task(settings)
     inputs = len(load_examples(task, "train", settings.data, settings.limit))
-    steps = total_steps(settings, inputs)
+    steps = total_steps(settings, inputs, processes)
     settings.check_fits(steps)
-    seen = steps * settings.batch_size * settings.accumulation
+    seen = steps * settings.batch_size * settings.accumulation * processes
     options = "".join(f", {name} {value}" for name, value in method.options.items())
     return (
         f"{method.name} of {settings.student} on {task.name}: {inputs:,} training inputs, {steps:,} optimiser "

@@ -1,5 +1,6 @@
 """`ketchup train METHOD`: trains a student, or a teacher with `sft`."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, Teacher
 from ketchup_eval.cli.method_options import given, set_apart
 from ketchup_eval.cli.output import say
 from ketchup_eval.cli.plugins import PLUGIN
+from ketchup_eval.cli.processes import share_among
 from ketchup_eval.cli.servers import (
     STARTING,
     Serve,
@@ -34,7 +36,17 @@ if TYPE_CHECKING:
     from ketchup.tasks.metric import TaskMetric
     from ketchup.training.settings import TrainSettings
 
-NO_SETTINGS = {"name", "threads", "runs_dir", "track", "dry_run", "serve", "serve_python", "serve_options"}
+NO_SETTINGS = {
+    "name",
+    "processes",
+    "threads",
+    "runs_dir",
+    "track",
+    "dry_run",
+    "serve",
+    "serve_python",
+    "serve_options",
+}
 """What does not decide the result."""
 OF_LOOP, OF_RUN = "Optimisation", "Run"
 
@@ -140,13 +152,22 @@ def train(
         typer.Option(metavar="TRACKER...", help="tensorboard, wandb or trackio", rich_help_panel=OF_RUN),
     ] = None,
     seed: Annotated[int, typer.Option(rich_help_panel=OF_RUN)] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all", rich_help_panel=OF_RUN)] = None,
+    processes: Annotated[
+        int,
+        typer.Option(help="processes of this machine that train together, each on a batch", rich_help_panel=OF_LOOP),
+    ] = 1,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of a process; default: all", rich_help_panel=OF_RUN)
+    ] = None,
     runs_dir: Annotated[Path, typer.Option(help="where runs live", rich_help_panel=OF_RUN)] = Path("runs"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what would be done, and stop", rich_help_panel=OF_RUN)
     ] = False,
 ) -> None:
     """Train a student by METHOD; run the same command again to continue after a stop."""
+    from ketchup import checks
+
+    checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     use_threads(threads)
     from ketchup.runs import Run
     from ketchup.tasks import short_name
@@ -155,12 +176,15 @@ def train(
     settings, metric = _selecting(_settings(ctx))
     run = Run.new(f"{method}-{short_name(settings.task)}" if name is None else name, runs_dir)
     if dry_run:
-        say(describe(settings, run, metric))
+        say(describe(settings, run, metric, processes))
         return
     with teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
         settings = replace(settings, teacher_url=server.url, teacher_key=server.key)
+        if processes > 1:
+            share_among(processes, settings.where, [])
         folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()), metric)
-    say(str(folder))
+    if os.environ.get("RANK", "0") == "0":
+        say(str(folder))
 
 
 def check_words_of_training(ctx: typer.Context) -> None:

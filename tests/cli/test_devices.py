@@ -64,8 +64,9 @@ def test_what_cannot_be_had_is_a_sentence(tmp_path, inputs, command, option, sai
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for what is not here")
-def test_several_processes_are_not_started_for_nothing(tmp_path, inputs):
-    done = invoke(tmp_path, inputs, "variance", "--device", "cuda", "--processes", 2)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_several_processes_are_not_started_for_nothing(tmp_path, inputs, command):
+    done = invoke(tmp_path, inputs, command, "--device", "cuda", "--processes", 2)
     assert done.exit_code == 2
     assert "needs CUDA" in done.stderr
 

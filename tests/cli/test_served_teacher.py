@@ -258,6 +258,42 @@ def test_a_rollout_that_the_server_has_no_room_for_is_said_before_work(tmp_path,
     assert not fake.rollouts_asked
 
 
+def test_two_processes_share_a_teacher_behind_a_server(tmp_path, inputs, model):
+    """The same bytes as of one process, and no rollout asked about twice."""
+    stored, asked = {}, {}
+    for processes in (1, 2):
+        fake = FakeTeacher(model)
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        with fake.running() as url:
+            given = words(folder, inputs, "variance", *behind(url), "--samples", 128, "--limit", 5)
+            done = ketchup(folder, *given, "--processes", processes, seconds=200)
+        assert done.code == 0, done.stderr
+        stored[processes] = {part.name: part.read_bytes() for part in folder.rglob("part-*.parquet")}
+        asked[processes] = fake.rollouts_asked
+    assert len(stored[1]) == 3
+    assert stored[2] == stored[1]
+    assert asked[2].keys() == asked[1].keys()
+
+
+def test_two_processes_train_on_a_teacher_behind_a_server(tmp_path, inputs, model):
+    """Two processes of a batch each take the steps of one that has two: greedy rollouts do not depend on who draws."""
+    rows = {}
+    for processes, accumulation in ((1, 2), (2, 1)):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        with FakeTeacher(model).running() as url:
+            given = words(folder, inputs, "train", *behind(url), "--temperature", 0, "--accumulation", accumulation)
+            done = ketchup(folder, *given, "--processes", processes, seconds=200)
+        assert done.code == 0, done.stderr
+        assert done.stdout == f"{(folder / 'runs/run/checkpoints/step-000002').resolve()}\n"
+        rows[processes] = read_jsonl(folder / "runs/run/metrics.jsonl")[0]
+    for alone, together in zip(rows[1], rows[2], strict=True):
+        assert alone.keys() == together.keys()
+        for name in alone.keys() - {"seconds", "crc32"}:
+            assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5), name
+
+
 def test_a_run_of_a_local_teacher_is_another_one_and_another_address_is_not(tmp_path, inputs, model):
     for kind in ("local", "served"):
         with FakeTeacher(model).running() as url:
