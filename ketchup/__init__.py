@@ -12,10 +12,11 @@ if TYPE_CHECKING:  # what `_PLACES` says, for type checkers
     from ketchup.estimators.face import Weighted, credit
     from ketchup.maths.returns import k_step_returns
     from ketchup.rollouts.face import Pair, Sampled, Scored, load, sample, score
+    from ketchup_eval.comparison.compare import CompareResult, Comparison
     from ketchup_eval.evaluation.evaluate import Evaluation
     from ketchup_eval.evaluation.scores import Score
     from ketchup_eval.face import compare, evaluate, judge, measure
-    from ketchup_eval.judge.results import JudgeResult
+    from ketchup_eval.judge.results import JudgeResult, Preference
     from ketchup_eval.stats.bootstrap import Estimate
     from ketchup_eval.variance.estimates import ReturnEstimate
     from ketchup_eval.variance.result import StudentResult, VarianceResult
@@ -24,10 +25,13 @@ __version__ = "0.1.0"
 __all__ = [
     "BASELINES",
     "ESTIMATORS",
+    "CompareResult",
+    "Comparison",
     "Estimate",
     "Evaluation",
     "JudgeResult",
     "Pair",
+    "Preference",
     "ReturnEstimate",
     "Sampled",
     "Score",
@@ -52,10 +56,11 @@ _PLACES = {
     "ketchup.maths.returns": ("k_step_returns",),
     "ketchup.rollouts.face": ("Pair", "Sampled", "Scored", "load", "sample", "score"),
     # The analysis is on top of this package, which works without it and names it nowhere else.
+    "ketchup_eval.comparison.compare": ("CompareResult", "Comparison"),
     "ketchup_eval.evaluation.evaluate": ("Evaluation",),
     "ketchup_eval.evaluation.scores": ("Score",),
     "ketchup_eval.face": ("compare", "evaluate", "judge", "measure"),
-    "ketchup_eval.judge.results": ("JudgeResult",),
+    "ketchup_eval.judge.results": ("JudgeResult", "Preference"),
     "ketchup_eval.stats.bootstrap": ("Estimate",),
     "ketchup_eval.variance.estimates": ("ReturnEstimate",),
     "ketchup_eval.variance.result": ("StudentResult", "VarianceResult"),

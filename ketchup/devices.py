@@ -125,7 +125,7 @@ def has_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def describe(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """The device as a manifest names it: cpu, or the GPU's number and what it is called."""
     if device.type != "cuda":
         return str(device)
@@ -142,7 +142,7 @@ def _dtype(option: str, name: str, device: torch.device) -> torch.dtype:
         raise UsageError(f"{option} must be auto, {', '.join(DTYPES)}, not {name!r}.")
     dtype = DTYPES[name]
     if (dtype == torch.bfloat16 and not has_bfloat16(device)) or not _computes(device, dtype):
-        raise UsageError(f"{option} {name}: {describe(device)} does not compute in {name}; use float32.")
+        raise UsageError(f"{option} {name}: {describe_device(device)} does not compute in {name}; use float32.")
     return dtype
 
 

@@ -15,7 +15,7 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gath
 from torch import Tensor
 
 from ketchup.choices import Precision
-from ketchup.devices import describe, has_bfloat16, own_device
+from ketchup.devices import describe_device, has_bfloat16, own_device
 from ketchup.errors import UsageError
 
 Item = TypeVar("Item")
@@ -77,7 +77,7 @@ class Processes:
     @property
     def described(self) -> str:
         """What this process computes on, in words."""
-        return describe(self.device)
+        return describe_device(self.device)
 
     @property
     def main(self) -> bool:

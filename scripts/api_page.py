@@ -21,7 +21,17 @@ PARTS = {
     "In a trainer of one's own": ("credit", "Weighted", "k_step_returns", "ESTIMATORS", "BASELINES"),
     "Models, what they write, and what that is worth": ("load", "Pair", "sample", "Sampled", "score", "Scored"),
     "A variance study": ("measure", "VarianceResult", "StudentResult", "ReturnEstimate", "Estimate"),
-    "Outputs scored, compared and judged": ("evaluate", "Evaluation", "Score", "compare", "judge", "JudgeResult"),
+    "Outputs scored, compared and judged": (
+        "evaluate",
+        "Evaluation",
+        "Score",
+        "compare",
+        "CompareResult",
+        "Comparison",
+        "judge",
+        "JudgeResult",
+        "Preference",
+    ),
 }
 INTRODUCTION = """# API
 

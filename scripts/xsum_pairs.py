@@ -14,7 +14,7 @@ from pathlib import Path
 import openai
 
 from ketchup.files import atomic_write_text
-from ketchup.tasks import task
+from ketchup.tasks import task_named
 from ketchup.tasks.rows import load_examples
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="as the server calls it")
     options = parser.parse_args()
     client = openai.OpenAI(base_url=options.base_url, api_key="none")
-    xsum = task("xsum")
+    xsum = task_named("xsum")
     articles, leads, summaries = [], [], []
     for row in load_examples(xsum, "test", options.data, options.articles):
         text = " ".join(row.source.split()[: options.words])

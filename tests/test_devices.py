@@ -82,7 +82,7 @@ def test_types_that_were_left_open(monkeypatch):
     """A teacher in bfloat16 where the GPU has it, all else in float32."""
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
     monkeypatch.setattr(devices, "_computes", lambda device, dtype: True)
-    monkeypatch.setattr(devices, "describe", str)
+    monkeypatch.setattr(devices, "describe_device", str)
     narrow = {"teacher_dtype": "bfloat16", "student_dtype": "float32"}
     wide = {"teacher_dtype": "float32", "student_dtype": "float32"}
     assert placement(cpu).recorded == wide

@@ -42,7 +42,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Row:
+class EstimatorRow:
     """`build` makes the estimator of its parameters; `formula` is its w_t, and `source` who had it first.
 
     `examples` stand for all parameters in tests and in docs/estimators.md.
@@ -54,40 +54,42 @@ class Row:
     examples: tuple[str, ...]
 
 
-ESTIMATORS: Table[Row] = Table(
+ESTIMATORS: Table[EstimatorRow] = Table(
     {
-        "llmr": Row(llmr.build, "q_t + Σ_{i>t} A_i", "LLMR (Li et al., 2024)", ("llmr",)),
-        "k-step": Row(
+        "llmr": EstimatorRow(llmr.build, "q_t + Σ_{i>t} A_i", "LLMR (Li et al., 2024)", ("llmr",)),
+        "k-step": EstimatorRow(
             k_step.build,
             "q_t + every K-th later A_i that the tail keeps (Eq. 7, Algorithm 1)",
             "KETCHUP (arXiv 2504.19024)",
             ("k-step:2", "k-step:2:one-step"),
         ),
-        "shrink": Row(shrink.build, "q_t + c Σ_{i>t} A_i", "the control of `k-step`, at c = 1/K", ("shrink:0.25",)),
-        "discount": Row(
+        "shrink": EstimatorRow(
+            shrink.build, "q_t + c Σ_{i>t} A_i", "the control of `k-step`, at c = 1/K", ("shrink:0.25",)
+        ),
+        "discount": EstimatorRow(
             discount.build,
             "q_t + Σ_{i>t} γ^(i-t) A_i",
             "GAE with λ = γ and the critic v (arXiv 1506.02438)",
             ("discount:0.9",),
         ),
-        "n-step": Row(n_step.build, "q_t + A_{t+1} + … + A_{t+n-1}", "Sutton (1988)", ("n-step:2",)),
-        "expected-future": Row(
+        "n-step": EstimatorRow(n_step.build, "q_t + A_{t+1} + … + A_{t+n-1}", "Sutton (1988)", ("n-step:2",)),
+        "expected-future": EstimatorRow(
             expected_future.build, "q_t + Σ_{i>t} (Ē_i - v_i)", "Rao-Blackwell", ("expected-future",)
         ),
-        "all-action": Row(
+        "all-action": EstimatorRow(
             all_action.build,
             "c Σ_{i>t} A_i, and Σ_a ∇π(a) q(a) for the first term",
             "Petit et al. (2019)",
             ("all-action:1", "all-action:0.25"),
         ),
-        "soft": Row(soft.build, "Σ_{i≥t} ℓ_i", "soft Bellman rewards", ("soft",)),
-        "reverse-kl": Row(
+        "soft": EstimatorRow(soft.build, "Σ_{i≥t} ℓ_i", "soft Bellman rewards", ("soft",)),
+        "reverse-kl": EstimatorRow(
             reverse_kl.build,
             "Σ_{i≥t} γ^(i-t) (ℓ_i - λ_i)",
             "γ = 1: MiniLLM (arXiv 2306.08543); γ = 0: on-policy distillation (arXiv 2306.13649)",
             ("reverse-kl:0", "reverse-kl:0.5", "reverse-kl:1"),
         ),
-        "placebo": Row(
+        "placebo": EstimatorRow(
             placebo.build,
             "1, or G_t of another rollout of the input",
             "what needs no teacher",

@@ -18,7 +18,7 @@ REQUIRED = inspect.Parameter.empty
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """`build` makes the method of its options.
 
     Its signature is all that a command line reads of them: `alpha: Annotated[float, "what it does"] = 0.1`.
@@ -28,18 +28,18 @@ class Row:
     stage: Stage
 
 
-METHODS: Table[Row] = Table(
+METHODS: Table[MethodRow] = Table(
     {
-        "sft": Row(sft.build, "pre-distillation"),
-        "seqkd": Row(seqkd.build, "pre-distillation"),
-        "kl": Row(kl.build, "pre-distillation"),
-        "js": Row(js.build, "divergence"),
-        "tvd": Row(tvd.build, "divergence"),
-        "rkl": Row(rkl.build, "divergence"),
-        "gkd": Row(gkd.build, "divergence"),
-        "llmr": Row(llmr.build, "policy-gradient"),
-        "ketchup": Row(ketchup.build, "policy-gradient"),
-        "reinforce": Row(reinforce.build, "policy-gradient"),
+        "sft": MethodRow(sft.build, "pre-distillation"),
+        "seqkd": MethodRow(seqkd.build, "pre-distillation"),
+        "kl": MethodRow(kl.build, "pre-distillation"),
+        "js": MethodRow(js.build, "divergence"),
+        "tvd": MethodRow(tvd.build, "divergence"),
+        "rkl": MethodRow(rkl.build, "divergence"),
+        "gkd": MethodRow(gkd.build, "divergence"),
+        "llmr": MethodRow(llmr.build, "policy-gradient"),
+        "ketchup": MethodRow(ketchup.build, "policy-gradient"),
+        "reinforce": MethodRow(reinforce.build, "policy-gradient"),
     }
 )
 

@@ -12,7 +12,7 @@ CALCULATOR_WINDOW = 128
 
 
 @dataclass
-class Row:
+class Written:
     """A rollout being written: its tokens, which of them the model chose, and how far the calculator has read.
 
     `log_probs` are those that the engine drew the tokens with, NaN for those that it did not draw or does not tell.
@@ -24,7 +24,7 @@ class Row:
     read: int = 0
 
     @classmethod
-    def drawn(cls, tokens: list[int], log_probs: list[float]) -> "Row":
+    def drawn(cls, tokens: list[int], log_probs: list[float]) -> "Written":
         """A row that the model chose all of."""
         return cls(tokens, [True] * len(tokens), log_probs)
 

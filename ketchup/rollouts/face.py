@@ -24,7 +24,7 @@ from ketchup.rollouts.names import check_engine
 from ketchup.rollouts.sampling import sample as draw
 from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples
 

@@ -17,7 +17,7 @@ from ketchup.rollouts.types import Rollouts
 from ketchup.tasks.base import Example
 
 Values = TypeVar("Values")
-Row = dict[str, Any]
+Line = dict[str, Any]
 
 
 class LineStore:
@@ -31,7 +31,7 @@ class LineStore:
         file: Path,
         folder: Path,
         blocks: Sequence[Block],
-        rows: Callable[[Block, Rollouts, Values], Iterable[Row]],
+        rows: Callable[[Block, Rollouts, Values], Iterable[Line]],
     ) -> None:
         self.file = file
         self.folder = folder
@@ -42,7 +42,7 @@ class LineStore:
         """The part of a block, named after its inputs: other blocks may be made of more or fewer examples."""
         return self.folder / f"part-{content_hash([example.input_hash for example in self.blocks[index]])}.jsonl"
 
-    def known(self) -> dict[str, Row]:
+    def known(self) -> dict[str, Line]:
         """The rows that are there, by input."""
         files = [self.file, *sorted(self.folder.glob("part-*.jsonl"))]
         return {_input(row, file): row for file in files for row in read_jsonl(file)[0]}
@@ -72,11 +72,11 @@ class LineStore:
         for part in parts:
             part.unlink()
 
-    def _gathered(self) -> dict[str, Row]:
+    def _gathered(self) -> dict[str, Line]:
         return {_input(row, self.file): row for row in read_jsonl(self.file)[0]}
 
 
-def _input(row: Row, file: Path) -> str:
+def _input(row: Line, file: Path) -> str:
     if wrong := misfit(row, {"id": str, "input": str}):
         raise RunError(f"{file} has a row that was not written by this command, as {wrong}; move the file away.")
     return str(row["input"])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ketchup.models.language_model import LanguageModel, pad
 from ketchup.rollouts import stepwise
-from ketchup.rollouts.calculator import Calculator, Row
+from ketchup.rollouts.calculator import Calculator, Written
 from ketchup.rollouts.stopping import stopped
 from ketchup.rollouts.types import Decoding, Engine, Rollouts
 
@@ -46,7 +46,7 @@ def sample(
     seeds = Random(seed)
     if not calculator:
         drawn = engine.sample(prompts, None, samples, decoding, seeds.getrandbits(31))
-        rollouts = _as_rollouts(model, ids, [Row.drawn(*written) for written in drawn.with_log_probs])
+        rollouts = _as_rollouts(model, ids, [Written.drawn(*written) for written in drawn.with_log_probs])
         return stopped(model, rollouts, stop)
     machine = Calculator(model)
     if _token_by_token(engine, machine, prompts, decoding, seeds):
@@ -65,7 +65,7 @@ def _token_by_token(
         return True
     apart = max(1, -(-len(prompts) // PILOT_ROWS))
     pilot = engine.sample(prompts[::apart], None, 1, decoding, seeds.getrandbits(31))
-    cut = sum(_cut(machine, Row.drawn(*written), decoding.max_new_tokens) for written in pilot.with_log_probs)
+    cut = sum(_cut(machine, Written.drawn(*written), decoding.max_new_tokens) for written in pilot.with_log_probs)
     return cut > MENDED_SHARE * len(pilot.rows)
 
 
@@ -76,9 +76,9 @@ def _mended(
     samples: int,
     decoding: Decoding,
     seeds: Random,
-) -> list[Row]:
+) -> list[Written]:
     drawn = engine.sample(prompts, None, samples, decoding, seeds.getrandbits(31))
-    rows = [Row.drawn(*written) for written in drawn.with_log_probs]
+    rows = [Written.drawn(*written) for written in drawn.with_log_probs]
     pending = _cut_rows(machine, rows, range(len(rows)), decoding.max_new_tokens)
     while pending:
         prefixes = [rows[index].tokens for index in pending]
@@ -90,12 +90,12 @@ def _mended(
     return rows
 
 
-def _cut_rows(machine: Calculator, rows: list[Row], indices: Sequence[int], limit: int) -> list[int]:
+def _cut_rows(machine: Calculator, rows: list[Written], indices: Sequence[int], limit: int) -> list[int]:
     """Cuts each row at the first place where the environment wrote something else; indices of those to be continued."""
     return [index for index in indices if _cut(machine, rows[index], limit) and len(rows[index].tokens) < limit]
 
 
-def _cut(machine: Calculator, row: Row, limit: int) -> bool:
+def _cut(machine: Calculator, row: Written, limit: int) -> bool:
     found = machine.next_forced(row.tokens, row.read)
     while found:
         start, forced = found
@@ -109,7 +109,7 @@ def _cut(machine: Calculator, row: Row, limit: int) -> bool:
     return False
 
 
-def _as_rollouts(model: LanguageModel, ids: Sequence[str], rows: list[Row]) -> Rollouts:
+def _as_rollouts(model: LanguageModel, ids: Sequence[str], rows: list[Written]) -> Rollouts:
     tokens, token_mask = pad([row.tokens for row in rows], model.pad_id)
     chosen, _ = pad([[int(c) for c in row.chosen] for row in rows], 0)
     ended = torch.tensor([bool(row.tokens) and row.tokens[-1] in model.eos_ids and row.chosen[-1] for row in rows])
@@ -117,7 +117,7 @@ def _as_rollouts(model: LanguageModel, ids: Sequence[str], rows: list[Row]) -> R
     return Rollouts(tuple(ids), tokens, token_mask, actions, ended, _log_probs(rows, actions))
 
 
-def _log_probs(rows: list[Row], actions: Tensor) -> Tensor | None:
+def _log_probs(rows: list[Written], actions: Tensor) -> Tensor | None:
     """Of all actions `actions[R, T]`, as the engine drew them; `None` unless it tells of each."""
     found = torch.zeros(actions.shape)
     for index, row in enumerate(rows):

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from ketchup.models.language_model import CACHE, LanguageModel, pad
 from ketchup.models.probe import TOLERANCE, Text, plain_logits, relative_error, trial_texts
 from ketchup.models.scoring import action_log_probs
-from ketchup.rollouts.calculator import Calculator, Row
+from ketchup.rollouts.calculator import Calculator, Written
 from ketchup.rollouts.types import Decoding
 
 CACHE_BYTES = 2**30
@@ -54,12 +54,12 @@ def write(
     decoding: Decoding,
     seed: int,
     machine: Calculator | None,
-) -> list[Row]:
+) -> list[Written]:
     """`samples` rows of each prompt, an input's rows adjacent; greedy ones are copies of one."""
     drawn = 1 if decoding.greedy else samples
     generator = torch.Generator().manual_seed(seed)
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    found: list[list[Row]] = [[] for _ in prompts]
+    found: list[list[Written]] = [[] for _ in prompts]
     size = max(1, _rows_at_once(model, len(prompts[order[0]]) + decoding.max_new_tokens) // drawn)
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
@@ -68,7 +68,7 @@ def write(
             found[index] = rows[place * drawn : (place + 1) * drawn]
     copies = samples // drawn
     return [
-        Row(list(row.tokens), list(row.chosen), list(row.log_probs))
+        Written(list(row.tokens), list(row.chosen), list(row.log_probs))
         for rows in found
         for row in rows
         for _ in range(copies)
@@ -80,7 +80,7 @@ class _Batch:
 
     def __init__(self, model: LanguageModel, prompts: Sequence[Sequence[int]], samples: int) -> None:
         self.model = model
-        self.rows = [Row([], [], []) for _ in range(len(prompts) * samples)]
+        self.rows = [Written([], [], []) for _ in range(len(prompts) * samples)]
         ids, mask = pad(prompts, model.pad_id, left=not model.encoder_decoder)
         ids, self.mask = ids.to(model.device), mask.long().to(model.device)
         self.encoded: Tensor | None = None
@@ -99,9 +99,9 @@ class _Batch:
             self.mask = self.mask.repeat_interleave(samples, dim=0)
 
     @torch.inference_mode()
-    def write(self, decoding: Decoding, generator: torch.Generator, machine: Calculator | None) -> list[Row]:
+    def write(self, decoding: Decoding, generator: torch.Generator, machine: Calculator | None) -> list[Written]:
         """Each row until it ends or is as long as allowed."""
-        open_rows: list[Row | None] = list(self.rows)
+        open_rows: list[Written | None] = list(self.rows)
         due: dict[int, list[int]] = {}
         for _ in range(decoding.max_new_tokens):
             logits = self._next_logits()

@@ -18,7 +18,7 @@ def short_name(name: str) -> str:
     return Path(name).stem if name.endswith(SUFFIX) else name
 
 
-def task(name: str) -> Task:
+def task_named(name: str) -> Task:
     """The ready task of that name, or the one of a file `*.toml`; `UsageError` with the known names for any other."""
     if name in TASKS:
         return TASKS[name]

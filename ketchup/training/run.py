@@ -23,7 +23,7 @@ from ketchup.progress import progress
 from ketchup.rollouts.calculator import Calculator
 from ketchup.rollouts.types import Decoding
 from ketchup.runs import OF_TRAINING, Run
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.base import Example, Task
 from ketchup.tasks.metric import TaskMetric
 from ketchup.tasks.rows import load_examples
@@ -103,7 +103,7 @@ def run_training(
     return folder
 
 
-def describe(settings: TrainSettings, run: Run, metric: TaskMetric | None = None, processes: int = 1) -> str:
+def describe_training(settings: TrainSettings, run: Run, metric: TaskMetric | None = None, processes: int = 1) -> str:
     """One line on what a run of so many processes would do."""
     method, chosen = check_training(settings, metric)
     task = _task(settings)

@@ -46,8 +46,8 @@ def compare(
     """Compare the outputs of runs on the same items; evaluate them first."""
     from ketchup.errors import UsageError
     from ketchup.files import atomic_write_json
-    from ketchup_eval.comparison.compare import as_json as json_content
     from ketchup_eval.comparison.compare import compare as compared
+    from ketchup_eval.comparison.compare import comparison_json
     from ketchup_eval.evaluation.settings import EvaluationSettings
 
     together = len(a) > 1 if seeds is None else seeds
@@ -67,9 +67,9 @@ def compare(
     )
     study = compared(a, [b] if together else [[name] for name in b], runs_dir, settings, trials, allow_different)
     if out:
-        atomic_write_json(out, json_content(study))
+        atomic_write_json(out, comparison_json(study))
     if as_json:
-        say_json(json_content(study))
+        say_json(comparison_json(study))
         return
     from ketchup_eval.report.comparison_table import comparison_notes, comparison_table
 

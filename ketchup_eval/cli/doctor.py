@@ -18,9 +18,9 @@ def doctor(
     if not judge:
         raise UsageError("Say what to check: --judge.")
     from ketchup_eval.judge.health import checks
-    from ketchup_eval.judge.settings import Sampling
+    from ketchup_eval.judge.settings import ReplySettings
 
-    found = checks(base_url, Sampling(model))
+    found = checks(base_url, ReplySettings(model))
     for check in found:
         say(f"{'ok  ' if check.well else 'FAIL'} {check.name}: {check.sentence}")
     if not all(check.well for check in found if check.needed):

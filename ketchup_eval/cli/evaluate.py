@@ -136,10 +136,10 @@ def evaluate(
     if (teacher_url or serve) and any(settings.completed(system.settings).teacher is None for system in systems):
         raise UsageError("--teacher-url is where a teacher is; name it with --teacher.")
     if dry_run:
-        from ketchup_eval.evaluation.evaluate import describe
+        from ketchup_eval.evaluation.evaluate import describe_evaluation
 
         for system in systems:
-            say(describe(system, settings))
+            say(describe_evaluation(system, settings))
         return
     from ketchup.devices import Where
     from ketchup_eval.cli.processes import share_among
@@ -178,7 +178,7 @@ def _written(evaluation: "Evaluation") -> "Evaluation":
 
 def _show(evaluations: "list[Evaluation]", correlate: bool, as_json: bool, as_latex: bool) -> None:
     from ketchup_eval.comparison.correlate import changes, correlations
-    from ketchup_eval.evaluation.scores import as_json as json_content
+    from ketchup_eval.evaluation.scores import scores_json
     from ketchup_eval.report.correlation_table import change_table, correlation_table
     from ketchup_eval.report.scatter_figure import write_scatter_figure
     from ketchup_eval.report.scores_table import latex, scores_notes, scores_table
@@ -190,7 +190,7 @@ def _show(evaluations: "list[Evaluation]", correlate: bool, as_json: bool, as_la
             write_scatter_figure(found[one.run], one.run.folder / f"correlation-{one.about['split']}.png")
     if as_json:
         content = {
-            str(one.run): json_content(one.scores, one.about) | {"return_correlation": _rhos(found.get(one.run, []))}
+            str(one.run): scores_json(one.scores, one.about) | {"return_correlation": _rhos(found.get(one.run, []))}
             for one in evaluations
         }
         say_json(content)

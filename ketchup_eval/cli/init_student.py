@@ -65,7 +65,7 @@ def _new(
     layers: int, out: Path, task_name: str, data: Path | None, rows: int, vocabulary: int, width: int, seed: int
 ) -> None:
     from ketchup.models.fresh import new_t5, new_tokenizer, texts_of
-    from ketchup.tasks import task as task_named
+    from ketchup.tasks import task_named
     from ketchup.tasks.rows import load_examples
 
     task = task_named(task_name)

@@ -97,12 +97,12 @@ def judge(
     """Compare outputs pairwise by a language model; run the same command again to continue after a stop."""
     from ketchup.runs import Run
     from ketchup_eval.items import Rows
-    from ketchup_eval.judge.plan import describe, make_plan
+    from ketchup_eval.judge.plan import describe_judgement, make_plan
     from ketchup_eval.judge.run import Asking, judge_settings, run_judge
-    from ketchup_eval.judge.settings import Sampling
+    from ketchup_eval.judge.settings import ReplySettings
     from ketchup_eval.judge.verdicts import VerdictStore
 
-    sampling = Sampling(serve or model, temperature, max_tokens, seed, logprobs, constrained)
+    sampling = ReplySettings(serve or model, temperature, max_tokens, seed, logprobs, constrained)
     asking = Asking(
         base_url, serve, serve_python, serve_options, concurrency, attempts, timeout, retry_unparsed, reparse
     )
@@ -124,7 +124,7 @@ def judge(
     )
     plan = make_plan(settings, runs_dir)
     if dry_run:
-        say(describe(plan, VerdictStore(run)))
+        say(describe_judgement(plan, VerdictStore(run)))
         return
     try:
         result, failed = run_judge(plan, run, asking, lambda found, store: _write(found, store, run, html))
@@ -166,12 +166,12 @@ def _write(result: "JudgeResult", store: "VerdictStore", run: Path, html: bool) 
 
 
 def _show(result: "JudgeResult", run: Path, *, as_json: bool, latex: bool) -> None:
-    from ketchup_eval.judge.files import as_json as json_content
+    from ketchup_eval.judge.files import judge_json
     from ketchup_eval.report.judge_latex import judge_latex
     from ketchup_eval.report.judge_table import judge_notes, judge_tables
 
     if as_json:
-        say_json(json_content(result))
+        say_json(judge_json(result))
         return
     if latex:
         say(judge_latex(result))

@@ -26,7 +26,7 @@ def report(
 
     found = [Run.named(run, runs_dir) for run in runs]
     curves = learning_curves.learning_curves(found)
-    content = learning_curves.as_json(curves, found)
+    content = learning_curves.curves_json(curves, found)
     folder = out or runs_dir / "report"
     atomic_write_json(folder / "curves.json", content)
     write_learning_figure(curves, folder)

@@ -99,7 +99,7 @@ def _check(nodes: "Iterable[Node]", *, trainings: bool = False) -> None:
 
     With `trainings`, what their options say together is looked at as well, which takes the import of torch.
     """
-    from ketchup.tasks import task as task_named
+    from ketchup.tasks import task_named
     from ketchup.training.metrics import OWN_SELECTIONS
     from ketchup_eval.cli.program import app
     from ketchup_eval.cli.train import check_words_of_training

@@ -171,12 +171,12 @@ def train(
     use_threads(threads)
     from ketchup.runs import Run
     from ketchup.tasks import short_name
-    from ketchup.training.run import describe, run_training
+    from ketchup.training.run import describe_training, run_training
 
     settings, metric = _selecting(_settings(ctx))
     run = Run.new(f"{method}-{short_name(settings.task)}" if name is None else name, runs_dir)
     if dry_run:
-        say(describe(settings, run, metric, processes))
+        say(describe_training(settings, run, metric, processes))
         return
     with teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
         settings = replace(settings, teacher_url=server.url, teacher_key=server.key)
@@ -198,7 +198,7 @@ def check_words_of_training(ctx: typer.Context) -> None:
 
 def _selecting(settings: "TrainSettings") -> "tuple[TrainSettings, TaskMetric | None]":
     """The settings with the metric that they select by, under its own name."""
-    from ketchup.tasks import task as task_named
+    from ketchup.tasks import task_named
     from ketchup.training.metrics import OWN_SELECTIONS
     from ketchup_eval.evaluation.selecting import metric_to_select_by
 

@@ -123,7 +123,7 @@ def variance(
     from ketchup.devices import Where
     from ketchup.models.served.starting import check_words
     from ketchup_eval.variance.options import analysis_asked, rollouts_asked
-    from ketchup_eval.variance.study import describe, run_variance
+    from ketchup_eval.variance.study import describe_variance, run_variance
 
     check_words(serve, serve_python, serve_options)
     served = bool(teacher_url or serve)
@@ -161,7 +161,7 @@ def variance(
     )
     where = Where(device, teacher_dtype, student_dtype, teacher_memory, teacher_url or (STARTING if serve else None))
     if dry_run:
-        say(describe(rollouts, analysis, run))
+        say(describe_variance(rollouts, analysis, run))
         return
     with teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
         where = replace(where, teacher_url=server.url, teacher_key=server.key)
@@ -173,11 +173,11 @@ def _show(result: "VarianceResult", run: Path, *, as_json: bool) -> None:
     """Files first, so that nothing is lost should the terminal fail."""
     from ketchup_eval.report.variance_files import write_variance
     from ketchup_eval.report.variance_table import variance_notes, variance_tables
-    from ketchup_eval.variance.files import as_json as json_content
+    from ketchup_eval.variance.files import variance_json
 
     write_variance(result, run)
     if as_json:
-        say_json(json_content(result))
+        say_json(variance_json(result))
         return
     show(*variance_tables(result), width=WIDTH)
     say(variance_notes(result))

@@ -10,7 +10,7 @@ import numpy as np
 from ketchup import checks
 from ketchup.errors import DataError, UsageError
 from ketchup.runs import Run
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.evaluation.evaluate import DEFAULT_TASK
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
@@ -80,7 +80,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Study:
+class CompareResult:
     """All comparisons of a command, the differences that `--allow-different` let pass, and what metrics do not read."""
 
     task: str
@@ -101,7 +101,7 @@ def compare(
     settings: EvaluationSettings,
     trials: int,
     allow_different: bool,
-) -> Study:
+) -> CompareResult:
     """Each b against a; every method is one run or several seeds of it."""
     checks.whole("--trials", trials, most=checks.MOST_DRAWS)
     names = [name for method in (a, *bs) for name in method]
@@ -129,7 +129,7 @@ def compare(
         found += pair.of_series()
     adjusted = holm([one.p for one in found])
     found = [replace(one, holm=p) for one, p in zip(found, adjusted, strict=True)]
-    return Study(
+    return CompareResult(
         task=task.name,
         split=settings.split,
         n=len(examples),
@@ -142,7 +142,7 @@ def compare(
     )
 
 
-def as_json(study: Study) -> dict[str, Any]:
+def comparison_json(study: CompareResult) -> dict[str, Any]:
     """The content of `--json` and of the file written by `--out`."""
     return {"schema": SCHEMA, **asdict(study)}
 

@@ -11,10 +11,10 @@ from ketchup.errors import RunError
 from ketchup.files import remove_leftovers, run_lock, write_jsonl
 from ketchup.hashes import content_hash
 from ketchup.runs import Run
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.base import Example, Task
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
-from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Score, as_json, describing_series, scores
+from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Score, describing_series, scores, scores_json
 from ketchup_eval.evaluation.segments import keep_statistics, segment_statistics
 from ketchup_eval.evaluation.settings import EvaluationSettings, System
 from ketchup_eval.items import load_items
@@ -75,7 +75,7 @@ def evaluate_file(path: Path, run: Run, settings: EvaluationSettings) -> Evaluat
     return evaluation
 
 
-def describe(system: System, settings: EvaluationSettings) -> str:
+def describe_evaluation(system: System, settings: EvaluationSettings) -> str:
     """What `evaluate_system` would do, without loading a model."""
     settings = settings.completed(system.settings)
     task, examples = _rows(settings)
@@ -89,7 +89,7 @@ def describe(system: System, settings: EvaluationSettings) -> str:
 
 def write_scores(evaluation: Evaluation) -> Path:
     """Writes `scores.json`, keeping the other splits that it holds."""
-    about = as_json(evaluation.scores, evaluation.about)
+    about = scores_json(evaluation.scores, evaluation.about)
     return write_split(evaluation.run, evaluation.about["split"], about)
 
 

@@ -88,7 +88,7 @@ def describing_series(outputs: Outputs, return_signature: str = UNKNOWN_TEACHER)
     ]
 
 
-def as_json(found: Sequence[Score], about: Mapping[str, Any]) -> dict[str, Any]:
+def scores_json(found: Sequence[Score], about: Mapping[str, Any]) -> dict[str, Any]:
     """The content of one split in `scores.json`."""
     return {**about, "scores": {score.name: {**asdict(score.estimate), **_words(score)} for score in found}}
 

@@ -9,7 +9,7 @@ from ketchup_eval.items import Rows
 from ketchup_eval.judge.plan import make_plan
 from ketchup_eval.judge.results import JudgeResult
 from ketchup_eval.judge.run import LOCAL, Asking, judge_settings, run_judge
-from ketchup_eval.judge.settings import DEFAULT_MODEL, Sampling
+from ketchup_eval.judge.settings import DEFAULT_MODEL, ReplySettings
 
 
 def judge(
@@ -70,7 +70,7 @@ def judge(
     `ServerError` where the server is gone, refuses all requests, or gives no choice in any of its first replies.
     """
     rows = Rows(*(None if place is None else Path(place) for place in (data, references, sources)))
-    sampling = Sampling(serve or model, temperature, max_tokens, seed, logprobs, constrained)
+    sampling = ReplySettings(serve or model, temperature, max_tokens, seed, logprobs, constrained)
     asking = Asking(
         base_url, serve, serve_python, serve_options, concurrency, attempts, timeout, retry_unparsed, reparse
     )

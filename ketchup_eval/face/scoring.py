@@ -6,7 +6,7 @@ from pathlib import Path
 from ketchup.choices import BleuTokenizer, Dtype, EngineName, PromptStyle, Split, Which
 from ketchup.devices import Where
 from ketchup.models.builtin import model_of
-from ketchup_eval.comparison.compare import Study
+from ketchup_eval.comparison.compare import CompareResult
 from ketchup_eval.comparison.compare import compare as compare_runs
 from ketchup_eval.evaluation.evaluate import Evaluation, evaluate_system, write_scores
 from ketchup_eval.evaluation.settings import EvaluationSettings, system_named
@@ -103,7 +103,7 @@ def compare(
     seed: int = 0,
     workers: int = 1,
     runs_dir: str | Path = "runs",
-) -> Study:
+) -> CompareResult:
     """Differences b - a between the outputs of two methods on the same items: intervals, tests, what n could show.
 
     `a` and `b` are names of evaluated runs under `runs_dir`, or files of outputs (JSON lines with `id` and

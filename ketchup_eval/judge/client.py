@@ -15,7 +15,7 @@ from ketchup.remote.failures import CallError, refused_parameter
 from ketchup.remote.remedies import Asked
 from ketchup_eval.judge.completions import Completion, read_completion
 from ketchup_eval.judge.replies import preference_for_a
-from ketchup_eval.judge.settings import Sampling
+from ketchup_eval.judge.settings import ReplySettings
 from ketchup_eval.judge.verdicts import Verdict
 
 TOKENS_OF_CHOICE = 20
@@ -36,7 +36,7 @@ class Judge:
     """
 
     base_url: str
-    sampling: Sampling
+    sampling: ReplySettings
     patience: Patience = Patience()  # noqa: RUF009  (it is frozen)
     key: str | None = None
     adapted: dict[str, str | None] = field(default_factory=dict)

@@ -12,7 +12,7 @@ SCHEMA = 1
 RESULT = "judge.json"
 
 
-def as_json(result: JudgeResult) -> dict[str, Any]:
+def judge_json(result: JudgeResult) -> dict[str, Any]:
     """The result as the content of `judge.json`; numbers are `{"value", "low", "high", "n"}`, absent ones null."""
     settings = result.plan.settings
     return {
@@ -42,4 +42,4 @@ def as_json(result: JudgeResult) -> dict[str, Any]:
 
 def write_result(result: JudgeResult, run: Path) -> None:
     """Writes `judge.json` into the run's folder, with what is needed to repeat it."""
-    atomic_write_json(run / RESULT, as_json(result))
+    atomic_write_json(run / RESULT, judge_json(result))

@@ -11,7 +11,7 @@ from ketchup.remote.calls import Patience
 from ketchup.remote.failures import CallError, failure_of
 from ketchup.remote.listing import LONGEST_TRY, Listing, listing, named
 from ketchup_eval.judge.client import Judge
-from ketchup_eval.judge.settings import Sampling
+from ketchup_eval.judge.settings import ReplySettings
 from ketchup_eval.judge.verdicts import Verdict
 
 WORDS = ("zebra", "quartz")
@@ -45,19 +45,19 @@ class Check:
     needed: bool = True
 
 
-def checks(base_url: str, sampling: Sampling) -> list[Check]:
+def checks(base_url: str, sampling: ReplySettings) -> list[Check]:
     """Tries everything in turn; what needs a server or model that is not there is left out."""
     return asyncio.run(_all(base_url, sampling))
 
 
-def check_constrained(base_url: str, sampling: Sampling, key: str | None = None) -> None:
+def check_constrained(base_url: str, sampling: ReplySettings, key: str | None = None) -> None:
     """Raises a `ServerError` unless the server honours `structured_outputs`, which others ignore in silence."""
     check = asyncio.run(_once(base_url, sampling, key))
     if not check.well:
         raise ServerError(check.sentence)
 
 
-async def _all(base_url: str, sampling: Sampling) -> list[Check]:
+async def _all(base_url: str, sampling: ReplySettings) -> list[Check]:
     try:
         judge = Judge(
             base_url, replace(sampling, logprobs=False, constrained=False), Patience(attempts=1, timeout=LONGEST_TRY)
@@ -92,7 +92,7 @@ async def _in_turn(judge: Judge) -> AsyncIterator[Check]:
     yield await _constrained(judge)
 
 
-async def _verdict(judge: Judge, sampling: Sampling) -> tuple[Verdict | None, str]:
+async def _verdict(judge: Judge, sampling: ReplySettings) -> tuple[Verdict | None, str]:
     """What the model replies about an easy item, or else a sentence on why there is no reply."""
     other = Judge(judge.base_url, sampling, judge.patience, judge.key)
     async with other.client:
@@ -141,7 +141,7 @@ def _logprobs(verdict: Verdict | None, refusal: str) -> Check:
     return Check("logprobs", False, f"{fault}; leave --logprobs out.", needed=False)
 
 
-async def _once(base_url: str, sampling: Sampling, key: str | None) -> Check:
+async def _once(base_url: str, sampling: ReplySettings, key: str | None) -> Check:
     judge = Judge(base_url, sampling, Patience(attempts=3, timeout=LONGEST_TRY), key)
     async with judge.client:
         return await _constrained(judge)

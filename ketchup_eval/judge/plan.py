@@ -11,7 +11,7 @@ from ketchup.errors import DataError, UsageError
 from ketchup.hashes import content_hash
 from ketchup.manifests import read_manifest
 from ketchup.runs import Run
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.base import Example
 from ketchup_eval.items import Rows, load_items
 from ketchup_eval.judge.criteria import criteria, template
@@ -117,7 +117,7 @@ def _settings_of(name: str, runs_dir: Path) -> Mapping[str, Any]:
     return settings
 
 
-def describe(plan: Plan, store: VerdictStore) -> str:
+def describe_judgement(plan: Plan, store: VerdictStore) -> str:
     """What would be asked and how much of it, and one full prompt of each variant."""
     waiting = plan.to_ask(store)
     everything = len(plan.calls) + len(plan.repeats)

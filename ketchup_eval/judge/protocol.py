@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from ketchup.hashes import content_hash
 from ketchup_eval.judge.replies import Id
-from ketchup_eval.judge.settings import Sampling
+from ketchup_eval.judge.settings import ReplySettings
 
 VARIANTS = ((True, True), (True, False), (False, True), (False, False))
 """(a is shown first, a is called "A"), in the order of the columns of every array of votes."""
@@ -56,7 +56,7 @@ class Query:
             second=self.second,
         )
 
-    def key(self, sampling: Sampling, repeat: int = 0) -> str:
+    def key(self, sampling: ReplySettings, repeat: int = 0) -> str:
         """What tells this question from any other: judge, sampling settings, criterion, template, texts and labels.
 
         Neither ids nor names of systems are in it: the same question has one answer, whoever asks. `repeat` counts the
@@ -68,7 +68,7 @@ class Query:
 
 
 @lru_cache(maxsize=4096)
-def _hash(part: Sampling | str) -> str:
+def _hash(part: ReplySettings | str) -> str:
     """The hash of settings or of a text, which dozens of keys have in common."""
     if isinstance(part, str):
         return hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()

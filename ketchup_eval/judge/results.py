@@ -43,7 +43,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Preference:
     """System `a` against `b` by one criterion; `p_holm` is adjusted over all comparisons of the result."""
 
     a: str
@@ -86,7 +86,7 @@ class JudgeResult:
     """All comparisons by one judge. `repeat_flips`: share of repeated questions whose two choices differ."""
 
     plan: Plan
-    comparisons: list[Comparison]
+    comparisons: list[Preference]
     differences: list[Difference]
     repeat_flips: Estimate
     server_models: dict[str, int]
@@ -126,7 +126,7 @@ def judge_result(plan: Plan, store: VerdictStore) -> JudgeResult:
             all_votes[criterion, system] = votes
             bootstrap = Bootstrap(max(1, len(votes.items)), plan.settings.sampling.seed, plan.settings.resamples)
             human = [row for row in preferences if row.about(criterion, system)]
-            comparison = Comparison(
+            comparison = Preference(
                 a=system,
                 b=plan.settings.b,
                 criterion=criterion,

@@ -12,7 +12,7 @@ from ketchup.models.served.starting import check_words, started
 from ketchup.remote.calls import Patience
 from ketchup.remote.endpoint import Endpoint
 from ketchup.remote.serving import CHAT
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup_eval.items import Rows
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.criteria import criteria as criteria_of
@@ -20,7 +20,7 @@ from ketchup_eval.judge.files import write_result
 from ketchup_eval.judge.health import check_constrained
 from ketchup_eval.judge.plan import Plan, task_and_rows
 from ketchup_eval.judge.results import JudgeResult, judge_result
-from ketchup_eval.judge.settings import JudgeSettings, Sampling
+from ketchup_eval.judge.settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.verdicts import VerdictStore
 
 LOCAL = "http://127.0.0.1:8000/v1"
@@ -72,7 +72,7 @@ def judge_settings(
     b: str,
     runs_dir: Path,
     *,
-    sampling: Sampling,
+    sampling: ReplySettings,
     task: str | None,
     split: Split,
     rows: Rows,

@@ -13,7 +13,7 @@ DEFAULT_MODEL = "Qwen/Qwen2.5-72B-Instruct"
 
 
 @dataclass(frozen=True)
-class Sampling:
+class ReplySettings:
     """What decides a reply beside the prompt; part of every verdict's key."""
 
     model: str = DEFAULT_MODEL
@@ -47,7 +47,7 @@ class JudgeSettings:
     task: str
     split: Split
     criteria: tuple[str, ...]
-    sampling: Sampling
+    sampling: ReplySettings
     data: Path | None = None
     references: Path | None = None
     sources: Path | None = None

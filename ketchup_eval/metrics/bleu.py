@@ -9,7 +9,7 @@ from sacrebleu.metrics import BLEU
 from ketchup.choices import BleuTokenizer
 from ketchup.errors import UsageError
 from ketchup_eval.metrics.base import Item, Metric, Scale
-from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
+from ketchup_eval.metrics.sacrebleu import signature, statistics_of
 from ketchup_eval.metrics.scripts import UNSPACED, VISIBLE, characters_of, share_of_words
 from ketchup_eval.stats.bootstrap import Array
 
@@ -43,7 +43,7 @@ def library(tokenizer: BleuTokenizer) -> BLEU:
 
 def statistics(items: Sequence[Item], *, tokenizer: BleuTokenizer = DEFAULT) -> Array:
     """Length of text and reference, then matched and all n-grams of orders 1 to 4, [n, 10]."""
-    return segment_statistics(library(tokenizer), items)
+    return statistics_of(library(tokenizer), items)
 
 
 def unread(texts: Iterable[str], *, tokenizer: BleuTokenizer = DEFAULT) -> str | None:

@@ -6,7 +6,7 @@ import numpy as np
 from sacrebleu.metrics import CHRF
 
 from ketchup_eval.metrics.base import Item, Metric, Scale
-from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
+from ketchup_eval.metrics.sacrebleu import signature, statistics_of
 from ketchup_eval.stats.bootstrap import Array
 
 FACTOR = 2**2
@@ -15,7 +15,7 @@ FACTOR = 2**2
 
 def statistics(items: Sequence[Item]) -> Array:
     """N-grams of the text, of the reference and of both, for each order, [n, 18]."""
-    return segment_statistics(CHRF(), items)
+    return statistics_of(CHRF(), items)
 
 
 def chrf(sums: Array, n: int) -> Array:  # noqa: ARG001

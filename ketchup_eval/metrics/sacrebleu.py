@@ -10,7 +10,7 @@ from ketchup_eval.metrics.base import Item
 from ketchup_eval.stats.bootstrap import Array
 
 
-def segment_statistics(metric: Any, items: Sequence[Item]) -> Array:
+def statistics_of(metric: Any, items: Sequence[Item]) -> Array:
     """The statistics that the metric itself sums up, a row per segment; of several references each takes its way."""
     # sacrebleu's own significance tests read them by this name; nothing public has them for chrF.
     streams = list(zip_longest(*(item.references for item in items)))

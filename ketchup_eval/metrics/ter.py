@@ -6,14 +6,14 @@ import numpy as np
 from sacrebleu.metrics import TER
 
 from ketchup_eval.metrics.base import Item, Metric, Scale
-from ketchup_eval.metrics.sacrebleu import segment_statistics, signature
+from ketchup_eval.metrics.sacrebleu import signature, statistics_of
 from ketchup_eval.metrics.scripts import UNSPACED, VISIBLE, characters_of, share_of_words
 from ketchup_eval.stats.bootstrap import Array
 
 
 def statistics(items: Sequence[Item]) -> Array:
     """Edits and words of the reference, [n, 2]."""
-    return segment_statistics(TER(), items)
+    return statistics_of(TER(), items)
 
 
 def ter(sums: Array, n: int) -> Array:  # noqa: ARG001

@@ -1,13 +1,13 @@
 """Comparisons of systems, as a table in the terminal."""
 
-from ketchup_eval.comparison.compare import Comparison, Study
+from ketchup_eval.comparison.compare import CompareResult, Comparison
 from ketchup_eval.report.scores_table import interval, number
 from ketchup_eval.report.tables import Table
 
 SMALLEST_P = 0.0001
 
 
-def comparison_table(study: Study) -> Table:
+def comparison_table(study: CompareResult) -> Table:
     """A row per pair and score."""
     table = Table(title=f"{study.task} ({study.split}), {study.n} items: b - a")
     for column in ("a", "b"):
@@ -20,7 +20,7 @@ def comparison_table(study: Study) -> Table:
     return table
 
 
-def comparison_notes(study: Study) -> str:
+def comparison_notes(study: CompareResult) -> str:
     """What the columns mean, and what was let pass."""
     tests = "; ".join(f"{test}: {', '.join(scores)}" for test, scores in _tests(study).items())
     lower = ", ".join(dict.fromkeys(row.score for row in study.comparisons if not row.higher_is_better))
@@ -67,7 +67,7 @@ def _cells(row: Comparison) -> list[str]:
     ]
 
 
-def _tests(study: Study) -> dict[str, list[str]]:
+def _tests(study: CompareResult) -> dict[str, list[str]]:
     tests: dict[str, list[str]] = {}
     for row in study.comparisons:
         scores = tests.setdefault(row.test, [])

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ketchup_eval.judge.protocol import VARIANTS
-from ketchup_eval.judge.results import Comparison, JudgeResult
+from ketchup_eval.judge.results import JudgeResult, Preference
 from ketchup_eval.judge.verdicts import VerdictStore
 from ketchup_eval.report.judge_table import judge_notes, system_name
 from ketchup_eval.report.pages import Bar, share_bar, write_page
@@ -87,5 +87,5 @@ def _marks(row: dict[str, Any]) -> list[str]:
     return marks
 
 
-def _bar(row: Comparison, estimate: Estimate, lowest: float) -> Bar:
+def _bar(row: Preference, estimate: Estimate, lowest: float) -> Bar:
     return share_bar(f"{row.criterion}, {system_name(row.a)}", estimate, lowest, 1)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ketchup.runs import Run
-from ketchup_eval.judge.results import Comparison, JudgeResult
+from ketchup_eval.judge.results import JudgeResult, Preference
 from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.bootstrap import Estimate
 
@@ -106,11 +106,11 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def _extrapolated(row: Comparison) -> bool:
+def _extrapolated(row: Preference) -> bool:
     return row.effects.extrapolated and row.effects.equal_length.value is not None
 
 
-def _names(row: Comparison) -> tuple[str, str]:
+def _names(row: Preference) -> tuple[str, str]:
     return row.criterion, system_name(row.a)
 
 

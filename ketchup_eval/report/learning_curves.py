@@ -63,7 +63,7 @@ def mean_over_runs(logged: Sequence[Mapping[int, Mapping[str, float]]], quantity
     return {step: mean_over_seeds([rows[step][quantity] for rows in logged]) for step in shared}
 
 
-def as_json(curves: Sequence[Curve], runs: Sequence[Run]) -> dict[str, Any]:
+def curves_json(curves: Sequence[Curve], runs: Sequence[Run]) -> dict[str, Any]:
     """What `curves.json` holds; every number is {value, low, high, n} with n seeds."""
     return {
         "schema": 1,

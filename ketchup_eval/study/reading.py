@@ -26,7 +26,7 @@ from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
 from ketchup.inputs import read_text
 from ketchup.runs import Run
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup_eval.judge.criteria import criteria
 from ketchup_eval.study.plan import (
     COMMANDS,

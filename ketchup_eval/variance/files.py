@@ -14,7 +14,7 @@ from ketchup_eval.variance.result import StudentResult, VarianceResult
 SCHEMA = 1
 
 
-def as_json(result: VarianceResult) -> dict[str, Any]:
+def variance_json(result: VarianceResult) -> dict[str, Any]:
     """The result as the content of `variance.json`; numbers are `{"value", "low", "high", "n"}`, absent ones null."""
     return {
         "schema": SCHEMA,
@@ -50,7 +50,7 @@ def as_csv(result: VarianceResult) -> str:
 
 def write_files(result: VarianceResult, run: Path) -> None:
     """Writes `variance.json` and `variance.csv` into the run's folder."""
-    atomic_write_json(run / "variance.json", as_json(result))
+    atomic_write_json(run / "variance.json", variance_json(result))
     atomic_write_text(run / "variance.csv", as_csv(result))
 
 

@@ -9,10 +9,10 @@ from ketchup_eval.variance.result import Of, StudentResult, VarianceResult
 OF_A_NUMBER = ("value", "low", "high", "n")
 RETURN_COLUMNS = ("student", "kl", "estimator", "tail", "k", "quantity", *OF_A_NUMBER)
 GRADIENT_COLUMNS = ("student", "kl", "estimator", "baseline", "batch", "quantity", *OF_A_NUMBER)
-Row = tuple[Any, ...]
+FrameRow = tuple[Any, ...]
 
 
-def return_rows(result: VarianceResult) -> Iterator[Row]:
+def return_rows(result: VarianceResult) -> Iterator[FrameRow]:
     """The rows of `RETURN_COLUMNS`; `tail` and `k` are `None` where the estimator is no K-step return."""
     for student in result.students:
         for estimate in student.estimates:
@@ -28,7 +28,7 @@ def return_rows(result: VarianceResult) -> Iterator[Row]:
                     yield (*about, name, *_numbers(number))
 
 
-def gradient_rows(result: VarianceResult) -> Iterator[Row]:
+def gradient_rows(result: VarianceResult) -> Iterator[FrameRow]:
     """The rows of `GRADIENT_COLUMNS`; `batch` is `None` where a quantity is not that of a batch."""
     for student in result.students:
         for row in student.gradient.rows if student.gradient else ():
@@ -56,5 +56,5 @@ def _kl(student: StudentResult) -> float | None:
     return student.kl.value if student.kl else None
 
 
-def _numbers(estimate: Estimate) -> Row:
+def _numbers(estimate: Estimate) -> FrameRow:
     return tuple(getattr(estimate, name) for name in OF_A_NUMBER)

@@ -8,7 +8,7 @@ from ketchup.choices import EngineName, Gauge, PromptStyle, Split, Tail, Tails
 from ketchup.errors import UsageError
 from ketchup.models.builtin import model_of
 from ketchup.rollouts.types import Decoding
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup_eval.variance.gradient.rows import rows_of
 from ketchup_eval.variance.gradient.settings import BASELINES, GradientSettings, controls
 from ketchup_eval.variance.over_inputs import OverInputs

@@ -20,7 +20,7 @@ from ketchup.progress import progress
 from ketchup.rollouts.fill import Writer, blocks_of, fill
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import OF_VARIANCE, Run
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.base import Example, Task
 from ketchup.tasks.rows import load_examples
 from ketchup_eval.variance.gradient.settings import check_inputs
@@ -87,7 +87,7 @@ def run_variance(
             finish(VarianceResult(rollouts, analysis, len(examples), results, phases.report()))
 
 
-def describe(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Run) -> str:
+def describe_variance(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Run) -> str:
     """What `run_variance` would do and how much of it, without loading a model."""
     task = task_named(rollouts.task)
     examples = _examples(task, rollouts, analysis)

@@ -23,7 +23,7 @@ from ketchup.models.loading import load
 from ketchup.models.prompts import prompt_ids
 from ketchup.phases import Phases
 from ketchup.processes import Processes
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.rows import load_examples
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import _optimiser_step

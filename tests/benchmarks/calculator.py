@@ -17,10 +17,10 @@ import torch
 from ketchup.models.loading import load
 from ketchup.models.prompts import default_style, prompt_ids
 from ketchup.rollouts import sampling, stepwise
-from ketchup.rollouts.calculator import Calculator, Row
+from ketchup.rollouts.calculator import Calculator, Written
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.types import Decoding
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.rows import load_examples
 
 INPUTS, SAMPLES = 8, 32
@@ -62,7 +62,9 @@ def compared(name, repeats):
                 tokens = sum(len(row.tokens) for row in way(machine, repeat))
                 found.append(tokens / (time.process_time() - start))
         drawn = runner.sample(prompts, None, SAMPLES, decoding, 0).rows
-        cut = sum(sampling._cut(machine, Row.drawn(row, [0.0] * len(row)), decoding.max_new_tokens) for row in drawn)
+        cut = sum(
+            sampling._cut(machine, Written.drawn(row, [0.0] * len(row)), decoding.max_new_tokens) for row in drawn
+        )
         one, other = (median(found[1:]) for found in speeds.values())  # the first is a warm-up
         print(f"{name:16s} {share:6.2f} {cut / len(drawn):5.0%} {one:13,.0f} {other:15,.0f} {other / one:6.2f}")
 

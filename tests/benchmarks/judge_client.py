@@ -19,7 +19,7 @@ from ketchup_eval.cli.program import OBJECTS_PER_COLLECTION
 from ketchup_eval.judge import plan as plan_module
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.plan import make_plan
-from ketchup_eval.judge.settings import JudgeSettings, Sampling
+from ketchup_eval.judge.settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.verdicts import VerdictStore
 from tests.judge.given import write_jsonl
 from tests.judge.mock_server import MODEL, Answer, MockServer
@@ -41,7 +41,7 @@ def settings_of(folder, items):
         outputs = [{"id": row.id, "prediction": f"{system} on {row.id}"} for row in rows]
         write_jsonl(folder / f"{system}.jsonl", outputs)
     names = str(folder / "a.jsonl"), str(folder / "b.jsonl")
-    return JudgeSettings((names[0],), names[1], "xsum", "test", ("overall",), Sampling(MODEL), limit=None)
+    return JudgeSettings((names[0],), names[1], "xsum", "test", ("overall",), ReplySettings(MODEL), limit=None)
 
 
 def cpu():

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from ketchup.models.builtin import resolve
 from ketchup.remote.serving import serving
-from ketchup.tasks import task
+from ketchup.tasks import task_named
 from ketchup.tasks.rows import load_examples
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.plan import make_plan
-from ketchup_eval.judge.settings import JudgeSettings, Sampling
+from ketchup_eval.judge.settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.verdicts import VerdictStore
 from tests.judge.given import write_jsonl
 from tests.judge.vllm_models import OPTIONS, SETTINGS, python_with_vllm
@@ -35,7 +35,7 @@ BLOCK = 128
 
 def plan_of(folder, data, articles, words, max_tokens):
     rows, ours, theirs = [], [], []
-    for row in load_examples(task("xsum"), "test", data, articles):
+    for row in load_examples(task_named("xsum"), "test", data, articles):
         text = " ".join(row.source.split()[:words])
         rows.append({"id": row.id, "document": text, "summary": row.reference})
         ours.append({"id": row.id, "prediction": row.reference})
@@ -44,7 +44,7 @@ def plan_of(folder, data, articles, words, max_tokens):
         (folder / f"{name}.jsonl").parent.mkdir(parents=True, exist_ok=True)
         write_jsonl(folder / f"{name}.jsonl", content)
     names = str(folder / "reference.jsonl"), str(folder / "lead-1.jsonl")
-    sampling = Sampling(MODEL, max_tokens=max_tokens, constrained=True)
+    sampling = ReplySettings(MODEL, max_tokens=max_tokens, constrained=True)
     settings = JudgeSettings((names[0],), names[1], "xsum", "test", ("overall",), sampling, data=folder / "data")
     return make_plan(settings, folder)
 

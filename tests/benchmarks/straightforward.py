@@ -24,7 +24,7 @@ from ketchup.models.scoring import score
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.rows import load_examples
 
 KS = (1, 2, 4, 8, 16)

@@ -31,16 +31,15 @@ METRICS["exact"] = Metric(
 )
 """
 TRAINING = """
-from ketchup.estimators import BASELINES, ESTIMATORS, BaselineRow, Row, baselines, llmr
-from ketchup.methods import METHODS, kl
-from ketchup.methods import Row as MethodRow
+from ketchup.estimators import BASELINES, ESTIMATORS, BaselineRow, EstimatorRow, baselines, llmr
+from ketchup.methods import METHODS, MethodRow, kl
 from ketchup.rollouts.engines import ENGINES
 from ketchup.rollouts.transformers_engine import TransformersEngine
 
 class Mine(TransformersEngine):
     name = "mine"
 
-ESTIMATORS["own"] = Row(llmr.build, "G_t", "here", ("own",))
+ESTIMATORS["own"] = EstimatorRow(llmr.build, "G_t", "here", ("own",))
 BASELINES["own-none"] = BaselineRow(baselines.none, "G_t", "here")
 METHODS["own-kl"] = MethodRow(kl.build, "divergence")
 ENGINES["mine"] = Mine
@@ -134,8 +133,8 @@ def test_a_divergence_with_an_option_of_its_own_is_a_file_and_a_row(tmp_path):
     ],
 )
 def test_an_option_that_cannot_be_is_one_sentence(tmp_path, signature, said):
-    imports = "from ketchup.methods import METHODS, Row\n"
-    text = imports + "def build({}):\n    pass\nMETHODS['mine'] = Row(build, 'divergence')\n"
+    imports = "from ketchup.methods import METHODS, MethodRow\n"
+    text = imports + "def build({}):\n    pass\nMETHODS['mine'] = MethodRow(build, 'divergence')\n"
     write(tmp_path, text.format(signature))
     done = ketchup(tmp_path, "train", "kl", "--plugin", "mine.py")
     assert (done.code, done.stderr) == (2, f"Error: {said}\n")

@@ -11,7 +11,7 @@ from ketchup.files import read_jsonl
 from ketchup.models.loading import load
 from ketchup.models.prompts import default_style, prompt_ids
 from ketchup.remote.calls import Patience
-from ketchup.tasks import task as task_named
+from ketchup.tasks import task_named
 from ketchup.tasks.rows import load_examples
 from ketchup_eval.cli import app
 from tests import tiny

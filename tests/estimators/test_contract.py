@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from ketchup.errors import DataError
-from ketchup.estimators import BASELINES, ESTIMATORS, NUMBERS, Estimator, Numbers, Row, baseline, estimator, k_step
+from ketchup.estimators import (
+    BASELINES,
+    ESTIMATORS,
+    NUMBERS,
+    Estimator,
+    EstimatorRow,
+    Numbers,
+    baseline,
+    estimator,
+    k_step,
+)
 from ketchup.estimators.objectives import EXPECTED_RETURN
 from ketchup.maths.tabular import random_world
 from tests import reference
@@ -30,7 +40,7 @@ def a_row_of_a_newcomer():
 @pytest.fixture(params=[*TEXTS, "own-step"])
 def row(request, monkeypatch):
     """Every example of every row of the table, and one that a test adds."""
-    added = Row(a_row_of_a_newcomer, "q_t", "this file", ("own-step",))
+    added = EstimatorRow(a_row_of_a_newcomer, "q_t", "this file", ("own-step",))
     monkeypatch.setitem(ESTIMATORS, "own-step", added)
     return estimator(request.param)
 

@@ -82,12 +82,12 @@ def test_the_return_is_that_of_the_exact_sum(unbroken, inputs):
 
     from ketchup.models.loading import load
     from ketchup.models.prompts import prompt_ids
-    from ketchup.tasks import task
+    from ketchup.tasks import task_named
     from ketchup.tasks.rows import load_examples
 
     teacher, student = load(str(inputs / "teacher")), load(str(inputs / "student"))
-    example = load_examples(task("gsm8k"), "test", inputs / "data", 1)[0]
-    prompt = torch.tensor([prompt_ids(student, task("gsm8k"), example, "source")])
+    example = load_examples(task_named("gsm8k"), "test", inputs / "data", 1)[0]
+    prompt = torch.tensor([prompt_ids(student, task_named("gsm8k"), example, "source")])
     written = student.network.generate(prompt, max_new_tokens=6, do_sample=False)[0, 1:]
     with torch.no_grad():
         before = torch.cat([torch.tensor([teacher.start_id]), written])[None, :-1]

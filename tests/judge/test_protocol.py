@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ketchup_eval.judge.effects import A_FIRST, A_IS_A
 from ketchup_eval.judge.protocol import VARIANTS, Pair, query_of, questions, sample_ids
-from ketchup_eval.judge.settings import Sampling
+from ketchup_eval.judge.settings import ReplySettings
 
 TEMPLATE = "Compare.\n{source}\nText [{first_id}]: {first}\nText [{second_id}]: {second}\nWhich?"
 PAIR = Pair("1", "x", "The source.", "by a", "by b")
@@ -38,7 +38,7 @@ def test_a_vote_follows_the_label_to_the_system(variant):
 
 def keys(**changes):
     query = query_of(PAIR, "overall", TEMPLATE, 0)
-    sampling = Sampling()
+    sampling = ReplySettings()
     base = query.key(sampling)
     found = {name: replace(query, **{name: value}).key(sampling) for name, value in changes.items()}
     return base, found
@@ -49,15 +49,17 @@ def test_a_key_depends_on_all_that_decides_a_reply():
     query = query_of(PAIR, "overall", TEMPLATE, 0)
     others = {"model": "m", "temperature": 0.5, "max_tokens": 9, "seed": 3, "logprobs": True, "constrained": True}
     for name, value in others.items():
-        found[name] = query.key(replace(Sampling(), **{name: value}))
-    found["repeat"] = query.key(Sampling(), repeat=1)
+        found[name] = query.key(replace(ReplySettings(), **{name: value}))
+    found["repeat"] = query.key(ReplySettings(), repeat=1)
     assert len({base, *found.values()}) == 1 + len(found)
 
 
 def test_the_same_question_about_other_systems_has_the_same_key():
     """b against a asks the four questions that a against b asks."""
     swapped = Pair("other id", "y", PAIR.source, PAIR.b, PAIR.a)
-    found = [{q.query.key(Sampling()) for q in questions([pair], {"overall": TEMPLATE})} for pair in (PAIR, swapped)]
+    found = [
+        {q.query.key(ReplySettings()) for q in questions([pair], {"overall": TEMPLATE})} for pair in (PAIR, swapped)
+    ]
     assert found[0] == found[1]
     assert len(found[0]) == 4
 

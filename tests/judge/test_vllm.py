@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from ketchup.models.builtin import resolve
 from ketchup_eval.cli import app
 from ketchup_eval.judge.health import check_constrained
-from ketchup_eval.judge.settings import Sampling
+from ketchup_eval.judge.settings import ReplySettings
 from tests.judge.given import verdict_rows, words, write_inputs, write_jsonl
 from tests.judge.vllm_models import OPTIONS, SETTINGS, Served, metric, python_with_vllm, served, tiny_qwen2
 
@@ -66,7 +66,7 @@ def test_64_calls_in_flight_are_all_answered_once_and_prefixes_are_cached(tmp_pa
 
 
 def test_constraints_are_honoured(server):
-    check_constrained(server, Sampling(NAME))
+    check_constrained(server, ReplySettings(NAME))
 
 
 def test_a_model_that_the_server_lacks(tmp_path, server):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ketchup.errors import UsageError
 from ketchup.files import write_jsonl
-from ketchup.tasks import task
+from ketchup.tasks import task_named
 from ketchup_eval.cli import app
 from ketchup_eval.metrics import METRICS, comet, metrics_for
 from ketchup_eval.metrics.base import Item
@@ -50,7 +50,7 @@ def literal(folder, layer, text, reference):
 
 
 def test_bertscore_is_its_formula(bert):
-    (metric,) = metrics_for(task("xsum"), [f"bertscore:{bert}@1"])
+    (metric,) = metrics_for(task_named("xsum"), [f"bertscore:{bert}@1"])
     found = metric.statistics(items(TEXTS, REFERENCES))[:, 0]
     expected = [
         0.0 if not text else max(literal(bert, 1, text, one) for one in ([ref] if isinstance(ref, str) else ref))
@@ -66,7 +66,7 @@ def test_a_signature_tells_models_and_layers_apart(bert, tmp_path):
     torch.manual_seed(1)
     BertModel(BertConfig.from_pretrained(bert)).save_pretrained(tmp_path)
     names = [f"bertscore:{bert}@1", f"bertscore:{bert}@2", f"bertscore:{tmp_path}@1", "bertscore"]
-    signatures = [metrics_for(task("xsum"), [name])[0].signature("1") for name in names]
+    signatures = [metrics_for(task_named("xsum"), [name])[0].signature("1") for name in names]
     assert len(set(signatures)) == len(names)
     assert "model:roberta-large|layer:17" in signatures[-1]
 
@@ -81,7 +81,7 @@ def test_a_signature_tells_models_and_layers_apart(bert, tmp_path):
 )
 def test_what_cannot_be_computed_is_named(name, said):
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
-        metrics_for(task("xsum"), [name])[0].signature("1")
+        metrics_for(task_named("xsum"), [name])[0].signature("1")
 
 
 COMET = """
@@ -114,7 +114,7 @@ def comet_python(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("comet_python")
 def test_comet_answers_from_its_own_python_and_the_best_reference_counts():
-    (metric,) = metrics_for(task("europarl"), ["comet:known"])
+    (metric,) = metrics_for(task_named("europarl"), ["comet:known"])
     rows = [Item("aa", "xy", ("bb",)), Item("a", "xyz", ("bbbbb", "bb")), Item("é\n", "", ("ü",))]
     assert metric.statistics(rows)[:, 0].tolist() == [0.5, 1.0, 0.0]
     assert metric.statistics(rows[:1])[:, 0].tolist() == [0.5]

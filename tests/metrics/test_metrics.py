@@ -9,7 +9,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
 from ketchup.errors import DataError, UsageError
-from ketchup.tasks import task
+from ketchup.tasks import task_named
 from ketchup.tasks.answers import extract_answer
 from ketchup_eval.metrics import METRICS, metrics_for
 from ketchup_eval.metrics.base import references_of
@@ -96,15 +96,17 @@ def test_a_reference_without_an_answer_is_an_error():
 
 
 def test_defaults_are_the_papers():
-    chosen = {name: [metric.name for metric in metrics_for(task(name), None)] for name in ("xsum", "europarl", "gsm8k")}
+    chosen = {
+        name: [metric.name for metric in metrics_for(task_named(name), None)] for name in ("xsum", "europarl", "gsm8k")
+    }
     assert chosen == {"xsum": ["rouge"], "europarl": ["bleu", "chrf", "ter"], "gsm8k": ["accuracy"]}
 
 
 def test_unknown_and_unfit_metrics_are_named():
     with pytest.raises(UsageError, match='no metric "blue": did you mean "bleu"'):
-        metrics_for(task("europarl"), ["blue"])
+        metrics_for(task_named("europarl"), ["blue"])
     with pytest.raises(UsageError, match='"accuracy" does not fit xsum'):
-        metrics_for(task("xsum"), ["accuracy"])
+        metrics_for(task_named("xsum"), ["accuracy"])
 
 
 @pytest.mark.parametrize("name", SACREBLEU)

@@ -9,7 +9,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU
 
 from ketchup.errors import UsageError
-from ketchup.tasks import task
+from ketchup.tasks import task_named
 from ketchup_eval.metrics import METRICS, bleu, metrics_for, unread
 from ketchup_eval.metrics.scripts import BEYOND_ASCII, share_of_words, unicode_words
 from tests.evaluation.given import ketchup, plain, write
@@ -145,7 +145,7 @@ def test_a_tokenizer_is_known_for_the_scripts_that_it_splits(tokenizer, language
 def test_bleu_has_sacrebleus_tokenizers(tokenizer):
     """Score and signature; the signature tells scores of different tokenizers apart."""
     texts, references = ["今天天气真好。", "het is één huis"], ["今天天气很好。", "het is een huis"]
-    (metric,) = metrics_for(task("europarl"), ["bleu"], tokenizer)
+    (metric,) = metrics_for(task_named("europarl"), ["bleu"], tokenizer)
     library = BLEU(tokenize=tokenizer)
     theirs = library.corpus_score(texts, [references]).score
     assert float(metric.scales[0].rule(metric.statistics(items(texts, references)).sum(axis=0), 2)) == pytest.approx(
@@ -161,13 +161,13 @@ def test_a_tokenizer_that_is_not_installed_is_named(monkeypatch):
     bleu.library.cache_clear()
     monkeypatch.setattr(bleu, "BLEU", missing)
     with pytest.raises(UsageError, match=r"--bleu-tokenize ja-mecab needs .*pip install \"sacrebleu\[ja\]\""):
-        metrics_for(task("europarl"), ["bleu"], "ja-mecab")
+        metrics_for(task_named("europarl"), ["bleu"], "ja-mecab")
     bleu.library.cache_clear()
 
 
 def test_a_tokenizer_without_bleu_is_refused():
     with pytest.raises(UsageError, match="--bleu-tokenize goes with the metric bleu, and the metrics are chrf"):
-        metrics_for(task("europarl"), ["chrf"], "zh")
+        metrics_for(task_named("europarl"), ["chrf"], "zh")
 
 
 def test_runs_are_compared_by_the_tokenizer_of_their_evaluation(tmp_path, monkeypatch):

@@ -12,11 +12,11 @@ from ketchup.models.scoring import score
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding
-from ketchup.tasks import task
+from ketchup.tasks import task_named
 from ketchup.tasks.answers import extract_answer
 from ketchup.tasks.rows import load_examples
 
-TASK = task("demo")
+TASK = task_named("demo")
 STUDENTS = ("demo-student-1", "demo-student-2", "demo-student-3")
 
 

@@ -9,7 +9,7 @@ from ketchup.tasks.base import Example
 from ketchup_eval.judge import plan as plan_module
 from ketchup_eval.judge.plan import make_plan
 from ketchup_eval.judge.results import judge_result
-from ketchup_eval.judge.settings import JudgeSettings, Sampling
+from ketchup_eval.judge.settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.verdicts import Verdict, VerdictStore
 from ketchup_eval.report.judge_page import write_judge_page
 from tests.judge.given import write_jsonl
@@ -35,7 +35,9 @@ def write_page(folder, monkeypatch, items, *, hostile=False):
         write_jsonl(folder / f"{system}.jsonl", outputs)
     a, b = str(folder / "a.jsonl"), str(folder / "b.jsonl")
     name = HOSTILE[:-1] if hostile else "mock"
-    plan = make_plan(JudgeSettings((a,), b, "xsum", "test", CRITERIA, Sampling(name), limit=None, resamples=20), folder)
+    plan = make_plan(
+        JudgeSettings((a,), b, "xsum", "test", CRITERIA, ReplySettings(name), limit=None, resamples=20), folder
+    )
     store, generator = VerdictStore(folder / "judge"), random.Random(0)
     for call in plan.calls:
         number = int(call.question.pair.item.split("-")[1])

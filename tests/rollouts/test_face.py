@@ -5,7 +5,7 @@ import torch
 
 import ketchup
 from ketchup.errors import DataError, ModelError, UsageError
-from ketchup.tasks import task
+from ketchup.tasks import task_named
 from ketchup.tasks.rows import load_examples
 from tests import tiny
 
@@ -108,7 +108,7 @@ def test_the_same_seed_draws_the_same(pair):
 def test_a_task_brings_its_rows_its_prompt_and_its_calculator():
     """The demo's teacher solves its task, which it could not without all three."""
     teacher = ketchup.load("demo-teacher", device="cpu")
-    examples = load_examples(task("demo"), "test", None, 3)
+    examples = load_examples(task_named("demo"), "test", None, 3)
     drawn = ketchup.sample(teacher, task="demo", limit=3, temperature=0)
     assert drawn.ids == tuple(example.id for example in examples)
     answers = [example.reference.rpartition("#### ")[2] for example in examples]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ketchup.rollouts import sampling, stepwise
-from ketchup.rollouts.calculator import Calculator, Row
+from ketchup.rollouts.calculator import Calculator, Written
 from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup.rollouts.types import Decoding, Drawn
 from tests import tiny
@@ -61,7 +61,7 @@ def test_the_calculator_writes_where_it_must_and_nowhere_else(kind, monkeypatch)
     forced = [row for row in rows if False in row.chosen]
     assert len(forced) > 50
     for row in rows:
-        read = Row.drawn(list(row.tokens), list(row.log_probs))
+        read = Written.drawn(list(row.tokens), list(row.log_probs))
         assert not sampling._cut(machine, read, 9)
         assert (read.tokens, read.chosen) == (row.tokens, row.chosen)
         assert len(row.tokens) == 9 or (row.tokens[-1] in model.eos_ids and row.chosen[-1])
@@ -107,8 +107,8 @@ def test_the_engine_says_whether_rows_are_mended(monkeypatch, mends, disagrees, 
     runner = TransformersEngine(model)
     runner.mends = mends
     written = []
-    monkeypatch.setattr(stepwise, "write", lambda *a: written.append(a) or [Row.drawn([1], [0.0])] * 4)
-    monkeypatch.setattr(sampling, "_mended", lambda *a: [Row.drawn([1], [0.0])] * 4)
+    monkeypatch.setattr(stepwise, "write", lambda *a: written.append(a) or [Written.drawn([1], [0.0])] * 4)
+    monkeypatch.setattr(sampling, "_mended", lambda *a: [Written.drawn([1], [0.0])] * 4)
     monkeypatch.setattr(sampling, "_cut", lambda *_: disagrees)
     sampling.sample(runner, model, ["x", "y"], [[2], [3]], 2, Decoding(4), 0, calculator=True)
     assert bool(written) == by_steps

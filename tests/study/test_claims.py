@@ -7,7 +7,7 @@ import pytest
 from ketchup_eval.stats.correlation import rank_correlation
 from ketchup_eval.stats.seeds import difference_of_means
 from ketchup_eval.study.claims import CLAIMS, judge_claims
-from ketchup_eval.study.claims.base import as_json
+from ketchup_eval.study.claims.base import claims_json
 
 
 def number(value, half=0.1):
@@ -257,7 +257,7 @@ def test_a_teacher_behind_a_server_tells_only_the_reverse_kl():
 
 def test_claims_are_written_with_their_numbers():
     near = student("near", 0.1, (9.0, 4.0, 2.0), (0.0, 1.0, 2.0))
-    written = as_json(judge_claims(content(variance=variance(near))))
+    written = claims_json(judge_claims(content(variance=variance(near))))
     falls = written["claims"][0]
     assert falls["verdict"] == "supported"
     assert [row["value"] for row in falls["evidence"]] == pytest.approx([1 - 4 / 9, 1 - 2 / 9])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ketchup.tasks import calculator, task
+from ketchup.tasks import calculator, task_named
 from ketchup.tasks.calculator import CalculationError, evaluate, forced_text, format_result, strip_annotations
 from ketchup.tasks.rows import load_examples
 from ketchup.tasks.spaced import spaced
@@ -217,7 +217,7 @@ def test_real_annotations_are_reproduced(real_data) -> None:
     examples = [
         example
         for split in ("train", "validation", "test")
-        for example in load_examples(task("gsm8k"), split, real_data / "gsm8k")
+        for example in load_examples(task_named("gsm8k"), split, real_data / "gsm8k")
     ]
     annotations = [found for example in examples for found in ANNOTATION.findall(example.reference)]
     forced = [forced_text(f"<<{expression}=") or "" for expression, _ in annotations]
@@ -232,7 +232,7 @@ def test_real_annotations_are_reproduced(real_data) -> None:
 
 
 def test_both_forms_of_a_real_solution_get_the_same_results(real_data) -> None:
-    for example in load_examples(task("gsm8k"), "test", real_data / "gsm8k"):
+    for example in load_examples(task_named("gsm8k"), "test", real_data / "gsm8k"):
         solution = example.reference
         native = [forced_text(solution[: found.end()]) for found in re.finditer(r"<<[^=>]*=", solution)]
         rewritten = spaced(solution)

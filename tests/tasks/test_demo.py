@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from ketchup.tasks import demo, task
+from ketchup.tasks import demo, task_named
 from ketchup.tasks.answers import extract_answer
 from ketchup.tasks.calculator import evaluate, forced_text
 from ketchup.tasks.spaced import spaced
@@ -100,7 +100,7 @@ def test_steps_follow_the_question_and_need_all_of_its_numbers(rows) -> None:
 def test_the_calculator_forces_every_result_in_both_forms(rows, form) -> None:
     opening = r"<<[^=]*=" if form == "native" else r"\[ [^=]*="
     for row in rows["test"]:
-        text = task("demo").text(row["answer"], form)
+        text = task_named("demo").text(row["answer"], form)
         openings = list(re.finditer(opening, text))
         assert len(openings) == len(lines(row)) - 1
         for found in openings:
@@ -121,8 +121,8 @@ def test_texts_fit_the_lengths_and_a_small_vocabulary(rows) -> None:
     words = set()
     for row in (*rows["train"], *rows["test"]):
         end_of_text = 1
-        assert len(token.findall(row["question"])) + end_of_text <= task("demo").max_prompt_tokens
-        assert len(token.findall(row["answer"])) + end_of_text <= task("demo").max_new_tokens
+        assert len(token.findall(row["question"])) + end_of_text <= task_named("demo").max_prompt_tokens
+        assert len(token.findall(row["answer"])) + end_of_text <= task_named("demo").max_new_tokens
         assert 10 <= len(row["question"].split()) <= 60
         words.update(re.findall("[A-Za-z]+", row["question"] + row["answer"]))
     assert len(words) <= 250

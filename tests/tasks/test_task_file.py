@@ -7,7 +7,7 @@ import pytest
 from pyarrow import parquet
 
 from ketchup.errors import DataError, UsageError
-from ketchup.tasks import task
+from ketchup.tasks import task_named
 from ketchup.tasks.base import Example
 from ketchup.tasks.rows import load_examples
 from ketchup.tasks.task_file import read_task
@@ -54,11 +54,11 @@ def changed(**tables):
 
 def examples(folder, content, rows, name="test.jsonl"):
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return load_examples(task(str(write(folder, content))), "test")
+    return load_examples(task_named(str(write(folder, content))), "test")
 
 
 def test_what_is_left_out_has_a_default(tmp_path):
-    read = task(str(write(tmp_path, SMALLEST)))
+    read = task_named(str(write(tmp_path, SMALLEST)))
     assert (read.name, read.calculator, read.stop, read.metrics) == ("mine", False, (), ())
     assert (read.prompts.source, read.prompts.plain) == ("{source}", "Answer: {source}\nAnswer:")
     assert read.files == {"test": tmp_path / "test.jsonl"}
@@ -78,7 +78,7 @@ def test_formats_give_the_same_rows(tmp_path, suffix):
         file.write_text('id,question,answer\n"a","one, ""two""\nthree",é\r\n\nb,x,y\n', encoding="utf-8")
     else:
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    read = task(str(write(tmp_path, changed(rows={"files": {"test": file.name}}))))
+    read = task_named(str(write(tmp_path, changed(rows={"files": {"test": file.name}}))))
     wanted = [Example(row["id"], row["question"], row["answer"]) for row in rows]
     assert load_examples(read, "test") == wanted
 
@@ -86,7 +86,7 @@ def test_formats_give_the_same_rows(tmp_path, suffix):
 def test_whole_numbers_are_ids_in_parquet(tmp_path):
     rows = [{"id": 7, "question": "x", "answer": "y"}]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
-    read = task(str(write(tmp_path, changed(rows={"files": {"test": "test.parquet"}}))))
+    read = task_named(str(write(tmp_path, changed(rows={"files": {"test": "test.parquet"}}))))
     assert [example.id for example in load_examples(read, "test")] == ["7"]
 
 
@@ -104,7 +104,7 @@ def test_whole_numbers_are_ids_in_parquet(tmp_path):
 def test_a_damaged_file_is_named_with_its_line(tmp_path, name, content, sentence):
     (tmp_path / name).write_text(content)
     wanted = "a.parquet" if name == "a.parquet" else "a.csv"
-    read = task(str(write(tmp_path, changed(rows={"files": {"test": wanted}}))))
+    read = task_named(str(write(tmp_path, changed(rows={"files": {"test": wanted}}))))
     with pytest.raises(DataError, match=sentence):
         load_examples(read, "test")
 
@@ -152,7 +152,7 @@ def test_sources_may_be_absent(tmp_path):
     content = changed(fields={"source": None}, prompt={"chat": "Write a poem."})
     found = examples(tmp_path, content, [{"answer": "Roses"}, {"answer": "Violets"}])
     assert [(example.source, example.reference) for example in found] == [("", "Roses"), ("", "Violets")]
-    assert task(str(tmp_path / "mine.toml")).prompts.source == ""
+    assert task_named(str(tmp_path / "mine.toml")).prompts.source == ""
 
 
 @pytest.mark.parametrize(
@@ -211,13 +211,13 @@ def test_sources_may_be_absent(tmp_path):
 def test_whatever_is_wrong_is_one_sentence_with_file_and_key(tmp_path, content, sentence):
     path = write(tmp_path, content)
     with pytest.raises(UsageError, match=sentence) as caught:
-        task(str(path))
+        task_named(str(path))
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.toml cannot be read \(No such file"):
-        task(str(tmp_path / "none.toml"))
+        task_named(str(tmp_path / "none.toml"))
 
 
 def test_a_split_without_a_file_is_named(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ketchup.errors import UsageError
-from ketchup.tasks import TASKS, task
+from ketchup.tasks import TASKS, task_named
 from ketchup.tasks.calculator import strip_annotations
 from ketchup.tasks.rows import load_examples
 from ketchup.tasks.spaced import spaced
@@ -20,7 +20,7 @@ every_task = pytest.mark.parametrize("row", TASKS.values(), ids=TASKS)
 
 @every_task
 def test_a_task_stands_under_its_name(row) -> None:
-    assert task(row.name) is row
+    assert task_named(row.name) is row
 
 
 @every_task
@@ -84,7 +84,7 @@ def test_a_calculator_goes_with_reasoning_and_a_spaced_form(row) -> None:
 
 @pytest.mark.parametrize(("name", "folder"), [("gsm8k", "gsm8k"), ("xsum", "xsum"), ("europarl", "europarl-en-nl")])
 def test_real_rows_fit_the_task(real_data, name, folder) -> None:
-    examples = load_examples(task(name), "test", real_data / folder, limit=50)
+    examples = load_examples(task_named(name), "test", real_data / folder, limit=50)
     assert len(examples) == 50
     assert all(example.source and example.reference for example in examples)
 
@@ -93,15 +93,15 @@ def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(
         UsageError, match=r'"gms8k": did you mean "gsm8k" of demo, .*gsm8k, .*xsum, or name a file that ends in .toml'
     ):
-        task("gms8k")
+        task_named("gms8k")
     with pytest.raises(UsageError, match='"qqq": choose one of demo, '):
-        task("qqq")
+        task_named("qqq")
 
 
 def test_europarl_splits_have_the_papers_sizes_and_do_not_overlap() -> None:
     ranges = {
         split: range(*(int(end or 0) for end in re.fullmatch(r"train\[(\d*):(\d*)\]", hub_split).groups()))
-        for split, hub_split in task("europarl").hub.splits.items()
+        for split, hub_split in task_named("europarl").hub.splits.items()
     }
     assert {split: len(rows) for split, rows in ranges.items()} == {
         "train": 1_167_808,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ketchup.estimators import BASELINES, ESTIMATORS, Estimator, Row
+from ketchup.estimators import BASELINES, ESTIMATORS, Estimator, EstimatorRow
 from ketchup.estimators.objectives import EXPECTED_RETURN
 from ketchup.methods.base import Trajectory
 from ketchup.training.experience import Student
@@ -176,7 +176,7 @@ def test_a_step_knows_the_distribution_that_was_sampled(monkeypatch, tmp_path, s
 
 def test_a_row_that_is_added_can_be_trained_with_at_once(monkeypatch, tmp_path, seen_gradients):
     made = Estimator("own-step", lambda n: n.q, EXPECTED_RETURN, unbiased=False, needs=frozenset({"q"}))
-    monkeypatch.setitem(ESTIMATORS, "own-step", Row(lambda: made, "q_t", "this file", ("own-step",)))
+    monkeypatch.setitem(ESTIMATORS, "own-step", EstimatorRow(lambda: made, "q_t", "this file", ("own-step",)))
     before, after, teacher, rollouts = one_step(monkeypatch, tmp_path, "t5", {"estimator": "own-step"})
     # the action's own term alone, as all K-step returns with K beyond the rollout have it
     gradient = literal_gradient(before, teacher, rollouts, "k-step:99", "none")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ketchup.errors import DataError, UsageError
 from ketchup.files import read_jsonl
 from ketchup.methods import method
-from ketchup.tasks import task
+from ketchup.tasks import task_named
 from ketchup.tasks.base import Example
 from ketchup.training import selection as selecting
 from ketchup.training.checkpoints import TrainerState
@@ -98,7 +98,7 @@ LITERAL = {
 
 @pytest.mark.parametrize("name", LITERAL)
 def test_metrics_are_those_of_the_libraries_and_know_their_direction(name):
-    metric = metric_to_select_by(task("europarl"), name)
+    metric = metric_to_select_by(task_named("europarl"), name)
     assert metric.score(DUTCH, TEXTS) == pytest.approx(LITERAL[name])
     assert metric.higher_is_better == (name != "ter")
     assert metric.score(DUTCH, [row.reference for row in DUTCH]) == pytest.approx(0 if name == "ter" else 100)
@@ -136,7 +136,7 @@ class Writer:
 
 def test_a_score_is_of_the_outputs_of_all_processes(monkeypatch):
     monkeypatch.setattr(selecting, "BLOCK", 1)
-    chosen = selection("bleu", method("kl", {}), metric_to_select_by(task("europarl"), "bleu"), DUTCH)
+    chosen = selection("bleu", method("kl", {}), metric_to_select_by(task_named("europarl"), "bleu"), DUTCH)
     inputs = Inputs([row.id for row in DUTCH], [[0], [1], [2]], {})
     found = graded(chosen, Writer(), inputs, Two({0: [TEXTS[0]], 2: [TEXTS[2]]}))
     assert found == {"validation_bleu": pytest.approx(LITERAL["bleu"])}
@@ -153,7 +153,7 @@ def test_a_score_is_of_the_outputs_of_all_processes(monkeypatch):
 )
 def test_a_metric_of_nothing_or_of_another_task_is_refused(name, words):
     with pytest.raises(UsageError) as error:
-        metric_to_select_by(task("europarl"), name)
+        metric_to_select_by(task_named("europarl"), name)
     assert words in str(error.value)
 
 
@@ -177,7 +177,10 @@ def test_the_default_is_the_return_of_policy_gradients_and_the_loss_of_others():
 
 
 def test_rows_without_a_reference_to_score_by_are_named_before_anything_runs():
-    bleu, accuracy = metric_to_select_by(task("europarl"), "bleu"), metric_to_select_by(task("demo"), "accuracy")
+    bleu, accuracy = (
+        metric_to_select_by(task_named("europarl"), "bleu"),
+        metric_to_select_by(task_named("demo"), "accuracy"),
+    )
     kl = method("kl", {})
     with pytest.raises(DataError, match=r'validation row "b" has no reference, which --select bleu needs'):
         selection("bleu", kl, bleu, [DUTCH[0], Example("b", "x", " ")])

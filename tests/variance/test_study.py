@@ -13,7 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from ketchup.estimators import ESTIMATORS, Estimator, Row
+from ketchup.estimators import ESTIMATORS, Estimator, EstimatorRow
 from ketchup.estimators.objectives import EXPECTED_RETURN
 from ketchup.models.loading import load
 from ketchup_eval.cli import app
@@ -258,7 +258,7 @@ def test_further_estimators_are_measured_from_the_same_rollouts(study, further, 
 
 def test_a_row_of_a_newcomer_is_measured_at_once(finished, inputs, no_sampling, monkeypatch):
     made = Estimator("own-step", lambda n: n.q, EXPECTED_RETURN, unbiased=False, needs=frozenset({"q"}))
-    monkeypatch.setitem(ESTIMATORS, "own-step", Row(lambda: made, "q_t", "this file", ("own-step",)))
+    monkeypatch.setitem(ESTIMATORS, "own-step", EstimatorRow(lambda: made, "q_t", "this file", ("own-step",)))
     done = invoke(finished, inputs, "--estimator", "own-step", "k-step:99")
     assert done.exit_code == 0, done.stderr
     mine, same = result_of(finished)["students"][0]["estimates"][-2:]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ketchup.files import atomic_write_json
 from ketchup_eval.study.claims.agreement import judge_agrees
-from ketchup_eval.study.claims.base import Claim, Judged, as_json, judged
+from ketchup_eval.study.claims.base import Claim, Judged, claims_json, judged
 from ketchup_eval.study.claims.foretold import measuring_predicts
 from ketchup_eval.study.claims.measured import bias_grows, nearer_is_better, variance_falls
 from ketchup_eval.study.claims.trained import (
@@ -106,4 +106,4 @@ def judge_claims(content: Content) -> list[Judged]:
 
 def write_claims(found: Sequence[Judged], folder: Path) -> None:
     """Writes `claims.json` into the folder of a study."""
-    atomic_write_json(folder / FILE, as_json(found))
+    atomic_write_json(folder / FILE, claims_json(found))

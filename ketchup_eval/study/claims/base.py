@@ -69,7 +69,7 @@ def judged(claim: Claim, evidence: tuple[Evidence, ...]) -> Judged:
     return Judged(claim, verdict, evidence, adjusted)
 
 
-def as_json(judged: Sequence[Judged]) -> Content:
+def claims_json(judged: Sequence[Judged]) -> Content:
     """The content of `claims.json`."""
     return {
         "schema": 1,
