@@ -194,9 +194,11 @@ def test_an_unfinished_study_shows_what_is_there_and_names_what_is_not(tmp_path,
         command("judge-near-demo", "judge", "to do"),
     ]
     runs = [training("llmr", "demo", "small", 0, (1.0, math.nan, 2.0))]
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "near-demo-k8-s0.log").write_text("step 1\nError: the disk is full.\n")
     page, faults = opened(browser, written(study(commands=commands, runs=runs), tmp_path))
     assert page.text_content("#states") == "1 of 4 commands done; 1 started, 1 failed, 1 to do"
-    assert "Failed: near-demo-k8-s0" in page.text_content("header")
+    assert "near-demo-k8-s0: Error: the disk is full." in page.inner_text("header .failed")
     assert "Not there yet: near-demo-k4-s0" in page.text_content("#curves")
     assert "Not there yet: judge-near-demo" in page.text_content("#judge")
     assert page.locator("#bias-variance").count() == 0  # the plan measures none

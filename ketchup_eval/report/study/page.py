@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ketchup.errors import RunError
+from ketchup.errors import KetchupError, RunError
 from ketchup.manifests import read_manifest
 from ketchup.runs import Run
 from ketchup_eval.report.judge_page import PAGE as AUDIT_PAGE
@@ -21,6 +21,7 @@ from ketchup_eval.report.study.tables import StudyTable, study_tables
 from ketchup_eval.study.claims.base import RULE, Judged
 from ketchup_eval.study.claims.numbers import estimate
 from ketchup_eval.study.collect import Content
+from ketchup_eval.study.running import reason
 
 PAGE = "study.html"
 MOST_NAMED = 8
@@ -60,38 +61,44 @@ class JudgeView:
 
 def write_study_page(folder: Path, content: Content, claims: Sequence[Judged]) -> Path:
     """Writes `study.html` into the folder of a study, of which nothing may be there yet."""
-    figures, tables = study_figures(content), study_tables(content)
+    figures, tables, manifests = study_figures(content), study_tables(content), _manifests(content, folder)
     return write_page(
         "study.html",
         folder / PAGE,
-        {"study": content, "figures": [_drawn(figure) for figure in figures], "manifests": _manifests(content, folder)},
+        {"study": content, "figures": [_drawn(figure) for figure in figures], "manifests": manifests},
         name=content["name"],
-        facts=_facts(content),
+        facts=_facts(content, manifests),
         states=_states(content),
-        failed=[row["name"] for row in content["commands"] if row["state"] == "failed"],
+        failed=[(row["name"], _reason(folder, row["name"])) for row in content["commands"] if row["state"] == "failed"],
         rule=RULE,
         claims=[claim_view(one) for one in claims],
         sections=_sections(content, figures, tables, folder),
         row_views=row_views,
         heading=heading,
-        judges=[_judge(one, folder) for one in content["judge"]],
+        judges=[_judge(one, content, folder) for one in content["judge"]],
         commands=content["commands"],
         most_named=MOST_NAMED,
     )
 
 
-def _facts(content: Content) -> list[tuple[str, str]]:
-    """What was run: the plan, the commit, the hours."""
+def _reason(folder: Path, name: str) -> str:
+    with suppress(KetchupError):
+        return reason(folder, name)
+    return "its log is not there"
+
+
+def _facts(content: Content, manifests: Content) -> list[tuple[str, str]]:
+    """What was run: the plan, the commits, the hours."""
     plan, known = content["plan"], content["circumstances"] or {}
-    git = known.get("git") or {}
-    commit = f"{git['commit']}{', with changes' if git.get('dirty') else ''}" if git.get("commit") else "not known"
+    repositories = [one["git"] for one in (*manifests.values(), known) if one.get("git")]
+    commits = dict.fromkeys(f"{git['commit']}{' with changes' if git.get('dirty') else ''}" for git in repositories)
     seconds = sum(row["seconds"] or 0.0 for row in content["commands"])
     starts = sorted(row["started"] for row in content["commands"] if row["started"])
     students = [f"{name} (of {plan['teacher_of'][name]})" for name in plan["students"]]
     references = ", ".join(f"{name} in {command}" for command, name in plan["reference"].items())
     facts = [
         ("Plan", f"{plan['file']}, digest {plan['digest']}"),
-        ("Commit", commit),
+        ("Commit" if len(commits) < 2 else "Commits", ", ".join(commits) or "not known"),
         ("Time", f"{seconds / 3600:.2f} hours of commands{f', begun {starts[0]}' if starts else ''}"),
         ("Tasks", ", ".join(plan["tasks"])),
         ("Students", ", ".join(students)),
@@ -143,16 +150,18 @@ def _sections(
     return found
 
 
-def _judge(one: Content, folder: Path) -> JudgeView:
+def _judge(one: Content, content: Content, folder: Path) -> JudgeView:
     result = one["result"]
+    methods = {run["run"]: run["method"] for run in content["runs"]}
     audit = f"{quote(one['run'])}/{AUDIT_PAGE}" if (folder / one["run"] / AUDIT_PAGE).exists() else None
     effects = []
     for title, effect, lowest, middle in EFFECTS:
         bars = []
         for row in result["comparisons"]:
-            label, found = f"{row['criterion']}, {system_name(row['a'])}", estimate(row["effects"][effect])
-            bar = share_bar(label, found, lowest, 1)
-            bars.append((bar, Number.of(f"{title}: {label}", found.scaled(100), (one["run"], system_name(row["a"])))))
+            system, found = system_name(row["a"]), estimate(row["effects"][effect])
+            label = f"{row['criterion']}, {methods.get(system, system)}"
+            number = Number.of(f"{title}: {label}", found.scaled(100), (one["run"], system))
+            bars.append((share_bar(label, found, lowest, 1), number))
         effects.append((title, middle, tuple(bars)))
     judge = (result.get("judge") or {}).get("model", "")
     return JudgeView(f"{one['task']}: {one['student']}, judged by {judge}", audit, tuple(effects))

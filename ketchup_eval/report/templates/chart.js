@@ -1,6 +1,6 @@
 // A panel as SVG: axes, lines, bands or bars, and the nearest mark to a pointer or to the arrow keys.
 // A mark is [x, value, low, high, n], and where x is an estimate too, its two ends.
-const MOST_BANDS = 6, MOST_DOTS = 40, REACH = 60, HEIGHT = 290;
+const MOST_BANDS = 6, MOST_DOTS = 40, REACH = 60, APART = 3, HEIGHT = 290;
 const ROOM = { left: 58, right: 12, top: 26, bottom: 40 };
 
 function shape(tag, attributes, text) {
@@ -11,6 +11,11 @@ function shape(tag, attributes, text) {
 }
 
 const digits = (value, count = 4) => value === null ? "-" : String(Number(value.toPrecision(count)));
+
+function tick(value) {
+  const size = Math.abs(value);
+  return size && (size < 1e-3 || size >= 1e6) ? value.toExponential(1).replace(".0e", "e") : digits(value);
+}
 
 function scale(kind, [low, high], from, to) {
   const by = kind === "linear" ? (value) => value : (value) => Math.log(Math.max(value, 1e-300));
@@ -57,18 +62,18 @@ function chosen(panel, seed) {
   return panel.series.filter((one) => one.seed !== null && (seed === "all" || String(one.seed) === seed));
 }
 
-function axes(svg, panel, width, across, up, xs, ys) {
-  const bottom = HEIGHT - ROOM.bottom, right = width - ROOM.right;
+function axes(svg, panel, right, across, up, xs, ys) {
+  const bottom = HEIGHT - ROOM.bottom;
   const marked = panel.ticks.length ? panel.ticks : ticks(panel.x_scale, xs, panel.x_scale === "linear");
   for (const value of marked) {
     const x = across(value);
     svg.append(shape("path", { d: `M${x} ${ROOM.top}V${bottom}`, class: "grid" }));
-    svg.append(shape("text", { x, y: bottom + 14, "text-anchor": "middle" }, digits(value)));
+    svg.append(shape("text", { x, y: bottom + 14, "text-anchor": "middle" }, tick(value)));
   }
   for (const value of ticks(panel.y_scale, ys)) {
     const y = up(value);
     svg.append(shape("path", { d: `M${ROOM.left} ${y}H${right}`, class: "grid" }));
-    svg.append(shape("text", { x: ROOM.left - 5, y: y + 4, "text-anchor": "end" }, digits(value)));
+    svg.append(shape("text", { x: ROOM.left - 5, y: y + 4, "text-anchor": "end" }, tick(value)));
   }
   svg.append(shape("path", { d: `M${ROOM.left} ${ROOM.top}V${bottom}H${right}`, class: "frame" }));
   const middle = (ROOM.top + bottom) / 2;
@@ -77,30 +82,33 @@ function axes(svg, panel, width, across, up, xs, ys) {
   svg.append(shape("text", { x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` }, panel.y));
 }
 
-function spread(panel, series, points, count) {
+// The intervals of a line: a band, bars or, where there are many lines, the last as a bar, beside those of the others.
+function spread(panel, series, points, count, index) {
   const known = points.filter((point) => point.low !== null && point.high !== null);
   if (!panel.bars && count <= MOST_BANDS) {
     const edge = known.map((point) => [point.x, point.low]).concat(known.map((point) => [point.x, point.high]).reverse());
     return shape("path", { d: edge.length ? `${joined(edge)}z` : "", fill: colour(series), opacity: 0.14 });
   }
-  const bars = (panel.bars ? known : known.slice(-1)).map((point) => `M${point.x} ${point.low}V${point.high}`);
+  const aside = panel.bars ? 0 : 5 + APART * index;
+  const bars = (panel.bars ? known : known.slice(-1)).map((point) => `M${point.x + aside} ${point.low}V${point.high}`);
   for (const point of points) if (point.left !== undefined) bars.push(`M${point.left} ${point.y}H${point.right}`);
   return shape("path", { d: bars.join(""), stroke: colour(series), fill: "none", "stroke-width": 1.2, opacity: 0.8 });
 }
 
 // Draws the panel into its box; returns its marks with their places.
 function draw(box, panel, seed, hidden, number) {
-  const width = Math.max(260, box.clientWidth), bottom = HEIGHT - ROOM.bottom;
+  const width = Math.max(260, box.clientWidth), bottom = HEIGHT - ROOM.bottom, right = width - ROOM.right;
+  const series = chosen(panel, seed).filter((one) => !hidden.has(one.label));
+  const end = right - (!panel.bars && series.length > MOST_BANDS ? APART * series.length + 5 : 0);
   const marks = panel.series.flatMap((one) => one.marks);
   const xs = extent(marks.flatMap((mark) => [mark[0], ...mark.slice(5)]).concat(panel.ticks), panel.x_scale);
   const ys = extent(marks.flatMap((mark) => mark.slice(1, 4)), panel.y_scale, panel.limits);
-  const across = scale(panel.x_scale, xs, ROOM.left, width - ROOM.right), up = scale(panel.y_scale, ys, bottom, ROOM.top);
+  const across = scale(panel.x_scale, xs, ROOM.left, end), up = scale(panel.y_scale, ys, bottom, ROOM.top);
   const svg = shape("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, tabindex: 0, role: "group" });
-  axes(svg, panel, width, across, up, xs, ys);
+  axes(svg, panel, right, across, up, xs, ys);
   const clip = shape("clipPath", { id: `clip-${number}` });
-  clip.append(shape("rect", { x: ROOM.left - 5, y: ROOM.top - 5, width: width - ROOM.left - ROOM.right + 10, height: bottom - ROOM.top + 10 }));
+  clip.append(shape("rect", { x: ROOM.left - 5, y: ROOM.top - 5, width: right - ROOM.left + 10, height: bottom - ROOM.top + 10 }));
   const inside = shape("g", { "clip-path": `url(#clip-${number})` });
-  const series = chosen(panel, seed).filter((one) => !hidden.has(one.label));
   const points = [];
   series.forEach((one, index) => {
     const aside = panel.bars && panel.ticks.length ? (index - (series.length - 1) / 2) * 3 : 0;
@@ -109,7 +117,7 @@ function draw(box, panel, seed, hidden, number) {
       low: mark[2] === null ? null : up(mark[2]), high: mark[3] === null ? null : up(mark[3]),
       ...(mark.length > 5 && mark[5] !== null && mark[6] !== null ? { left: across(mark[5]), right: across(mark[6]) } : {}),
     }));
-    inside.append(spread(panel, one, mine, series.length));
+    inside.append(spread(panel, one, mine, series.length, index));
     const line = { stroke: colour(one), fill: "none", "stroke-width": seed === "all" ? 1.1 : 1.8, "stroke-dasharray": dashes(one) };
     inside.append(shape("path", { d: joined(mine.map((point) => [point.x, point.y])), ...line }));
     if (mine.length <= MOST_DOTS) {
