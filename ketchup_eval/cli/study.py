@@ -66,16 +66,19 @@ def study(
     from ketchup_eval.study.selection import selected
     from ketchup_eval.study.shell import shell_line
     from ketchup_eval.study.shell import snakefile as workflow
-    from ketchup_eval.study.stamps import read_stamps
+    from ketchup_eval.study.stamps import done_as_planned
 
     read = read_plan(plan).without(drop).with_data(data or ())
     nodes, folder = graph(read, runs_dir), runs_dir / read.name
-    _check(nodes.values())
-    chosen = selected(nodes, only or (), until or ())
     if node is not None:
         if node not in nodes:
             raise UsageError(f'{plan} has no result "{node}"; --dry-run names all.')
+        _check([nodes[node]])
         raise typer.Exit(run_node(nodes[node], folder, threads))
+    done = done_as_planned(folder, nodes)
+    left = {name: one for name, one in nodes.items() if name not in done}  # the others were taken once
+    _check(left.values())
+    chosen = selected(nodes, only or (), until or ())
     if print_lines:
         say("\n".join(shell_line(one) for one in chosen.values()))
     elif snakefile is not None:
@@ -85,8 +88,7 @@ def study(
         _show_plan(chosen, folder, jobs, probe=probe)
     else:
         if not report:
-            done = {name for name, stamp in read_stamps(folder, chosen).items() if stamp.state == "done"}
-            _check((one for name, one in chosen.items() if name not in done), trainings=True)
+            _check((one for name, one in left.items() if name in chosen), trainings=True)
         keep = Keeper(read, nodes, folder, partial(write_study_page, folder))
         outcome = None if report else run_graph(nodes, chosen, folder, jobs, threads, keep.watch)
         _report(*keep.now(), folder, as_json=as_json)

@@ -6,6 +6,7 @@ RUNS_DIR/NAME/logs/<node>.log        all that it said
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -69,6 +70,16 @@ def read_stamps(folder: Path, nodes: Mapping[str, Node]) -> dict[str, Stamp]:
                 f"another name, or delete that run and {path}."
             )
         found[name] = stamp
+    return found
+
+
+def done_as_planned(folder: Path, nodes: Mapping[str, Node]) -> set[str]:
+    """Those that are done by the very command that the plan has now; a stamp that cannot be read is none."""
+    found = set()
+    for name, node in nodes.items():
+        with suppress(RunError):
+            if any(stamp.state == "done" for stamp in read_stamps(folder, {name: node}).values()):
+                found.add(name)
     return found
 
 

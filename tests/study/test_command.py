@@ -11,6 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ketchup_eval.cli import app
+from ketchup_eval.study.graph import graph
+from ketchup_eval.study.reading import read_plan
+from ketchup_eval.study.stamps import Stamp, write_stamp
 from tests.study.plans import PLAN, plan_file
 
 SNAKEMAKE = shutil.which("snakemake", path=str(Path(sys.executable).parent))
@@ -99,6 +102,24 @@ def test_a_report_runs_nothing_and_writes_what_is_known(tmp_path):
     ]
     page = (tmp_path / "runs" / "tiny" / "study.html").read_text(encoding="utf-8")
     assert re.search(r"0 of \d+ commands done; \d+ to do", page)
+
+
+def test_a_finished_study_is_read_without_torch(tmp_path):
+    """What is done was checked before it ran; checking options of methods again would load them, in seconds."""
+    plan = plan_file(tmp_path)
+    for name, node in graph(read_plan(plan), tmp_path / "runs").items():
+        write_stamp(tmp_path / "runs" / "tiny", name, Stamp("done", node.words, 1.0, "2026-01-02T03:04:05+00:00", 0))
+    script = (
+        "import sys\n"
+        f"sys.argv = ['ketchup', 'study', {str(plan)!r}, '--runs-dir', {str(tmp_path / 'runs')!r}]\n"
+        "from ketchup_eval.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "sys.exit(', '.join({'torch', 'transformers'} & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "19 results are done" in done.stderr
 
 
 def test_jobs_of_a_workflow_know_where_rows_are(tmp_path):
