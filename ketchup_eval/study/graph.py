@@ -14,6 +14,7 @@ from typing import Any
 
 from ketchup.errors import UsageError
 from ketchup.runs import Run
+from ketchup_eval.study import names
 from ketchup_eval.study.plan import Options, Plan, StudentPlan, TaskPlan, layered, normal
 from ketchup_eval.study.ranking import Ranking
 
@@ -94,15 +95,15 @@ class _Graph:
         teacher = self.plan.teachers[name]
         if task.name not in teacher.tuned:
             return
-        run = f"{name}-{task.name}"
+        run = names.teacher(task, name)
         options = layered(self._options("train", task), teacher.train)
         labels = {"task": task.name, "teacher": name}
         model, needs = teacher.model, tuple[str, ...]()
         if teacher.new is not None:
-            model = str(self.folder / f"init-{run}")
+            model = str(self.folder / names.init(task, name))
             made = ("init-student", "--new", *self._rows(task), *_words(normal(teacher.new)), "--out", model)
-            yield Node(f"init-{run}", "init", made, (), labels, threads=False)
-            needs = (f"init-{run}",)
+            yield Node(names.init(task, name), "init", made, (), labels, threads=False)
+            needs = (names.init(task, name),)
         words = ["train", "sft", *self._rows(task), "--student", str(model), *_words(options), *self._named(run)]
         yield Node(run, "teacher", tuple(words), needs, labels)
 
@@ -110,7 +111,7 @@ class _Graph:
         """A teacher as commands name it, and what must be done before it is there."""
         if task.name not in self.plan.teachers[name].tuned:
             return str(self.plan.teachers[name].model), ()
-        run = f"{name}-{task.name}"
+        run = names.teacher(task, name)
         return str(Run(self.folder / run).checkpoint("best")), (run,)
 
     def _made(self, task: TaskPlan, student: StudentPlan) -> Iterator[Node]:
@@ -121,7 +122,7 @@ class _Graph:
         if student.layers is not None:
             model, needs = self._source(task, str(student.of))
             kept = {"layers": student.layers, "decoder_layers": student.decoder_layers}
-            out = self.folder / self._init(task, student)
+            out = self.folder / names.init(task, student.name)
             words = ("init-student", "--teacher", model, *_words(kept), "--out", str(out))
             yield Node(out.name, "init", words, needs, labels, threads=False)
         if student.start is not None:
@@ -129,7 +130,7 @@ class _Graph:
             teacher, more = self._teacher_model(task, student.teacher)
             options = layered(self._options("train", task), student.train, student.start)
             method = str(options.pop("method"))
-            run = self._start(task, student)
+            run = names.start(task, student)
             models = ["--teacher", teacher, "--student", model]
             words = ("train", method, *self._rows(task), *models, *_words(options), *self._named(run))
             yield Node(run, "start", words, (*needs, *more), labels)
@@ -146,23 +147,15 @@ class _Graph:
         """A student before its pre-distillation."""
         if student.layers is None:
             return str(student.model), ()
-        made = self._init(task, student)
+        made = names.init(task, student.name)
         return str(self.folder / made), (made,)
 
     def _student_model(self, task: TaskPlan, student: StudentPlan) -> tuple[str, tuple[str, ...]]:
         """A student as every method gets it."""
         if student.start is None:
             return self._beginning(task, student)
-        run = self._start(task, student)
+        run = names.start(task, student)
         return str(Run(self.folder / run).checkpoint("best")), (run,)
-
-    @staticmethod
-    def _init(task: TaskPlan, student: StudentPlan) -> str:
-        return f"init-{student.name}-{task.name}"
-
-    @staticmethod
-    def _start(task: TaskPlan, student: StudentPlan) -> str:
-        return f"start-{student.name}-{task.name}"
 
     # Training
 
@@ -174,7 +167,7 @@ class _Graph:
                 yield from self._tuned(task, student, method)
                 rate = self._rate_file(task, student, method)
                 chosen = (rate.stem,)
-            for seed, run in zip(student.seeds, self._runs(task, student)[method], strict=True):
+            for seed, run in zip(student.seeds, names.trainings(task, student)[method], strict=True):
                 yield self._training(run, "train", task, student, method, {"seed": seed}, rate, chosen)
 
     def _training(
@@ -197,14 +190,14 @@ class _Graph:
             options.pop("lr", None)
         words = ["train", arm.method, *self._rows(task), "--teacher", teacher, "--student", model, *_words(options)]
         labels = {"task": task.name, "student": student.name, "method": method, "seed": options["seed"]}
-        foretold = (self._ranking(task, student),) if self.plan.predict else ()
+        foretold = (names.ranking(task, student),) if self.plan.predict else ()
         before = tuple(dict.fromkeys((*made, *taught, *needs, *foretold)))
         return Node(run, kind, (*words, *self._named(run)), before, labels, rate)
 
     def _tuned(self, task: TaskPlan, student: StudentPlan, method: str) -> Iterator[Node]:
         tuning = self.plan.tuning
         assert tuning is not None
-        runs = self._trials(task, student, method)
+        runs = names.trials(task, student, method, self.plan.tuning)
         for rate, run in runs.items():
             own = {**normal(tuning.options), "learning_rate": rate, "seed": tuning.seed}
             yield self._training(run, "tune", task, student, method, own)
@@ -216,7 +209,7 @@ class _Graph:
         )
 
     def _rate_file(self, task: TaskPlan, student: StudentPlan, method: str) -> Path:
-        return self.folder / "rates" / f"rate-{student.name}-{task.name}-{method}.txt"
+        return self.folder / "rates" / f"{names.rate(task, student, method)}.txt"
 
     # Measurements
 
@@ -226,7 +219,7 @@ class _Graph:
             for student in self._students(task):
                 model, made = self._student_model(task, student)
                 place, taught = self._teacher_model(task, student.teacher)
-                run = self._variance(task, student)
+                run = names.variance(task, student)
                 options = _words(self._options("variance", task))
                 words = ("variance", *self._rows(task), "--teacher", place, "--student", model, *options)
                 labels = {"task": task.name, "teacher": student.teacher, "student": student.name, "model": model}
@@ -237,47 +230,30 @@ class _Graph:
         """What the gradients of each student foretell, frozen before a method trains."""
         for task in self.plan.tasks.values():
             for student in self._students(task):
-                name = self._ranking(task, student)
-                measured = self._variance(task, student)
+                name = names.ranking(task, student)
+                measured = names.variance(task, student)
                 shared = (self._options("train", task), student.train)
                 arms = {
                     method: (self.plan.methods[method].method, layered(*shared, self.plan.methods[method].options))
                     for method in student.methods
                 }
-                tried = [run for method in student.methods for run in self._trials(task, student, method).values()]
-                trained = [run for runs in self._runs(task, student).values() for run in runs]
+                tried = [
+                    run
+                    for method in student.methods
+                    for run in names.trials(task, student, method, self.plan.tuning).values()
+                ]
+                trained = [run for runs in names.trainings(task, student).values() for run in runs]
                 later = tuple(self.folder / run for run in (*tried, *trained))
                 ranking = Ranking(self.folder / measured / "variance.json", arms, later)
                 labels = {"task": task.name, "student": student.name}
                 yield Node(name, "predict", self._own(name), (measured,), labels, threads=False, ranking=ranking)
-
-    @staticmethod
-    def _variance(task: TaskPlan, student: StudentPlan) -> str:
-        return f"variance-{student.name}-{task.name}"
-
-    @staticmethod
-    def _ranking(task: TaskPlan, student: StudentPlan) -> str:
-        return f"predict-{student.name}-{task.name}"
-
-    @staticmethod
-    def _runs(task: TaskPlan, student: StudentPlan) -> dict[str, list[str]]:
-        """By method, the names of its trainings, one a seed."""
-        return {
-            method: [f"{student.name}-{task.name}-{method}-s{seed}" for seed in student.seeds]
-            for method in student.methods
-        }
-
-    def _trials(self, task: TaskPlan, student: StudentPlan, method: str) -> dict[float, str]:
-        """By learning rate, the names of a method's trainings that the rate is chosen from."""
-        rates = self.plan.tuning.rates if self.plan.tuning else ()
-        return {rate: f"tune-{student.name}-{task.name}-{method}-{rate:g}" for rate in rates}
 
     def _own(self, name: str) -> tuple[str, ...]:
         """The command for what a study does itself."""
         return ("study", str(self.plan.file), "--node", name, "--runs-dir", str(self.folder.parent))
 
     def _measured(self, task: TaskPlan, student: StudentPlan) -> Iterator[Node]:
-        runs = self._runs(task, student)
+        runs = names.trainings(task, student)
         if "evaluate" in self.plan.measures:
             yield from self._evaluated(task, student, runs)
         for command, contest in self.plan.contests.items():
@@ -302,7 +278,7 @@ class _Graph:
             yield Node(run, "evaluate", words, before, label)
         for method, seeds in runs.items():
             words = ("evaluate", *seeds, *options, "--runs-dir", str(self.folder))
-            name = self._evaluation(task, student, method)
+            name = names.evaluation(task, student, method)
             yield Node(name, "evaluate", words, tuple(seeds), {**labels, "method": method})
 
     def _compared(
@@ -314,7 +290,7 @@ class _Graph:
             many = ["--seeds"] if len(runs[method]) > 1 else []
             sides = ["--a", *runs[reference], "--b", *runs[method], *many]
             out = ["--out", str(self.folder / f"{name}.json"), "--runs-dir", str(self.folder)]
-            needs = tuple(self._evaluation(task, student, one) for one in (reference, method))
+            needs = tuple(names.evaluation(task, student, one) for one in (reference, method))
             labels = {"task": task.name, "student": student.name, "method": method}
             yield Node(name, "compare", ("compare", *sides, *options, *out), needs, labels, threads=False)
 
@@ -324,15 +300,11 @@ class _Graph:
         """The first seed of each method against that of the reference."""
         name = f"judge-{student.name}-{task.name}"
         sides = ["--a", *(runs[method][0] for method in others), "--b", runs[reference][0]]
-        needs = tuple(self._evaluation(task, student, method) for method in (reference, *others))
+        needs = tuple(names.evaluation(task, student, method) for method in (reference, *others))
         options = {"html": True, **self._options("judge", task)}
         words = ("judge", *sides, *_words(options), *self._named(name))
         labels = {"task": task.name, "student": student.name}
         yield Node(name, "judge", words, needs, labels, threads=False)
-
-    @staticmethod
-    def _evaluation(task: TaskPlan, student: StudentPlan, method: str) -> str:
-        return f"evaluate-{student.name}-{task.name}-{method}"
 
     # Words
 
