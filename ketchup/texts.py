@@ -1,6 +1,7 @@
 """Texts of others - names of runs, models and files, cells of tables - where they are shown: nothing in them acts."""
 
 import re
+from pathlib import Path
 
 # Escape sequences and other control characters, but for line feed and tab; separators of lines; what turns the
 # direction of writing around; halves of characters, which stand for bytes of a file name that is no UTF-8.
@@ -52,3 +53,10 @@ def csv_cell(value: object) -> object:
 def plot_text(text: str) -> str:
     """A text for matplotlib, to which dollar signs are mathematics."""
     return one_line(text).replace("$", r"\$")
+
+
+def model_label(model: str, between: str = "/") -> str:
+    """The last two parts of a path or hub id, with this between: enough to tell checkpoints of runs apart."""
+    path = Path(model)
+    parts = (path.resolve() if ".." in path.parts or not path.parts else path).parts
+    return between.join(part for part in parts[-2:] if part != "/")

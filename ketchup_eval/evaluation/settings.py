@@ -11,6 +11,7 @@ from ketchup.errors import UsageError
 from ketchup.manifests import read_manifest
 from ketchup.rollouts.names import check_engine
 from ketchup.runs import Run
+from ketchup.texts import model_label
 from ketchup_eval.items import Rows
 
 NO_TEACHER = "none"
@@ -81,15 +82,8 @@ def system_named(name: str, runs_dir: Path, checkpoint: Which | None, run_name: 
     if trained is None and checkpoint is not None:
         raise UsageError(f'--checkpoint goes with a training run; "{name}" is none.')
     # A run is filed under its own name, also where it lies outside of `runs_dir`.
-    own_name = trained.folder.resolve().name if trained else _file_name(name)
+    own_name = trained.folder.resolve().name if trained else model_label(name, "-")
     run = Run.new(own_name if run_name is None else run_name, runs_dir)
     if trained is None:
         return System(name, run, {})
     return System(str(trained.model(checkpoint)), run, read_manifest(trained.folder)["settings"])
-
-
-def _file_name(model: str) -> str:
-    """The last two parts of a path or hub id: enough to tell checkpoints of runs apart."""
-    path = Path(model)
-    parts = (path.resolve() if ".." in path.parts or not path.parts else path).parts
-    return "-".join(part for part in parts[-2:] if part != "/")

@@ -119,17 +119,13 @@ def krippendorff_alpha(votes: Array, bootstrap: Bootstrap) -> Estimate:
 def of_means(items: Array, function: Callable[[Array], Array], bootstrap: Bootstrap, n: int) -> Estimate:
     """An estimate of a function of the means of `items[n, m]`: `function` takes means [r, m] to values [r].
 
-    Resamples in which the function is undefined (all draws alike, say) are left out of the interval, unless they are
-    more than one in twenty; then there is none, as where no resample differs from another.
+    Resamples in which the function is undefined (all draws alike, say) are left out of the interval, unless there are
+    too many (`corpus.defined`).
     """
     value = function(np.nanmean(items, axis=0, keepdims=True))[0] if n else np.nan
     if np.isnan(value):
         return Estimate(None, None, None, n)
-    values = function(bootstrap.resampled_means(items))
-    defined = values[~np.isnan(values)]
-    if n < 2 or len(defined) < 0.95 * len(values):
-        return Estimate(float(value), None, None, n)
-    return percentile_estimate(float(value), defined, n, bootstrap.level)
+    return percentile_estimate(float(value), function(bootstrap.resampled_means(items)), n, bootstrap.level)
 
 
 def of_contrasts(items: Array) -> list[Estimate]:

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from ketchup.texts import plot_text
+from ketchup.texts import model_label, plot_text
 from ketchup_eval.report.labels import SHOWN, row_label
 from ketchup_eval.report.lines import Line, Mark, draw_bars, finish, panels, save
-from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.variance.gradient.quality import RowQuality
 from ketchup_eval.variance.result import StudentResult, VarianceResult
 
@@ -31,7 +30,7 @@ def write_gradient_figure(result: VarianceResult, run: Path) -> list[Path]:
             _point(right, row, "0.6")
         _finish(left, right, student)
     figure.suptitle(
-        f"{result.rollouts.task}, teacher {plot_text(short_name(result.rollouts.teacher))}: {result.inputs} inputs x "
+        f"{result.rollouts.task}, teacher {plot_text(model_label(result.rollouts.teacher))}: {result.inputs} inputs x "
         f"{result.rollouts.samples} samples, gradients by {students[0].gradient.where}, 95% intervals over inputs",  # type: ignore[union-attr]
         fontsize=10,
     )
@@ -62,7 +61,7 @@ def _point(panel: Any, row: RowQuality, colour: Any) -> None:
 
 
 def _finish(left: Any, right: Any, student: StudentResult) -> None:
-    name = plot_text(short_name(student.name))
+    name = plot_text(model_label(student.name))
     left.set_xscale("log", base=2)
     left.set_ylim(0, 1.05)
     assert student.gradient is not None

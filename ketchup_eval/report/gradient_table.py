@@ -1,8 +1,8 @@
 """The gradients of a study in the terminal."""
 
+from ketchup.texts import model_label
 from ketchup_eval.report.numbers import interval, percent
 from ketchup_eval.report.tables import Table
-from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.variance.result import StudentResult, VarianceResult
 
 
@@ -17,7 +17,7 @@ def gradient_notes(result: VarianceResult) -> str:
     for student in result.students:
         if student.gradient is None:
             continue
-        advice, name = student.gradient.recommendation, short_name(student.name)
+        advice, name = student.gradient.recommendation, model_label(student.name)
         if advice:
             lines.append(f"{name}: {advice.sentence}{_long_steps(student, advice.best)}")
         else:
@@ -54,7 +54,7 @@ def _long_steps(student: StudentResult, best: str) -> str:
 
 def _table(student: StudentResult, batch: int) -> Table:
     assert student.gradient is not None
-    table = Table(title=f"{short_name(student.name)}, gradients of {student.gradient.inputs} inputs")
+    table = Table(title=f"{model_label(student.name)}, gradients of {student.gradient.inputs} inputs")
     for column in ("estimator", "baseline", "objective"):
         table.add_column(column, no_wrap=True)
     for column in (f"cosine at {batch}", "worth", "bias", "noise / LLMR", "limit"):

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ketchup.files import atomic_path
-from ketchup.texts import plot_text
-from ketchup_eval.report.variance_table import short_name
+from ketchup.texts import model_label, plot_text
 from ketchup_eval.variance.estimates import ReturnEstimate
 from ketchup_eval.variance.result import StudentResult, VarianceResult
 from ketchup_eval.variance.theory import PIECES
@@ -49,7 +48,7 @@ def write_theory_figure(result: VarianceResult, run: Path) -> list[Path]:
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(
-        f"{result.rollouts.task}, teacher {plot_text(short_name(result.rollouts.teacher))}: from Theorem 1 to what is "
+        f"{result.rollouts.task}, teacher {plot_text(model_label(result.rollouts.teacher))}: from Theorem 1 to what is "
         f"measured, {result.inputs} inputs x {result.rollouts.samples} samples, gauge {result.analysis.gauge}",
         fontsize=10,
     )
@@ -111,6 +110,6 @@ def _draw(panel: Any, student: StudentResult, tail: str) -> None:
     )
     panel.set_xticks(places, [str(row.k) for row in rows])
     panel.set_xlabel("K")
-    panel.set_title(f"{plot_text(short_name(student.name))}, {tail}", fontsize=10)
+    panel.set_title(f"{plot_text(model_label(student.name))}, {tail}", fontsize=10)
     panel.grid(alpha=0.3, axis="y")
     panel.spines[["top", "right"]].set_visible(False)

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from ketchup.texts import plot_text
+from ketchup.texts import model_label, plot_text
 from ketchup_eval.report.lines import Line, draw_bars, finish, panels, save
-from ketchup_eval.report.variance_table import short_name
 from ketchup_eval.variance.result import StudentResult, VarianceResult
 
 APART = 0.06
@@ -47,7 +46,7 @@ def write_variance_figure(result: VarianceResult, run: Path) -> list[Path]:
     handles, labels = row[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
     figure.suptitle(
-        f"{result.rollouts.task}, teacher {plot_text(short_name(result.rollouts.teacher))}: {result.inputs} inputs x "
+        f"{result.rollouts.task}, teacher {plot_text(model_label(result.rollouts.teacher))}: {result.inputs} inputs x "
         f"{result.rollouts.samples} samples, gauge {result.analysis.gauge}, 95% intervals over inputs",
         fontsize=10,
     )
@@ -58,7 +57,7 @@ def _line(student: StudentResult, tail: str, quantity: str, *, several_tails: bo
     label = f"{'KL' if student.kl else 'KL(π‖p)'} {student.distance.value:.3g}" + (f", {tail}" if several_tails else "")
     rows = [row for row in student.estimates if row.tail == tail]
     points = [(row.k, getattr(row, quantity)) for row in rows if row.k is not None]
-    return Line.of(f"{label}  ({short_name(student.name)})", points)
+    return Line.of(f"{label}  ({model_label(student.name)})", points)
 
 
 def _finish(panel: Any, result: VarianceResult, title: str, unit: str, scale: str) -> None:

@@ -1,9 +1,9 @@
 """The study's table in the terminal."""
 
 import math
-from pathlib import Path
 
 from ketchup.maths.importance import LEAST_SHARE
+from ketchup.texts import model_label
 from ketchup_eval.report.numbers import interval, number, percent
 from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.intervals import ENOUGH
@@ -50,7 +50,7 @@ def _too_few(student: StudentResult, inputs: int) -> str:
     assert found is not None
     wanted = 10 * math.ceil(inputs * ENOUGH / found.effective / 10)
     return (
-        f"{short_name(student.name)}: too few inputs for the skew seen. A tenth of them has "
+        f"{model_label(student.name)}: too few inputs for the skew seen. A tenth of them has "
         f"{percent(found.top_tenth)} of Var[G_0], as if there were {found.effective:.0f} equal inputs; below "
         f"{ENOUGH}, such intervals held the truth in 76% to 97% of cases. Use --limit {wanted} or more."
     )
@@ -62,7 +62,7 @@ def _sampler(student: StudentResult) -> str:
     if gap is None or gap.mean_absolute.value is None or (gap.mean_absolute.value < ROUNDING and not gap.corrected):
         return ""
     said = (
-        f"{short_name(student.name)}: drawn from a distribution that is {interval(gap.mean_absolute)} nats per action "
+        f"{model_label(student.name)}: drawn from a distribution that is {interval(gap.mean_absolute)} nats per action "
         f"from the scored one (KL {interval(gap.kl)}); {percent(gap.effective_share.value)} of the rollouts are "
         "effective"
     )
@@ -84,7 +84,7 @@ def _too_long(student: StudentResult, analysis: AnalysisSettings) -> str:
     become = {"segment": "the first action's own term alone", "one-step": "the full return"}
     what = " and ".join(f"{become[tail]} with tail {tail}" for tail in analysis.tails)
     return (
-        f"{short_name(student.name)}: no rollout has more than {student.longest} actions, so that K = "
+        f"{model_label(student.name)}: no rollout has more than {student.longest} actions, so that K = "
         f"{', '.join(map(str, beyond))} gives {what}; compare smaller K.\n"
     )
 
@@ -92,8 +92,8 @@ def _too_long(student: StudentResult, analysis: AnalysisSettings) -> str:
 def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
     tenth = student.concentration.top_tenth if student.concentration else None
     table = Table(
-        title=f"{short_name(student.name)}, tail {tail}\n"
-        f"{'KL' if student.kl else 'KL(π‖p)'} to {short_name(result.rollouts.teacher)} "
+        title=f"{model_label(student.name)}, tail {tail}\n"
+        f"{'KL' if student.kl else 'KL(π‖p)'} to {model_label(result.rollouts.teacher)} "
         f"{interval(student.distance)} nats/token, "
         f"{interval(student.mean_length)} actions\n"
         f"Var[G_0]: {percent(student.length_share.value)} by length, {percent(tenth)} in a tenth of the inputs",
@@ -118,7 +118,7 @@ def _table(result: VarianceResult, student: StudentResult, tail: str) -> Table:
 
 def _others(student: StudentResult) -> Table:
     """Rows that are no K-step returns."""
-    table = Table(title=f"{short_name(student.name)}, other estimators")
+    table = Table(title=f"{model_label(student.name)}, other estimators")
     table.add_column("estimator", no_wrap=True)
     table.add_column("objective", no_wrap=True)
     for column in ("variance", "bias", "variance / K=1", "theory", "MSE"):
@@ -135,8 +135,3 @@ def _others(student: StudentResult) -> Table:
                 interval(row.mse),
             )
     return table
-
-
-def short_name(model: str) -> str:
-    """The last two parts of a path: enough to tell checkpoints of runs apart."""
-    return "/".join(Path(model).parts[-2:])

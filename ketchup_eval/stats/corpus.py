@@ -14,21 +14,34 @@ from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 Rule = Callable[[Array], Array]
 BLOCK_ENTRIES = 4_000_000
 """Coins tossed at once, 8 bytes each."""
+MOST_UNDEFINED = 0.01
+"""Share of resamples without a value that an interval may leave out."""
 TIE = 1e-9
 """Relative slack within which two differences count as equal; the rounding of sums must not decide about a tie."""
+
+
+def defined(resampled: Array) -> Array | None:
+    """The resamples that have a value; `None` where more than a hundredth has none (NaN).
+
+    A quantity may be undefined in a draw, as a rank correlation is where all items drawn are alike. A few such draws
+    are left out; many say that the others are no fair picture of how far it could have moved.
+    """
+    known = resampled[~np.isnan(resampled)]
+    return known if len(known) >= (1 - MOST_UNDEFINED) * len(resampled) else None
 
 
 def percentile_estimate(value: float, resampled: Array, n: int, level: float = 0.95) -> Estimate:
     """A value with the percentiles of its resamples.
 
-    There are no bounds below two items, where a resample has no value, or where none differs from another: items that
-    are all alike do not show how far the next one would stray.
+    There are no bounds below two items, where too many resamples have no value (`defined`), or where none differs from
+    another: items that are all alike do not show how far the next one would stray.
     """
     if np.isnan(value):
         return Estimate(None, None, None, n)
-    if n < 2 or np.isnan(resampled).any() or not _differ(resampled):
+    known = defined(resampled)
+    if n < 2 or known is None or not _differ(known):
         return Estimate(float(value), None, None, n)
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(value), float(low), float(high), n)
 
 

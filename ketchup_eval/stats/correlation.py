@@ -15,7 +15,7 @@ def spearman(x: Array, y: Array, seed: int, resamples: int = 2000) -> Estimate:
     """Spearman's ρ of `x[n]` and `y[n]`, ties at mid-rank, with a percentile bootstrap over items.
 
     Every resample is ranked anew. Without a value where one of the two is constant; without bounds where that
-    happens in more than a hundredth of the resamples (the others are left out).
+    happens in too many of the resamples (`corpus.defined`).
     """
     n = len(x)
     value = float(rank_correlations(x[None], y[None])[0]) if n > 1 else np.nan
@@ -23,9 +23,7 @@ def spearman(x: Array, y: Array, seed: int, resamples: int = 2000) -> Estimate:
     rho = np.concatenate(
         [rank_correlations(x[rows], y[rows]) for rows in np.array_split(drawn, max(1, len(drawn) // 100))]
     )
-    known = rho[~np.isnan(rho)]
-    enough = len(known) >= 0.99 * len(rho)
-    return percentile_estimate(value, known if enough else np.array([np.nan]), n)
+    return percentile_estimate(value, rho, n)
 
 
 MOST_FOR_EXACT = 8

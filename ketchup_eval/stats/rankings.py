@@ -7,6 +7,7 @@ from itertools import permutations
 import numpy as np
 
 from ketchup_eval.stats.bootstrap import Array, Estimate
+from ketchup_eval.stats.corpus import defined
 from ketchup_eval.stats.correlation import rank_correlations
 
 MOST_FOR_EXACT = 7
@@ -37,8 +38,8 @@ def mean_rank_correlation(
     low = high = None
     if items >= FEWEST_FOR_BOUNDS:
         drawn = _resampled(foretold, reached, draw, resamples)
-        known = drawn[~np.isnan(drawn)]
-        if len(known) >= 0.99 * resamples:
+        known = defined(drawn)
+        if known is not None:
             low, high = (float(end) for end in np.percentile(known, [2.5, 97.5]))
     return Estimate(value, low, high, places * items), _p_value(foretold, means, value, draw)
 

@@ -140,3 +140,14 @@ def test_systems_that_do_not_differ_detect_nothing_and_have_no_interval():
     rounded = ratio(sums[:, 2:]) - ratio(sums[:, :2]) + 1e-13 * np.random.default_rng(1).normal(size=300)
     assert smallest_detectable(rounded) is None
     assert percentile_estimate(0.0, rounded, 50) == Estimate(0.0, None, None, 50)
+
+
+@pytest.mark.parametrize(("undefined", "known"), [(0, True), (10, True), (11, False)])
+def test_a_hundredth_of_the_resamples_may_be_undefined(undefined, known):
+    resampled = np.arange(1000.0)
+    resampled[:undefined] = np.nan
+    found = percentile_estimate(3.0, resampled, 9)
+    if known:
+        assert (found.low, found.high) == pytest.approx(np.percentile(resampled[undefined:], [2.5, 97.5]))
+    else:
+        assert found == Estimate(3.0, None, None, 9)
