@@ -18,8 +18,8 @@ from ketchup.runs import Run
 FOLDER = "rankings"
 BATCH = "256"
 REMEDY = "put a copy of it back, or give the plan another name"
-FIXED_GAUGE = {"reverse-kl": "logprob", "soft": "logprob"}
-"""Rows whose logits are log-probabilities whatever the gauge of the others."""
+OTHER_OBJECTIVES = ("reverse-kl", "soft")
+"""Kinds of rows whose gradient is not that of the return: their cosine is to another direction."""
 
 Arms = Mapping[str, tuple[str, Mapping[str, Any]]]
 """Methods of a plan by name: what `ketchup train` calls each, and its options."""
@@ -38,7 +38,7 @@ def freeze(ranking: Ranking, labels: Mapping[str, Any], place: Path) -> None:
     """Writes the ranking to `place`, from the method whose gradient points best to the one whose points worst.
 
     What is there is never written again. Raises `RunError` where a method has trained already, and where no gradient
-    was measured. Methods that follow no gradient of the table, as KL, have no place in the ranking.
+    was measured. Methods that follow no gradient of the return, as KL, have no place in the ranking.
     """
     if place.exists():
         return
@@ -77,19 +77,24 @@ def cosines(gradient: Mapping[str, Any] | None) -> dict[tuple[str, str], dict[st
     found = {}
     for row in (gradient or {}).get("rows", ()):
         cosine = row["batch_cosine"].get(BATCH, {})
-        if cosine.get("value") is not None:
+        if cosine.get("value") is not None and follows_return(row["estimator"]):
             found[row["estimator"].split("|baseline:")[0], row["baseline"]] = cosine
     return found
 
 
 def row_of(algorithm: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The row of the gradient's table that a method of training steps along."""
+    """The row of the gradient's table that a method of training steps along; `None` for another objective than E[G]."""
     baseline, gauge = options.get("baseline", "none"), options.get("gauge", "raw")
     if algorithm == "llmr":
         return f"llmr|gauge:{gauge}", baseline
     if algorithm == "ketchup":
         return f"k-step:{options['k']}|tail:{options.get('tail', 'one-step')}|gauge:{gauge}", baseline
     if algorithm == "reinforce":
-        kind = str(options["estimator"]).split(":")[0]
-        return f"{options['estimator']}|gauge:{FIXED_GAUGE.get(kind, gauge)}", baseline
+        row = f"{options['estimator']}|gauge:{gauge}"
+        return (row, baseline) if follows_return(row) else None
     return None
+
+
+def follows_return(estimator: str) -> bool:
+    """Whether the gradient of a row is an estimate of that of the expected return."""
+    return estimator.split("|", maxsplit=1)[0].split(":", maxsplit=1)[0] not in OTHER_OBJECTIVES

@@ -131,7 +131,10 @@ def test_names_are_texts_in_every_format():
 
 def test_foretold_methods_stand_from_the_best_gradient_on_with_what_they_reached():
     names = {"k4": 0.8, "llmr": 0.5, "k8": 0.6}
-    ranking = [{"method": name, "cosine": number(value, value - 0.1, value + 0.1)} for name, value in names.items()]
+    ranking = [
+        {"method": name, "estimator": "llmr", "cosine": number(value, value - 0.1, value + 0.1)}
+        for name, value in names.items()
+    ]
     frozen = {"task": "de-en", "student": "small", "frozen": "2026-01-02", "variance": "v", "ranking": ranking}
     content = {**two_tasks(), "rankings": [frozen]}
     (table,) = [one for one in study_tables(content) if one.kind == "foretold"]

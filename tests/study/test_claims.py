@@ -226,7 +226,9 @@ def test_what_was_frozen_counts_whatever_is_measured_since():
     rows = {f"k-step:{k}|tail:one-step|gauge:raw": 0.9 - 0.1 * k for k in ks}
     methods = [method(f"k{k}", "ketchup", 2, {"k": k}, student="near", ter=[10.0 - k, 10.1 - k]) for k in ks]
     frozen = {"task": "t", "student": "near", "frozen": "2026-01-01", "variance": "v-near"}
-    frozen["ranking"] = [{"method": f"k{k}", "cosine": {"value": 0.1 * k}} for k in ks]
+    frozen["ranking"] = [{"method": f"k{k}", "estimator": f"k-step:{k}", "cosine": {"value": 0.1 * k}} for k in ks]
+    frozen["ranking"].append({"method": "kl", "estimator": "reverse-kl:0|gauge:logprob", "cosine": {"value": -1.0}})
+    methods.append(method("kl", "reinforce", 2, {"estimator": "reverse-kl:0"}, student="near", ter=[0.0, 0.1]))
     measured = variance(student("near", 0.1, (9, 4, 2), (0, 1, 2), rows))
     study = content(variance=measured, methods=methods, rankings=[frozen])
     study["plan"]["students"] = ["near"]

@@ -17,7 +17,11 @@ PREDICTS = PLAN.replace('name = "tiny"', 'name = "tiny"\npredict = true').replac
     "[variance]", "[variance]\ngradient = true"
 )
 PREDICTS = PREDICTS.replace("[methods.k4]", "[methods.kl]\n[methods.future]\nmethod = 'reinforce'\n[methods.k4]", 1)
-PREDICTS = PREDICTS.replace("method = 'reinforce'", "method = 'reinforce'\nestimator = 'reverse-kl:0'")
+PREDICTS = PREDICTS.replace(
+    "method = 'reinforce'",
+    "method = 'reinforce'\nestimator = 'shrink:0.25'\n[methods.reverse]\n"
+    "method = 'reinforce'\nestimator = 'reverse-kl:0'",
+)
 
 
 def nodes_of(folder: Path, text: str = PREDICTS) -> dict[str, Node]:
@@ -41,7 +45,8 @@ ROWS = (
     row("llmr|gauge:raw", 0.9, "mean"),
     row("k-step:4|tail:segment|gauge:raw", 0.2),
     row("k-step:4|tail:one-step|gauge:raw", 0.5),
-    row("reverse-kl:0|gauge:logprob", 0.4),
+    row("shrink:0.25|gauge:raw", 0.4),
+    row("reverse-kl:0|gauge:logprob", 0.95),
 )
 
 
@@ -60,7 +65,7 @@ def test_the_ranking_is_of_the_methods_that_follow_a_measured_gradient(tmp_path:
     assert run_node(node, tmp_path / "runs" / "tiny", 1) == 0
     (found,) = read_rankings(tmp_path / "runs" / "tiny")
     assert (found["task"], found["student"], found["batch"]) == ("demo", "far", 256)
-    # K = 4 trains with Algorithm 1's tail unless told otherwise, and KL follows no gradient of the return.
+    # K = 4 trains with Algorithm 1's tail unless told otherwise; KL follows no gradient, reverse KL another one.
     ranked = [(one["method"], one["cosine"]["value"]) for one in found["ranking"]]
     assert ranked == [("k4", 0.5), ("future", 0.4), ("llmr", 0.3)]
 

@@ -10,7 +10,7 @@ from ketchup_eval.stats.rankings import mean_rank_correlation
 from ketchup_eval.study.claims.arms import RETURN, arms, sign, task_scores
 from ketchup_eval.study.claims.base import Evidence
 from ketchup_eval.study.collect import Content, student_names
-from ketchup_eval.study.ranking import cosines, row_of
+from ketchup_eval.study.ranking import cosines, follows_return, row_of
 
 FEWEST = 3
 """Methods whose order says anything."""
@@ -40,7 +40,7 @@ def foretold(content: Content) -> list[Foretold]:
 
 def _frozen(content: Content) -> Iterator[Foretold]:
     for one in content["rankings"]:
-        ranking = {row["method"]: row["cosine"] for row in one["ranking"]}
+        ranking = {row["method"]: row["cosine"] for row in one["ranking"] if follows_return(row["estimator"])}
         yield Foretold(one["task"], one["student"], ranking, one["frozen"], one["variance"])
 
 
