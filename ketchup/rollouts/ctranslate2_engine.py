@@ -129,7 +129,9 @@ class CTranslate2Engine:
             rows = self._batch(runner, [prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
             for index, written in zip(chosen, rows, strict=True):
                 results[index] = [copy.deepcopy(row) for row in written for _ in range(samples // len(written))]
-        drawn = [row for rows in results for row in rows]
+        # it returns the likeliest row of an input first; samples come in no order
+        shuffled = np.random.default_rng(seed)
+        drawn = [rows[place] for rows in results for place in shuffled.permutation(len(rows))]
         told = all(len(log_probs) == len(tokens) for tokens, log_probs in drawn)
         return Drawn([tokens for tokens, _ in drawn], [log_probs for _, log_probs in drawn] if told else None)
 

@@ -75,5 +75,5 @@ def _finish(left: Any, right: Any, student: StudentResult) -> None:
         f"{name}: bias against noise (square: with baseline; grey: other rows)",
         "noise: trace of the covariance over LLMR's (scaling changes it)",
         "bias by the length of the true gradient",
-        size=9,
+        size=8,
     )

@@ -40,6 +40,14 @@ def check_samples_follow_the_distribution(runner, model):
         assert_drawn_from(rows[index * samples : (index + 1) * samples], exact)
 
 
+def check_samples_of_an_input_come_in_no_order(runner, model):
+    """The first of two samples by itself follows the distribution: it is not the likelier one."""
+    rows = runner.sample(PROMPTS[:1] * 1000, None, 2, Decoding(LIMIT), seed=6).rows
+    exact = tiny.sequence_probabilities(model, PROMPTS[0], LIMIT)
+    for place in (0, 1):
+        assert_drawn_from(rows[place::2], exact)
+
+
 def check_temperature_and_top_k(runner, model):
     rows = runner.sample(PROMPTS[:1], None, 4000, Decoding(1, temperature=2.0, top_k=3), seed=2).rows
     best = (tiny.next_logits(model, PROMPTS[0], []) / 2).topk(3)

@@ -31,6 +31,13 @@ def test_samples_follow_the_students_distribution_with_prompts_of_different_leng
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 @pytest.mark.parametrize("name", ENGINES)
+def test_samples_of_an_input_come_in_no_order(kind, name):
+    model = tiny.language_model(kind)
+    contract.check_samples_of_an_input_come_in_no_order(engine(name, model), model)
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize("name", ENGINES)
 def test_temperature_and_top_k_shape_the_distribution(kind, name):
     model = tiny.language_model(kind)
     contract.check_temperature_and_top_k(engine(name, model), model)

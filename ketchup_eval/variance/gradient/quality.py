@@ -233,11 +233,11 @@ def _worse(measured: Measured, row: Row, best: Row, aim: str, batch: int, level:
 
 def _sentence(rows: Sequence[Row], along: Estimate, best: Row, undecided: Sequence[Row], batch: int) -> str:
     interval = "" if along.low is None else f" [{along.low:.2f}, {along.high:.2f}]"
-    others = "one other" if len(undecided) == 1 else f"{len(undecided) or 'no'} others"
+    others = {0: "all others can", 1: "one other cannot"}.get(len(undecided), f"{len(undecided)} others cannot")
     tail = f" ({best.estimator.tail} tail)" if best.estimator.tail else ""
     text = (
         f"In batches of {batch} rollouts {best.estimator.name}{tail} with the baseline {best.baseline.name} points "
-        f"best along the gradient of E[G], with a cosine of {along.value:.2f}{interval}; {others} cannot be told from "
+        f"best along the gradient of E[G], with a cosine of {along.value:.2f}{interval}; {others} be told from "
         "it."
     )
     k = best.estimator.k
