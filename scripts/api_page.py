@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import ketchup
+from ketchup.choices import READY_ENGINES
 from ketchup.files import atomic_write_text
 
 PAGE = Path(__file__).parents[1] / "docs/api.md"
@@ -52,7 +53,7 @@ def page() -> str:
     for part, names in PARTS.items():
         lines.append(f"## {part}\n")
         lines += [text for name in names for text in entry(name, getattr(ketchup, name))]
-    lines.append("## Words\n\nThat an option of such a type takes.\n")
+    lines.append("## Words\n\nThat an option of such a type takes; more engines come from plug-ins.\n")
     lines += [f"* `{name}`: {', '.join(f'`{word}`' for word in words)}" for name, words in sorted(vocabularies())]
     return "\n".join(lines) + "\n"
 
@@ -61,7 +62,7 @@ def vocabularies() -> set[tuple[str, tuple[str, ...]]]:
     """The types of options that are lists of words, and these words."""
     functions = [shown for shown in map(partial(getattr, ketchup), ketchup.__all__) if inspect.isfunction(shown)]
     functions.append(ketchup.VarianceResult.frame)
-    return {
+    return {("EngineName", READY_ENGINES)} | {
         (name, get_args(known))
         for function in functions
         for annotation in inspect.get_annotations(inspect.unwrap(function)).values()

@@ -48,6 +48,12 @@ def test_where_a_run_keeps_what_is_written_in_one_place():
     assert found == {"ketchup/runs.py"}
 
 
+def test_the_words_of_options_are_typed_once():
+    """The command line takes them from `ketchup.choices`, as whatever they are options of does."""
+    told = [path for path in SOURCES if "cli" in path.parts and "Literal[" in path.read_text(encoding="utf-8")]
+    assert not told
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_is_so_long_that_two_ideas_share_it(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ketchup.choices import READY_TASKS
 from ketchup.errors import UsageError
 from ketchup.tasks import TASKS, task_named
 from ketchup.tasks.calculator import strip_annotations
@@ -16,6 +17,10 @@ SPLITS = {"train", "validation", "test"}
 HUB_SPLIT = re.compile(r"\w+(\[[0-9]*:[0-9]*\])?")
 
 every_task = pytest.mark.parametrize("row", TASKS.values(), ids=TASKS)
+
+
+def test_commands_offer_every_ready_task() -> None:
+    assert set(READY_TASKS) == TASKS.keys()
 
 
 @every_task

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.intervals import LEVEL
 from ketchup_eval.stats.products import Mean, Part, Product, batch_cosine, cosine, estimate, noise, signal_to_noise
-from ketchup_eval.variance.gradient.rows import LLMR, NONE, REVERSE_KL, Row, Rows
+from ketchup_eval.variance.gradient.rows import LLMR, NONE, REVERSE_KL, GradientRow, Rows
 
 BATCHES = (1, 8, 256, 2048)
 """Rollouts in a batch, for which it is said how well its gradient points."""
@@ -77,7 +77,7 @@ class Measured:
         self.n = len(next(iter(means.values())))
         self._known: dict[tuple[Name, Name], Product] = {}
 
-    def name(self, row: Row) -> str:
+    def name(self, row: GradientRow) -> str:
         """The signature of a row."""
         return row.signature(self.rows.gauge)
 
@@ -139,11 +139,11 @@ def recommendation(measured: Measured, found: Sequence[RowQuality], batch: int) 
     )
 
 
-def _quality(measured: Measured, row: Row, batch: int, best_llmr: str) -> RowQuality:
+def _quality(measured: Measured, row: GradientRow, batch: int, best_llmr: str) -> RowQuality:
     n, name, objective = measured.n, measured.name(row), row.estimator.objective.name
     aim, bias = measured.rows.aim(objective), measured.rows.bias(row)
     xx, _, gg, square = along = measured.along(name, aim)
-    llmr = measured.name(Row(LLMR, NONE))
+    llmr = measured.name(GradientRow(LLMR, NONE))
     reference = (measured.product(llmr, llmr), measured.square(llmr))
     sizes = sorted({*BATCHES, batch})
 
@@ -217,7 +217,7 @@ def _worth(measured: Measured, name: str, best: str, aim: str, batch: int) -> Es
     return estimate(worth, parts, measured.n, "log")
 
 
-def _worse(measured: Measured, row: Row, best: Row, aim: str, batch: int, level: float) -> bool:
+def _worse(measured: Measured, row: GradientRow, best: GradientRow, aim: str, batch: int, level: float) -> bool:
     """Whether a row points worse than the best by more than chance."""
     xx, xg, gg, square = measured.along(measured.name(best), aim)
     yy, yg, _, theirs = measured.along(measured.name(row), aim)
@@ -231,7 +231,9 @@ def _worse(measured: Measured, row: Row, best: Row, aim: str, batch: int, level:
     return found.low is not None and found.low > 0
 
 
-def _sentence(rows: Sequence[Row], along: Estimate, best: Row, undecided: Sequence[Row], batch: int) -> str:
+def _sentence(
+    rows: Sequence[GradientRow], along: Estimate, best: GradientRow, undecided: Sequence[GradientRow], batch: int
+) -> str:
     interval = "" if along.low is None else f" [{along.low:.2f}, {along.high:.2f}]"
     others = {0: "all others can", 1: "one other cannot"}.get(len(undecided), f"{len(undecided)} others cannot")
     tail = f" ({best.estimator.tail} tail)" if best.estimator.tail else ""

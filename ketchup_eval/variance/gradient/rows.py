@@ -18,7 +18,7 @@ NONE, STEADY = baseline("none"), baseline("leave-one-out-per-step")
 
 
 @dataclass(frozen=True)
-class Row:
+class GradientRow:
     """An estimator with a baseline."""
 
     estimator: Estimator
@@ -34,13 +34,13 @@ class Row:
         return self.estimator.unbiased and self.baseline.unbiased
 
 
-def rows_of(estimators: Sequence[Estimator], baselines: Sequence[str]) -> tuple[Row, ...]:
+def rows_of(estimators: Sequence[Estimator], baselines: Sequence[str]) -> tuple[GradientRow, ...]:
     """Every estimator with every baseline, LLMR (K = 1) first; `UsageError` for a row that is more than weights."""
     for row in estimators:
         if row.all_actions:
             raise UsageError(f"--gradient weighs actions, and {row.name} has a term over all of them; leave it out.")
     named = {row.signature("raw"): row for row in (LLMR, *(row for row in estimators if row.k != 1))}
-    return tuple(Row(row, baseline(name)) for row in named.values() for name in dict.fromkeys(baselines))
+    return tuple(GradientRow(row, baseline(name)) for row in named.values() for name in dict.fromkeys(baselines))
 
 
 class Rows:
@@ -49,7 +49,7 @@ class Rows:
     A gradient is linear in its weights: the bias of a row is the difference between the gradients of two of `measured`.
     """
 
-    def __init__(self, rows: Sequence[Row], gauge: Gauge) -> None:
+    def __init__(self, rows: Sequence[GradientRow], gauge: Gauge) -> None:
         self.asked = tuple(rows)
         self.gauge = gauge
         self.objectives = {
@@ -57,8 +57,8 @@ class Rows:
         }
         """Of each objective, the row that is its whole return."""
         steady = [_steady(row) for row in self.asked]
-        aims = [Row(full, STEADY) for full in self.objectives.values()]
-        self.measured = {row.signature(gauge): row for row in (Row(LLMR, NONE), *self.asked, *steady, *aims)}
+        aims = [GradientRow(full, STEADY) for full in self.objectives.values()]
+        self.measured = {row.signature(gauge): row for row in (GradientRow(LLMR, NONE), *self.asked, *steady, *aims)}
 
     @property
     def needs(self) -> dict[str, str]:
@@ -73,16 +73,16 @@ class Rows:
 
     def aim(self, objective: str) -> str:
         """The signature of the row whose gradient is that of an objective, with little noise."""
-        return Row(self.objectives[objective], STEADY).signature(self.gauge)
+        return GradientRow(self.objectives[objective], STEADY).signature(self.gauge)
 
-    def bias(self, row: Row) -> tuple[str, str]:
+    def bias(self, row: GradientRow) -> tuple[str, str]:
         """Two signatures: the bias of a row is the gradient of the first without that of the second.
 
         An unbiased baseline has no part in it. That of both is the one that leaves little noise in what they differ by.
         """
         return self.steady(row), self.aim(row.estimator.objective.name)
 
-    def steady(self, row: Row) -> str:
+    def steady(self, row: GradientRow) -> str:
         """The signature of a row with the same expected gradient, and little noise."""
         return _steady(row).signature(self.gauge)
 
@@ -90,12 +90,12 @@ class Rows:
         """[M, R, T] of the named rows, 0 in padding. Means over the batch are means over these rollouts."""
         return torch.stack([self._weights(self.measured[name], numbers) for name in names])
 
-    def _weights(self, row: Row, numbers: Numbers) -> Tensor:
+    def _weights(self, row: GradientRow, numbers: Numbers) -> Tensor:
         returns = row.estimator.returns(numbers, self.gauge)
         return row.baseline.weights(returns, row.estimator.seen(numbers, self.gauge), row.estimator.objective)
 
 
-def _steady(row: Row) -> Row:
+def _steady(row: GradientRow) -> GradientRow:
     return replace(row, baseline=STEADY) if row.baseline.unbiased else row
 
 

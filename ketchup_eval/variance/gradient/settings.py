@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ketchup import checks
 from ketchup.errors import UsageError
-from ketchup_eval.variance.gradient.rows import Row
+from ketchup_eval.variance.gradient.rows import GradientRow
 
 BASELINES = ("none", "leave-one-out-per-step")
 """Those that are measured unless others are named."""
@@ -22,7 +22,7 @@ class GradientSettings:
     `projection` is the length of the vectors that stand for longer gradients, `None` for what `gradients` chooses.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[GradientRow, ...]
     where: str = "head"
     batch: int = 256
     projection: int | None = None
