@@ -151,6 +151,12 @@ def _method(settings: TrainSettings) -> Method:
 
 def _check_served(method: Method) -> None:
     """Raises `UsageError` for a method that needs more of a teacher than a server gives."""
+    if "teacher" in method.writers and not method.compares:
+        raise UsageError(
+            f"The method {method.name!r} learns from outputs that the teacher writes, and a server is only asked about "
+            "the student's; load the teacher here, without --teacher-url, or let it answer your rows, put the answers "
+            "into a train.jsonl and use the method sft with --data."
+        )
     if method.credit is None:
         raise refusal(f"the method {method.name!r}")
     check_gauge(method.credit.gauge)

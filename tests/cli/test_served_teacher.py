@@ -219,11 +219,18 @@ def test_what_cannot_be_had_is_refused_at_once(tmp_path, inputs, command, more, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("method", ["kl", "js", "tvd", "rkl", "gkd", "seqkd"])
+@pytest.mark.parametrize("method", ["kl", "js", "tvd", "rkl", "gkd"])
 def test_methods_that_compare_whole_vocabularies_are_refused(tmp_path, inputs, method):
     done = trained(tmp_path, inputs, method, *behind("http://127.0.0.1:9/v1"))
     assert done.exit_code == 2, done.output
     assert f"The method '{method}' needs" in done.stderr
+
+
+def test_a_method_that_learns_from_what_the_teacher_writes_is_refused_with_the_way_out(tmp_path, inputs):
+    done = trained(tmp_path, inputs, "seqkd", *behind("http://127.0.0.1:9/v1"))
+    assert done.exit_code == 2, done.output
+    assert "The method 'seqkd' learns from outputs that the teacher writes, and a server is only" in done.stderr
+    assert "use the method sft with --data." in done.stderr
 
 
 @pytest.mark.parametrize("command", MODELS)
