@@ -95,6 +95,18 @@ def test_gradients_have_the_rows_that_point_best_and_all_in_bias_against_noise()
     assert (mark.x, mark.across.high, mark.y.value) == (1.1, 3.0, 0.1)
 
 
+def test_a_row_of_the_gradient_has_one_colour_for_all_students():
+    variance = measured(students=("near", "far"), gradient=True)
+    for row in variance["result"]["students"][0]["gradient"]["rows"]:  # far: the other way round, and steeper
+        row["batch_cosine"]["256"]["value"] = 0.1 * int(row["estimator"].split("|")[0].removeprefix("row"))
+    panels = by_name(study(students=("near", "far"), variance=[variance]))["gradient"].panels
+    colours = [{series.line.label: series.colour for series in panel.series} for panel in panels]
+    assert len(colours) == 4
+    assert colours[0] == colours[2]
+    assert colours[1] == colours[3]
+    assert min(colours[0], key=colours[0].get) == "row9, mean"  # the best of the mean over both
+
+
 def test_pictures_are_drawn_once_and_again_when_their_numbers_change(tmp_path):
     content = trained(variance=[measured(gradient=True)])
     content["runs"][0]["method"] = content["runs"][1]["method"] = content["plan"]["methods"][0] = HOSTILE

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from ketchup_eval.report.study.figures import Panel, Series, StudyFigure
 
 DRAWN = ".figures.json"
 """What was drawn, by figure: one that would come out the same, which takes seconds, is left as it is."""
+NOT_IN_LEGEND = "_"
+"""To matplotlib."""
 COLOURS = 10
 WIDTH, HEIGHT = 5.2, 3.4
 """Inches of a panel."""
@@ -49,18 +51,12 @@ def _write(figure: StudyFigure, folder: Path) -> None:
         _draw(place, panel)
     for place in grid.flat[len(figure.panels) :]:
         place.set_visible(False)
-    if figure.name == "gradient":
-        for place, panel in zip(grid.flat, figure.panels, strict=False):
-            if panel.ticks:
-                place.legend(fontsize=7, frameon=False)
-    else:
-        known = {
-            label: handle
-            for place in grid.flat
-            for handle, label in zip(*place.get_legend_handles_labels(), strict=True)
-        }
-        ncols = max(1, min(5, len(known), int(16 * WIDTH * columns) // (8 + max(map(len, known)))))
-        drawn.legend(known.values(), known.keys(), loc="outside lower center", ncols=ncols, frameon=False, fontsize=8)
+    known: dict[str, Any] = {}
+    for place in grid.flat:
+        for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
+            known.setdefault(label, handle)
+    ncols = max(1, min(5, len(known), int(16 * WIDTH * columns) // (8 + max(map(len, known)))))
+    drawn.legend(known.values(), known.keys(), loc="outside lower center", ncols=ncols, frameon=False, fontsize=8)
     drawn.suptitle(plot_text(figure.title), fontsize=11)
     lines.save(drawn, folder, figure.name)
 
@@ -85,7 +81,8 @@ def _draw(place: Any, panel: Panel) -> None:
         }
         if panel.bars:
             aside = 2 ** (APART * (index - (len(series) - 1) / 2)) if panel.ticks else 1.0
-            lines.draw_bars(place, one.line, aside, capsize=2, linewidth=1.3, **style)
+            line = replace(one.line, label=NOT_IN_LEGEND) if one.dull else one.line
+            lines.draw_bars(place, line, aside, capsize=2, linewidth=1.3, **style)
         else:
             lines.draw_band(place, one.line, None if len(series) <= MOST_BANDS else 1 + 0.01 * (index + 1), **style)
     if panel.x_scale != "linear":

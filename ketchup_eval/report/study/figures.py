@@ -8,6 +8,7 @@ gradient    how well a batch's gradient points, and bias against noise, where gr
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from ketchup_eval.report.labels import SHOWN, row_label
@@ -190,28 +191,46 @@ def _by_k(one: Content, quantity: str) -> Iterator[Series]:
 def _gradient(content: Content) -> StudyFigure:
     panels: list[Panel] = []
     unknown = []
+    ranked = _ranked([student.get("gradient") for one in content["variance"] for student in one["result"]["students"]])
     for one in content["variance"]:
         for student in one["result"]["students"]:
             if student.get("gradient"):
                 name = student_names(one)[student["name"]]
-                panels += _pointing(one, student, name)
+                panels += _pointing(one, student, name, ranked)
                 unknown += [] if student["gradient"]["recommendation"] else [f"{one['task']}: {name}"]
     said = f" The true gradient cannot be told from 0 for {', '.join(unknown)}." if unknown else ""
     about = (
         "Rows whose objective is E[G_0]; squares have a baseline. Left: the cosine of a batch's gradient to the true "
-        "one, those that point best; right: both by the true gradient's length, and by LLMR's noise. "
+        "one, those that point best on average; right: both by the true gradient's length, and by LLMR's noise. "
         f"{OVER_INPUTS}{said}"
     )
     return StudyFigure("gradient", "What the gradient is, before training", about, 2, tuple(panels))
 
 
-def _pointing(one: Content, student: Content, name: str) -> Iterator[Panel]:
+def _ranked(gradients: Sequence[Content | None]) -> list[str]:
+    """Rows by their mean cosine over students, so that each has one colour in all panels; an unknown one counts -1."""
+    found: dict[str, list[float]] = {}
+    for gradient in gradients:
+        for row in _of_the_return(gradient) if gradient else ():
+            cosine = row["batch_cosine"].get(BATCH, {}).get("value")
+            found.setdefault(_label(row), []).append(-1.0 if cosine is None else cosine)
+    return sorted(found, key=lambda label: -fmean(found[label]))
+
+
+def _label(row: Content) -> str:
+    return row_label(row["estimator"], row["baseline"])
+
+
+def _of_the_return(gradient: Content) -> list[Content]:
+    return [row for row in gradient["rows"] if row["objective"] == "expected-return"]
+
+
+def _pointing(one: Content, student: Content, name: str, ranked: Sequence[str]) -> Iterator[Panel]:
     gradient = student["gradient"]
-    rows = [row for row in gradient["rows"] if row["objective"] == "expected-return"]
-    rows.sort(key=lambda row: -(row["batch_cosine"].get(BATCH, {}).get("value") or -1.0))
     cosines, points = [], []
-    for colour, row in enumerate(rows):
-        label, baseline = row_label(row["estimator"], row["baseline"]), row["baseline"] != "none"
+    for row in sorted(_of_the_return(gradient), key=lambda row: ranked.index(_label(row))):
+        label, baseline = _label(row), row["baseline"] != "none"
+        colour = ranked.index(label)
         line = Line.of(label, sorted((int(size), estimate(found)) for size, found in row["batch_cosine"].items()))
         if colour < SHOWN and line.marks:
             cosines.append(Series(line, (student["run"],), colour, dashed=baseline, square=baseline))
