@@ -20,6 +20,8 @@ from safetensors.torch import load_file
 OVERLAPPING = 0.9
 SAME_LOGITS = 1e-2
 """Nats; two orders of adding up float32 differ by less, another type or a wrong layer by more."""
+SEEN = 1e-4
+"""Nats per action between sampler and scorer, above which a row says so."""
 SAME_WEIGHTS = 1e-3
 """Six steps at the default learning rate of 3e-5 move a weight by 2e-4 at most; kernels may add up in any order."""
 
@@ -48,9 +50,12 @@ def of_study(run: Path, reference: Path) -> tuple[bool, list[str]]:
         agrees, said = gap <= SAME_LOGITS, f"same rollouts, logits within {gap:.1e}"
     else:
         before = {path: ends for path, *ends in intervals(other)}
-        both = [(ends, before[path]) for path, *ends in intervals(content) if path in before]
+        both = [(ends, before[path]) for path, *ends in intervals(content) if path in before and "sampler" not in path]
         share = sum(a[0] <= b[1] and b[0] <= a[1] for a, b in both) / max(1, len(both))
         agrees, said = share >= OVERLAPPING, f"{share:.0%} of {len(both)} intervals overlap"
+    gaps = [student["sampler"]["mean_absolute"]["value"] for student in content["students"] if student.get("sampler")]
+    if gaps and max(gaps) > SEEN:
+        said += f", drawn {max(gaps):.1e} nats per action from what is scored"
     tokens = sum(len(row["q"]) for row in rows)
     speeds = [f"{tokens / content['seconds'][phase]:,.0f} tokens/s" for phase in ("sampling", "scoring")]
     return agrees, [said, *speeds]
