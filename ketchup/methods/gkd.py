@@ -9,7 +9,7 @@ from functools import partial
 from ketchup import checks
 from ketchup.maths.divergences import generalised_jsd
 from ketchup.methods.base import Method, Sampling, two_writers
-from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.divergence_loss import DivergenceLoss
 from ketchup.methods.options import Beta, SamplesPerInput, StudentShare, Temperature, TopK
 
 

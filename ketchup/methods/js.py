@@ -8,7 +8,7 @@ from functools import partial
 from ketchup import checks
 from ketchup.maths.divergences import student_to_mixture, teacher_to_mixture
 from ketchup.methods.base import Method, Part, Sampling
-from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.divergence_loss import DivergenceLoss
 from ketchup.methods.options import Beta, SamplesPerInput, Temperature, TopK
 
 

@@ -2,7 +2,7 @@
 
 from ketchup.maths.divergences import kl
 from ketchup.methods.base import Method, Part
-from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.divergence_loss import DivergenceLoss
 
 
 def build() -> Method:

@@ -5,7 +5,7 @@ As in GKD, no gradient goes through the drawing of the tokens: every state is di
 
 from ketchup.maths.divergences import reverse_kl
 from ketchup.methods.base import Method, Part, Sampling
-from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.divergence_loss import DivergenceLoss
 from ketchup.methods.options import SamplesPerInput, Temperature, TopK
 
 

@@ -2,7 +2,7 @@
 
 from ketchup.maths.divergences import total_variation
 from ketchup.methods.base import Method, Part, Sampling, two_writers
-from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.divergence_loss import DivergenceLoss
 from ketchup.methods.options import SamplesPerInput, StudentShare, Temperature, TopK
 
 

@@ -245,7 +245,7 @@ def log_probs(
     return _with_gradient(model, partial(action_log_probs, temperature, top_k), states, actions)
 
 
-def divergences(
+def token_divergences(
     divergence: Callable[[Tensor, Tensor], Tensor],
     teacher: LanguageModel,
     student: LanguageModel,
@@ -276,7 +276,7 @@ def expected_advantages(
         drawn = _sampled_logits(temperature, top_k, student_logits, student_logits.argmax(-1))
         return expected_value(teacher_logits - teacher_logits.amax(-1, keepdim=True), drawn.softmax(-1))
 
-    return divergences(of_logits, teacher, student, teacher_states, student_states)
+    return token_divergences(of_logits, teacher, student, teacher_states, student_states)
 
 
 def _with_gradient(

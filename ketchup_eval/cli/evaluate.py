@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ketchup.choices import BleuTokenizer, EngineName, PromptStyle, Split, Which
+from ketchup_eval.cli import servers
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
-from ketchup_eval.cli.servers import (
-    STARTING,
-    Serve,
-    ServeOptions,
-    ServePython,
-    TeacherUrl,
-    teacher_named,
-    teacher_server,
-)
 
 if TYPE_CHECKING:
     from ketchup.devices import Where
@@ -66,10 +58,10 @@ def evaluate(
     teacher_dtype: TeacherDtype = "auto",
     student_dtype: StudentDtype = "auto",
     teacher_memory: TeacherMemory = None,
-    teacher_url: TeacherUrl = None,
-    serve: Serve = None,
-    serve_python: ServePython = None,
-    serve_options: ServeOptions = "",
+    teacher_url: servers.TeacherUrl = None,
+    serve: servers.Serve = None,
+    serve_python: servers.ServePython = None,
+    serve_options: servers.ServeOptions = "",
     processes: Annotated[
         int | None,
         typer.Option(help="processes that share the work on this machine; default: one, or one a GPU"),
@@ -104,7 +96,7 @@ def evaluate(
     for option, value in models_only.items():
         if predictions and value is not None:
             raise UsageError(f"--predictions FILE are scored as they are; leave out {option}, which is for models.")
-    teacher = teacher_named(teacher, teacher_url, serve)
+    teacher = servers.teacher_named(teacher, teacher_url, serve)
     check_words(serve, serve_python, serve_options)
     checks.whole("--threads", threads, most=checks.MOST_WORKERS)
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
@@ -145,8 +137,10 @@ def evaluate(
     from ketchup_eval.cli.processes import share_among
     from ketchup_eval.cli.threads import use_threads
 
-    where = Where(device, teacher_dtype, student_dtype, teacher_memory, teacher_url or (STARTING if serve else None))
-    with teacher_server(systems[0].run.folder, teacher_url, serve, serve_python, serve_options) as server:
+    where = Where(
+        device, teacher_dtype, student_dtype, teacher_memory, teacher_url or (servers.STARTING if serve else None)
+    )
+    with servers.teacher_server(systems[0].run.folder, teacher_url, serve, serve_python, serve_options) as server:
         where = replace(where, teacher_url=server.url, teacher_key=server.key)
         loaded = [] if server.url else [settings.completed(system.settings).teacher for system in systems]
         share_among(processes, where, loaded)

@@ -15,20 +15,12 @@ from ketchup.choices import (
     SavedDtype,
     Schedule,
 )
+from ketchup_eval.cli import servers
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.method_options import given, set_apart
 from ketchup_eval.cli.output import say
 from ketchup_eval.cli.plugins import PLUGIN
 from ketchup_eval.cli.processes import share_among
-from ketchup_eval.cli.servers import (
-    STARTING,
-    Serve,
-    ServeOptions,
-    ServePython,
-    TeacherUrl,
-    teacher_named,
-    teacher_server,
-)
 from ketchup_eval.cli.tasks import TaskName
 from ketchup_eval.cli.threads import use_threads
 
@@ -94,10 +86,10 @@ def train(
     teacher_dtype: TeacherDtype = "auto",
     student_dtype: StudentDtype = "auto",
     teacher_memory: TeacherMemory = None,
-    teacher_url: TeacherUrl = None,
-    serve: Serve = None,
-    serve_python: ServePython = None,
-    serve_options: ServeOptions = "",
+    teacher_url: servers.TeacherUrl = None,
+    serve: servers.Serve = None,
+    serve_python: servers.ServePython = None,
+    serve_options: servers.ServeOptions = "",
     name: Annotated[
         str | None, typer.Option(help="name of the run; default: METHOD-TASK", rich_help_panel=OF_RUN)
     ] = None,
@@ -178,7 +170,7 @@ def train(
     if dry_run:
         say(describe_training(settings, run, metric, processes))
         return
-    with teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
+    with servers.teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
         settings = replace(settings, teacher_url=server.url, teacher_key=server.key)
         if processes > 1:
             share_among(processes, settings.where, [])
@@ -230,8 +222,8 @@ def _settings(ctx: typer.Context) -> "TrainSettings":
         raise UsageError("--steps and --epochs both say how long to train; leave one of them out.")
     serve = ctx.params["serve"]
     check_words(serve, ctx.params["serve_python"], ctx.params["serve_options"])
-    values["teacher"] = teacher_named(values["teacher"], values["teacher_url"], serve)
-    values["teacher_url"] = values["teacher_url"] or (STARTING if serve else None)
+    values["teacher"] = servers.teacher_named(values["teacher"], values["teacher_url"], serve)
+    values["teacher_url"] = values["teacher_url"] or (servers.STARTING if serve else None)
     if values["teacher_url"] and not values["teacher"]:
         raise UsageError("--teacher-url is where a teacher is; name it with --teacher.")
     options = {name: values.pop(name) for name in of_methods}

@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ketchup.choices import EngineName, Gauge, PromptStyle, Split, Tails
+from ketchup_eval.cli import servers
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
 from ketchup_eval.cli.processes import share_among
-from ketchup_eval.cli.servers import (
-    STARTING,
-    Serve,
-    ServeOptions,
-    ServePython,
-    TeacherUrl,
-    teacher_named,
-    teacher_server,
-)
 from ketchup_eval.cli.tasks import TaskName
 from ketchup_eval.cli.threads import use_threads
 
@@ -97,10 +89,10 @@ def variance(
     teacher_dtype: TeacherDtype = "auto",
     student_dtype: StudentDtype = "auto",
     teacher_memory: TeacherMemory = None,
-    teacher_url: TeacherUrl = None,
-    serve: Serve = None,
-    serve_python: ServePython = None,
-    serve_options: ServeOptions = "",
+    teacher_url: servers.TeacherUrl = None,
+    serve: servers.Serve = None,
+    serve_python: servers.ServePython = None,
+    serve_options: servers.ServeOptions = "",
     processes: Annotated[
         int | None,
         typer.Option(help="processes that share the work on this machine; default: one, or one a GPU"),
@@ -117,7 +109,7 @@ def variance(
     from ketchup.tasks import short_name
 
     run = Run.new(f"variance-{short_name(task)}" if name is None else name, runs_dir)
-    teacher = teacher_named(teacher, teacher_url, serve)
+    teacher = servers.teacher_named(teacher, teacher_url, serve)
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     use_threads(threads)
     from ketchup.devices import Where
@@ -159,11 +151,13 @@ def variance(
         correct_sampler=correct_sampler,
         served=served,
     )
-    where = Where(device, teacher_dtype, student_dtype, teacher_memory, teacher_url or (STARTING if serve else None))
+    where = Where(
+        device, teacher_dtype, student_dtype, teacher_memory, teacher_url or (servers.STARTING if serve else None)
+    )
     if dry_run:
         say(describe_variance(rollouts, analysis, run))
         return
-    with teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
+    with servers.teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
         where = replace(where, teacher_url=server.url, teacher_key=server.key)
         share_among(processes, where, [] if served else [rollouts.teacher])
         run_variance(rollouts, analysis, run, lambda result: _show(result, run.folder, as_json=as_json), where)

@@ -8,7 +8,7 @@ import torch
 from ketchup.errors import UsageError
 from ketchup.methods import METHODS, method
 from ketchup.methods.base import Trajectory
-from ketchup.methods.divergence import DivergenceLoss
+from ketchup.methods.divergence_loss import DivergenceLoss
 from ketchup.models import scoring
 from tests import tiny
 

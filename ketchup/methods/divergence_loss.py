@@ -8,7 +8,7 @@ from torch import Tensor
 from ketchup.methods.base import Loss, Trajectory
 from ketchup.methods.batches import action_states
 from ketchup.models.language_model import LanguageModel
-from ketchup.models.scoring import divergences
+from ketchup.models.scoring import token_divergences
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
 """From the teacher's and the student's logits [N, V] to one number per token [N], as in `ketchup.maths.divergences`."""
@@ -30,4 +30,4 @@ class DivergenceLoss:
         with torch.no_grad():
             teachers, _ = action_states(teacher, batch)
         students, _ = action_states(student, batch)
-        return Loss(divergences(self.divergence, teacher, student, teachers, students).sum(), {})
+        return Loss(token_divergences(self.divergence, teacher, student, teachers, students).sum(), {})
