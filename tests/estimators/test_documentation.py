@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ketchup.estimators import BASELINES, ESTIMATORS, baseline, estimator, usage
+from ketchup.methods import options
 from tests.estimators.given import TEXTS
 
 PAGE = (Path(__file__).parents[2] / "docs/estimators.md").read_text(encoding="utf-8")
@@ -43,8 +44,4 @@ def test_no_other_rows_are_listed():
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_row_is_named_in_the_help(name):
-    from ketchup_eval.cli import train
-
-    (option,) = [hint.__metadata__[0].help for key, hint in train.train.__annotations__.items() if key == "estimator"]
-    assert name in option
-    assert usage(name)
+    assert usage(name) in options()["estimator"].said
