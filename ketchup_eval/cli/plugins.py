@@ -27,7 +27,7 @@ def plugin_option() -> Any:
 def load_plugins_named(args: Sequence[str]) -> None:
     """Imports the plug-ins that the words of a command name, before they are parsed: they may bring options."""
     words = list(takewhile(lambda word: word != "--", repeat_names(args, {FLAG})))
-    named = [value for word, value in pairwise([*words, ""]) if word == FLAG]
+    named = [value for word, value in pairwise(words) if word == FLAG]
     named += [word.removeprefix(f"{FLAG}=") for word in words if word.startswith(f"{FLAG}=")]
     if named:
         from ketchup.plugins import load_plugins

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from ketchup.errors import KetchupError
 from ketchup.plugins import load_plugins
 from ketchup_eval.cli import app
+from ketchup_eval.cli.plugins import load_plugins_named
 from tests import tiny
 from tests.commands import ketchup, write_data
 
@@ -188,6 +189,23 @@ def test_every_command_has_the_option_and_says_what_is_wrong_before_it_does_anyt
     assert not (tmp_path / "runs").exists()
     commands = typer.main.get_command(app).commands.values()
     assert all("--plugin" in {name for option in command.params for name in option.opts} for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["a", "--plugin", "x.py", "y.py", "--k", "1", "--plugin=z.py"], ["x.py", "y.py", "z.py"]),
+        (["--plugin"], []),
+        (["--", "--plugin", "x.py"], []),
+        (["--k", "1", "2"], []),
+    ],
+)
+def test_plugins_are_found_among_the_words_of_a_command(monkeypatch, words, found):
+    """Before these are parsed, as a plug-in may bring options; what is no word of an option is left to the parser."""
+    loaded = []
+    monkeypatch.setattr("ketchup.plugins.load_plugins", loaded.extend)
+    load_plugins_named(words)
+    assert loaded == found
 
 
 def test_an_engine_that_nobody_added_is_refused_before_anything_is_loaded():
