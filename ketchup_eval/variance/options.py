@@ -10,7 +10,7 @@ from ketchup.models.builtin import model_of
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks import task_named
 from ketchup_eval.variance.gradient.rows import rows_of
-from ketchup_eval.variance.gradient.settings import BASELINES, GradientSettings, controls
+from ketchup_eval.variance.gradient.settings import BASELINES, GradientSettings, check_numbers, controls
 from ketchup_eval.variance.over_inputs import OverInputs
 from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
 
@@ -84,8 +84,7 @@ def analysis_asked(
     asked = estimators_of(k, tails, estimators or (controls(k, served=served) if gradient else ()))
     if resamples is not None:
         checks.resamples("--resamples", resamples)
-    checks.whole("--batch", batch)
-    checks.whole("--projection", projection)
+    check_numbers(batch, projection)
     of_gradients = {
         "--baseline": baselines,
         "--batch": batch != BATCH,

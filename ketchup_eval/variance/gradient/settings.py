@@ -29,8 +29,13 @@ class GradientSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checks.whole("--batch", self.batch)
-        checks.whole("--projection", self.projection, SHORTEST, because=", as products of shorter vectors say nothing")
+        check_numbers(self.batch, self.projection)
+
+
+def check_numbers(batch: int, projection: int | None) -> None:
+    """`UsageError` for numbers that settings cannot have."""
+    checks.whole("--batch", batch)
+    checks.whole("--projection", projection, SHORTEST, because=", as products of shorter vectors say nothing")
 
 
 def check_inputs(inputs: int) -> None:
