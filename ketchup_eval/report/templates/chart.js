@@ -106,9 +106,14 @@ function draw(box, panel, seed, hidden, number) {
   const across = scale(panel.x_scale, xs, ROOM.left, end), up = scale(panel.y_scale, ys, bottom, ROOM.top);
   const svg = shape("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, tabindex: 0, role: "group" });
   axes(svg, panel, right, across, up, xs, ys);
-  const clip = shape("clipPath", { id: `clip-${number}` });
-  clip.append(shape("rect", { x: ROOM.left - 5, y: ROOM.top - 5, width: right - ROOM.left + 10, height: bottom - ROOM.top + 10 }));
-  const inside = shape("g", { "clip-path": `url(#clip-${number})` });
+  // Intervals end at the frame; a mark that stands on it is whole.
+  const [within, inside] = [0, 5].map((beyond) => {
+    const clip = shape("clipPath", { id: `clip-${number}-${beyond}` }), group = shape("g", { "clip-path": `url(#${clip.id})` });
+    const size = { width: right - ROOM.left + 2 * beyond, height: bottom - ROOM.top + 2 * beyond };
+    clip.append(shape("rect", { x: ROOM.left - beyond, y: ROOM.top - beyond, ...size }));
+    svg.append(clip, group);
+    return group;
+  });
   const points = [];
   series.forEach((one, index) => {
     const aside = panel.bars && panel.ticks.length ? (index - (series.length - 1) / 2) * 3 : 0;
@@ -117,7 +122,7 @@ function draw(box, panel, seed, hidden, number) {
       low: mark[2] === null ? null : up(mark[2]), high: mark[3] === null ? null : up(mark[3]),
       ...(mark.length > 5 && mark[5] !== null && mark[6] !== null ? { left: across(mark[5]), right: across(mark[6]) } : {}),
     }));
-    inside.append(spread(panel, one, mine, series.length, index));
+    within.append(spread(panel, one, mine, series.length, index));
     const line = { stroke: colour(one), fill: "none", "stroke-width": seed === "all" ? 1.1 : 1.8, "stroke-dasharray": dashes(one) };
     inside.append(shape("path", { d: joined(mine.map((point) => [point.x, point.y])), ...line }));
     if (mine.length <= MOST_DOTS) {
@@ -127,7 +132,6 @@ function draw(box, panel, seed, hidden, number) {
   });
   const cursor = shape("circle", { r: 6, fill: "none", stroke: "var(--ink)", "stroke-width": 1.5, visibility: "hidden" });
   inside.append(cursor);
-  svg.append(clip, inside);
   svg.setAttribute("aria-label", `${panel.title}: ${panel.y} by ${panel.x}, ${series.length} lines. `
     + "Arrow keys go from number to number, Enter says where one comes from.");
   box.replaceChildren(svg);
