@@ -170,8 +170,8 @@ def _foretold(content: Content, student: str) -> StudyTable:
         column = Column(one.task, COSINE, higher_is_better=True)
         columns[column] = None
         for method, cosine in sorted(one.cosines.items(), key=lambda item: -float(item[1]["value"])):
-            cells = {column: Cell(estimate(cosine), 0, (one.source,))}
             trained = reached.get((one.task, method), {"scores": {}, "runs": ()})
+            cells = {column: Cell(estimate(cosine), len(trained["runs"]), (one.source,))}
             for score, found in trained["scores"].items():
                 if found["value"] is not None:
                     other = Column(one.task, score, higher_is_better(score))
