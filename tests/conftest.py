@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,18 @@ from tests import equations
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
+
+TESTS = Path(__file__).parent
+FAST = {"estimators", "evaluation", "maths", "metrics", "stats", "tasks"}
+"""Rooms whose tests train nothing and start few processes; the files beside the rooms are fast too, but for one."""
+SLOW = {"test_wheel.py"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        room, *rest = item.path.relative_to(TESTS).parts
+        if room in FAST or (not rest and room not in SLOW):
+            item.add_marker("fast")
 
 
 @pytest.fixture(autouse=True)
