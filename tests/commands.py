@@ -59,6 +59,7 @@ def together(folder, *commands, kills=None, values=None, seconds=120):
         (folder / str(rank)).mkdir(parents=True, exist_ok=True)
         ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": len(commands), "LOCAL_WORLD_SIZE": len(commands)}
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "KETCHUP_LAUNCHED": 1, "ACCELERATE_USE_CPU": "true"}
+        place["OMP_NUM_THREADS"] = 1  # as launchers do
         environment = {name: str(value) for name, value in {**ranks, **place}.items()}
         started.append(_started(folder / str(rank), arguments, (kills or {}).get(rank), environment, values))
     return [_finished(folder / str(rank), process, seconds) for rank, process in enumerate(started)]

@@ -15,8 +15,9 @@ PRESSED = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sl
 
 
 def run(folder, *words, **environment):
-    """`ketchup WORDS` with the modules in `folder` before all others."""
+    """`ketchup WORDS` with the modules in `folder` before all others; Ctrl-C counts, also where a shell ignores it."""
     script = f"import sys; sys.path.insert(0, {str(folder)!r}); from ketchup_eval.cli import main; main()"
+    script = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {script}"
     command = [sys.executable, "-c", script, *words]
     return subprocess.run(command, capture_output=True, env={**os.environ, **environment}, timeout=60)
 

@@ -102,7 +102,8 @@ def test_a_rate_is_not_the_choice_among_others(tmp_path: Path) -> None:
 
 
 STUDY = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs tests in the background ignores it
 from pathlib import Path
 from tests.study.test_running import chain, program
 from ketchup_eval.study.running import run_graph
