@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ketchup_eval.study.claims.base import Judged
     from ketchup_eval.study.collect import Content
-    from ketchup_eval.study.graph import Node
+    from ketchup_eval.study.node import Node
     from ketchup_eval.study.running import Outcome
 
 EXIT_INCOMPLETE = 3

@@ -17,8 +17,8 @@ from ketchup_eval.metrics import METRICS as TASK_METRICS
 from ketchup_eval.scores_file import read_scores
 from ketchup_eval.stats.multiplicity import holm
 from ketchup_eval.stats.seeds import mean_over_seeds
-from ketchup_eval.study.graph import Node
 from ketchup_eval.study.logs import training_log
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.plan import Plan
 from ketchup_eval.study.ranking import read_rankings
 from ketchup_eval.study.shell import shell_line

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from ketchup_eval.study.graph import Node
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.running import PROGRAM, words_of
 from ketchup_eval.study.stamps import Stamp
 

@@ -1,54 +1,22 @@
 """The graph of a plan: ordinary commands, each with those that must be done before it.
 
-    init   a student of some layers            start  its pre-distillation          teacher  a fine-tuned teacher
-    tune   a short training at one rate        rate   the choice among them         train    one method, one seed
-    variance, evaluate, compare, judge         what is measured                     predict  a ranking, before training
-
 Nothing here runs or reads a run: the same plan always gives the same graph.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ketchup.errors import UsageError
 from ketchup.runs import Run
 from ketchup_eval.study import names
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.plan import Options, Plan, StudentPlan, TaskPlan, layered, normal
 from ketchup_eval.study.ranking import Ranking
 
-KINDS = ("teacher", "init", "start", "predict", "tune", "rate", "train", "variance", "evaluate", "compare", "judge")
 Runs = Mapping[str, Sequence[str]]
 """By method, the names of its runs, one a seed."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A command of the study. `words` follow `ketchup`; `needs` are names of nodes.
-
-    `rate` is the file with the learning rate that was chosen for it, which is handed on as `--learning-rate`.
-    `labels` say what the result belongs to: task, teacher, student, method, seed. `trials` are the runs that a choice
-    of a rate is made among, by rate; `ranking` is what is to be frozen. `threads` says whether the command takes
-    `--threads`.
-    """
-
-    name: str
-    kind: str
-    words: tuple[str, ...]
-    needs: tuple[str, ...] = ()
-    labels: Mapping[str, Any] = field(default_factory=dict)
-    rate: Path | None = None
-    trials: Mapping[float, Path] = field(default_factory=dict)
-    ranking: Ranking | None = None
-
-    @property
-    def made_by(self) -> tuple[str, ...]:
-        """What its result is made by: the words, and of a choice what it is made among."""
-        among = ("--learning-rate", *map("{:g}".format, self.trials)) if self.trials else ()
-        return (*self.words, *among)
-
-    threads: bool = True
 
 
 def graph(plan: Plan, runs_dir: Path) -> dict[str, Node]:

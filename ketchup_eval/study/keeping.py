@@ -8,7 +8,7 @@ from pathlib import Path
 from ketchup.errors import KetchupError
 from ketchup_eval.study.claims import Judged, judge_claims, write_claims
 from ketchup_eval.study.collect import Content, collect, write_study
-from ketchup_eval.study.graph import Node
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.plan import Plan
 
 SHARE = 0.1

@@ -15,7 +15,7 @@ from ketchup.children import watched
 from ketchup.errors import KetchupError
 from ketchup.files import run_lock
 from ketchup.progress import progress
-from ketchup_eval.study.graph import Node
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.ranking import FOLDER, freeze
 from ketchup_eval.study.rates import choose_rate, chosen_rate
 from ketchup_eval.study.stamps import Stamp, log_path, read_stamps, write_stamp

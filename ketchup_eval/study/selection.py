@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 
 from ketchup.errors import UsageError
-from ketchup_eval.study.graph import KINDS, Node
+from ketchup_eval.study.node import KINDS, Node
 
 
 def selected(nodes: Mapping[str, Node], only: Sequence[str], until: Sequence[str]) -> dict[str, Node]:

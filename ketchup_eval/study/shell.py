@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ketchup_eval.study.graph import Node
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.running import PROGRAM
 from ketchup_eval.study.stamps import FOLDER
 

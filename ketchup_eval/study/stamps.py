@@ -14,7 +14,7 @@ from typing import Literal
 from ketchup.errors import RunError
 from ketchup.files import read_kept_json, write_kept_json
 from ketchup.kinds import WHOLE, Kinds, misfit
-from ketchup_eval.study.graph import Node
+from ketchup_eval.study.node import Node
 
 FOLDER = ".study"
 LOGS = "logs"

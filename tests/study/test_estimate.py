@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ketchup_eval.study.estimate import CHEAP, estimate
-from ketchup_eval.study.graph import Node
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.stamps import Stamp
 
 PROGRAM = """

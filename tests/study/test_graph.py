@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ketchup.errors import UsageError
-from ketchup_eval.study.graph import Node, graph
+from ketchup_eval.study.graph import graph
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.reading import read_plan
 from ketchup_eval.study.selection import selected
 from tests.study.plans import PLAN, plan_file

@@ -7,7 +7,8 @@ import pytest
 
 from ketchup.errors import RunError, UsageError
 from ketchup.manifests import check_same_settings
-from ketchup_eval.study.graph import Node, graph
+from ketchup_eval.study.graph import graph
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.ranking import FOLDER, read_rankings
 from ketchup_eval.study.reading import read_plan
 from ketchup_eval.study.running import run_node

@@ -14,7 +14,7 @@ import pytest
 
 from ketchup.errors import RunError
 from ketchup.manifests import check_same_settings
-from ketchup_eval.study.graph import Node
+from ketchup_eval.study.node import Node
 from ketchup_eval.study.rates import choose_rate
 from ketchup_eval.study.running import reason, run_graph, run_node
 from ketchup_eval.study.stamps import read_stamps
