@@ -92,7 +92,14 @@ def _check_references(metric: TaskMetric, examples: Sequence[Example]) -> None:
                 f'The validation row "{example.id}" has no reference, which --select {metric.name} needs; fill it in, '
                 "or select by return or loss."
             )
-        try:
-            metric.score([example], [""])
-        except DataError as error:
-            raise DataError(f'--select {metric.name}, validation row "{example.id}": {error}') from error
+    if not examples:
+        return
+    try:
+        metric.score(examples, [""] * len(examples))  # all at once, as some metrics take their time
+    except DataError:
+        for example in examples:
+            try:
+                metric.score([example], [""])
+            except DataError as error:
+                raise DataError(f'--select {metric.name}, validation row "{example.id}": {error}') from error
+        raise

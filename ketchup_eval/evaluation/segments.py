@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ketchup.errors import UsageError
 from ketchup.files import atomic_write_bytes
 from ketchup.hashes import content_hash
 from ketchup.plugins import LOADED, load_plugins
 from ketchup.progress import progress
-from ketchup_eval.metrics.base import Item, Metric, references_of
+from ketchup_eval.metrics.base import Item, Metric, check_sources, references_of
 from ketchup_eval.stats.bootstrap import Array
 
 CHUNK = 250
@@ -36,10 +35,7 @@ def segment_statistics(
     What the folder `kept` has of the same items and signature is not computed again.
     """
     for metric in metrics:
-        if metric.reads_source and not all(item.source.strip() for item in items):
-            raise UsageError(
-                f'The metric "{metric.name}" reads sources, and not every item has one; name rows by --task or --data.'
-            )
+        check_sources(metric, items)
     known = {metric.name: _kept(kept, metric, items) for metric in metrics} if kept else {}
     found = {name: statistics for name, statistics in known.items() if statistics is not None}
     missing = [metric for metric in metrics if metric.name not in found]

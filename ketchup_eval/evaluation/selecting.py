@@ -8,7 +8,7 @@ from ketchup.tasks.base import Example, Task
 from ketchup.tasks.metric import TaskMetric
 from ketchup.training.metrics import OWN_SELECTIONS
 from ketchup_eval.metrics import METRICS
-from ketchup_eval.metrics.base import Item, Metric, Scale, references_of
+from ketchup_eval.metrics.base import Item, Metric, Scale, check_sources, references_of
 
 
 def metric_to_select_by(task: Task, name: str) -> TaskMetric:
@@ -34,6 +34,7 @@ def metric_to_select_by(task: Task, name: str) -> TaskMetric:
 def _task_metric(metric: Metric, scale: Scale) -> TaskMetric:
     def score(examples: Sequence[Example], texts: Sequence[str]) -> float:
         items = _items(examples, texts)
+        check_sources(metric, items)
         return float(scale.rule(metric.statistics(items).sum(axis=0), len(items)))
 
     def signature(examples: Sequence[Example]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from ketchup.errors import UsageError
 from ketchup.tasks.base import Kind
 from ketchup_eval.stats.bootstrap import Array
 
@@ -60,6 +61,14 @@ class Metric:
     default_for: frozenset[Kind] = frozenset()
     unread: Callable[[Iterable[str]], str | None] = lambda _: None
     reads_source: bool = False
+
+
+def check_sources(metric: Metric, items: Sequence[Item]) -> None:
+    """Raises `UsageError` where a metric reads sources and an item has none."""
+    if metric.reads_source and not all(item.source.strip() for item in items):
+        raise UsageError(
+            f'The metric "{metric.name}" reads sources, and not every item has one; name rows by --task or --data.'
+        )
 
 
 def references_of(items: Sequence[Item]) -> str:

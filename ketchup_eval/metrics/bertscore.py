@@ -33,13 +33,15 @@ def metric(model: str = MODEL) -> Metric:
 
 
 def statistics(items: Sequence[Item], *, model: str) -> Array:
-    """F1 of each item, [n, 1]; 0 for an output without a word, which has no vectors."""
+    """F1 of each item, [n, 1]; 0 where output or references are without a word, which has no vectors."""
     scores = np.zeros((len(items), 1))
-    written = [place for place, item in enumerate(items) if item.prediction.strip()]
-    if written:
-        texts = [items[place].prediction for place in written]
-        references = [[text for text in items[place].references if text.strip()] or ["."] for place in written]
-        scores[written, 0] = _scorer(model).score(texts, references)[2].numpy()
+    references = [[text for text in item.references if text.strip()] for item in items]
+    known = [place for place, item in enumerate(items) if item.prediction.strip() and references[place]]
+    if known:
+        found = _scorer(model).score(
+            [items[place].prediction for place in known], [references[place] for place in known]
+        )
+        scores[known, 0] = found[2].numpy()
     return scores
 
 

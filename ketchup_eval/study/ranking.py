@@ -18,8 +18,8 @@ from ketchup.runs import Run
 FOLDER = "rankings"
 BATCH = "256"
 REMEDY = "put a copy of it back, or give the plan another name"
-OTHER_OBJECTIVES = ("reverse-kl", "soft")
-"""Kinds of rows whose gradient is not that of the return: their cosine is to another direction."""
+OBJECTIVE = "expected-return"
+"""What rows must aim at to be ranked: the cosine of the others is to another direction."""
 
 Arms = Mapping[str, tuple[str, Mapping[str, Any]]]
 """Methods of a plan by name: what `ketchup train` calls each, and its options."""
@@ -77,24 +77,18 @@ def cosines(gradient: Mapping[str, Any] | None) -> dict[tuple[str, str], dict[st
     found = {}
     for row in (gradient or {}).get("rows", ()):
         cosine = row["batch_cosine"].get(BATCH, {})
-        if cosine.get("value") is not None and follows_return(row["estimator"]):
+        if cosine.get("value") is not None and row["objective"] == OBJECTIVE:
             found[row["estimator"].split("|baseline:")[0], row["baseline"]] = cosine
     return found
 
 
 def row_of(algorithm: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The row of the gradient's table that a method of training steps along; `None` for another objective than E[G]."""
+    """The row of the gradient's table that a method of training steps along; `None` for one that follows none."""
     baseline, gauge = options.get("baseline", "none"), options.get("gauge", "raw")
     if algorithm == "llmr":
         return f"llmr|gauge:{gauge}", baseline
     if algorithm == "ketchup":
         return f"k-step:{options['k']}|tail:{options.get('tail', 'one-step')}|gauge:{gauge}", baseline
     if algorithm == "reinforce":
-        row = f"{options['estimator']}|gauge:{gauge}"
-        return (row, baseline) if follows_return(row) else None
+        return f"{options['estimator']}|gauge:{gauge}", baseline
     return None
-
-
-def follows_return(estimator: str) -> bool:
-    """Whether the gradient of a row is an estimate of that of the expected return."""
-    return estimator.split("|", maxsplit=1)[0].split(":", maxsplit=1)[0] not in OTHER_OBJECTIVES

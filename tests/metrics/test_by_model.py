@@ -62,6 +62,12 @@ def test_bertscore_is_its_formula(bert):
     )
 
 
+def test_a_reference_without_a_word_is_worth_nothing(bert):
+    (metric,) = metrics_for(task_named("xsum"), [f"bertscore:{bert}@1"])
+    found = metric.statistics(items(["the cat", "the cat"], [" ", (" ", "the cat")]))
+    assert found[:, 0] == pytest.approx([0.0, 1.0], abs=1e-6)
+
+
 def test_a_signature_tells_models_and_layers_apart(bert, tmp_path):
     torch.manual_seed(1)
     BertModel(BertConfig.from_pretrained(bert)).save_pretrained(tmp_path)

@@ -31,7 +31,12 @@ def student(name, kl, variances, biases, cosines=None):
     if cosines:
         found["gradient"] = {
             "rows": [
-                {"estimator": f"{row}|baseline:none", "baseline": "none", "batch_cosine": {"256": {"value": cosine}}}
+                {
+                    "estimator": f"{row}|baseline:none",
+                    "baseline": "none",
+                    "objective": "state-kl" if row.startswith("reverse-kl") else "expected-return",
+                    "batch_cosine": {"256": {"value": cosine}},
+                }
                 for row, cosine in cosines.items()
             ]
         }
@@ -214,6 +219,9 @@ def test_what_was_measured_before_is_held_against_what_came_out():
     methods = [
         method(f"k{k}", "ketchup", 2, {"k": k}, student="near", **{"return": [10.0 - k, 10.1 - k]}) for k in range(2, 8)
     ]
+    rows["reverse-kl:0|gauge:raw"] = 5.0  # along the gradient of something else
+    worst = {"return": [0.0, 0.1]}
+    methods.append(method("kl", "reinforce", 2, {"estimator": "reverse-kl:0"}, student="near", **worst))
     study = content(variance=variance(student("near", 0.1, (9, 4, 2), (0, 1, 2), rows)), methods=methods)
     assert verdicts(study)["measuring-predicts-training"] == "supported"
     for row in methods:
@@ -227,8 +235,6 @@ def test_what_was_frozen_counts_whatever_is_measured_since():
     methods = [method(f"k{k}", "ketchup", 2, {"k": k}, student="near", ter=[10.0 - k, 10.1 - k]) for k in ks]
     frozen = {"task": "t", "student": "near", "frozen": "2026-01-01", "variance": "v-near"}
     frozen["ranking"] = [{"method": f"k{k}", "estimator": f"k-step:{k}", "cosine": {"value": 0.1 * k}} for k in ks]
-    frozen["ranking"].append({"method": "kl", "estimator": "reverse-kl:0|gauge:logprob", "cosine": {"value": -1.0}})
-    methods.append(method("kl", "reinforce", 2, {"estimator": "reverse-kl:0"}, student="near", ter=[0.0, 0.1]))
     measured = variance(student("near", 0.1, (9, 4, 2), (0, 1, 2), rows))
     study = content(variance=measured, methods=methods, rankings=[frozen])
     study["plan"]["students"] = ["near"]

@@ -10,7 +10,7 @@ from ketchup_eval.stats.rankings import mean_rank_correlation
 from ketchup_eval.study.claims.arms import RETURN, arms, sign, task_scores
 from ketchup_eval.study.claims.base import Evidence
 from ketchup_eval.study.collect import Content, student_names
-from ketchup_eval.study.ranking import cosines, follows_return, row_of
+from ketchup_eval.study.ranking import cosines, row_of
 
 FEWEST = 3
 """Methods whose order says anything."""
@@ -40,7 +40,7 @@ def foretold(content: Content) -> list[Foretold]:
 
 def _frozen(content: Content) -> Iterator[Foretold]:
     for one in content["rankings"]:
-        ranking = {row["method"]: row["cosine"] for row in one["ranking"] if follows_return(row["estimator"])}
+        ranking = {row["method"]: row["cosine"] for row in one["ranking"]}
         yield Foretold(one["task"], one["student"], ranking, one["frozen"], one["variance"])
 
 
@@ -95,8 +95,3 @@ def _agreement(
     place = f"{task}: {', '.join(one.student for one, _ in scored)}"
     what = f"rank correlation of expected cosine and {score}, {len(shared)} methods, mean over students"
     yield Evidence(place, what, *mean_rank_correlation(cosine, reached, 0), tuple(dict.fromkeys(sources)))
-
-
-def _better(score: str, values: Sequence[float]) -> list[float]:
-    """The values, turned where less of a score is better."""
-    return [sign(score) * value for value in values]
