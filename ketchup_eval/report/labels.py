@@ -1,7 +1,10 @@
 """Names as figures show them."""
 
-SHOWN = 8
-"""Most rows of a panel of gradients: those that point best at the batch that was asked for."""
+SHOWN = 7
+"""Most rows of a panel of gradients that have a colour: those that point best at the batch that was asked for.
+
+Matplotlib's eighth colour is the grey of all others.
+"""
 
 
 def row_label(estimator: str, baseline: str) -> str:
