@@ -5,13 +5,12 @@ seeds where a method has several (n seeds, Student's t), else over items.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ketchup.files import atomic_write_json, read_kept_json
 from ketchup.manifests import read_manifest
-from ketchup.redaction import redacted_command
 from ketchup.runs import Run
 from ketchup_eval.metrics import METRICS as TASK_METRICS
 from ketchup_eval.scores_file import read_scores
@@ -98,7 +97,7 @@ def _commands(nodes: Mapping[str, Node], folder: Path) -> list[Content]:
                 "state": stamp.state if stamp else "to do",
                 "seconds": round(stamp.seconds, 1) if stamp else None,
                 "started": stamp.started if stamp else None,
-                "command": shell_line(replace(node, words=tuple(redacted_command(node.words)))),
+                "command": shell_line(node),
                 "log": f"{LOGS}/{name}.log" if stamp else None,
                 "labels": dict(node.labels),
             }

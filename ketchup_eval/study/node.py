@@ -5,7 +5,7 @@ tune   a short training at one rate        rate   the choice among them         
 variance, evaluate, compare, judge         what is measured                     predict  a ranking, before training
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,14 @@ from typing import Any
 from ketchup_eval.study.ranking import Ranking
 
 KINDS = ("teacher", "init", "start", "predict", "tune", "rate", "train", "variance", "evaluate", "compare", "judge")
+HOW = {
+    **dict.fromkeys(("--base-url", "--teacher-url", "--serve-python", "--serve-options"), 1),
+    **dict.fromkeys(("--concurrency", "--attempts", "--timeout", "--device", "--teacher-memory"), 1),
+    **dict.fromkeys(("--processes", "--workers", "--threads"), 1),
+    **dict.fromkeys(("--retry-unparsed", "--html"), 0),
+}
+"""Options that say where and how a command works, and decide no result: a study goes on with others. Each has so many
+values."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +48,17 @@ class Node:
         """What its result is made by: the words, and of a choice what it is made among."""
         among = ("--learning-rate", *map("{:g}".format, self.trials)) if self.trials else ()
         return (*self.words, *among)
+
+
+def deciding(words: Sequence[str]) -> list[str]:
+    """The words of a command without those that decide no result."""
+    kept: list[str] = []
+    skip = 0
+    for word in words:
+        if skip:
+            skip -= 1
+        elif word in HOW:
+            skip = HOW[word]
+        else:
+            kept.append(word)
+    return kept

@@ -7,14 +7,16 @@ RUNS_DIR/NAME/logs/<node>.log        all that it said
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ketchup.errors import RunError
 from ketchup.files import read_kept_json, write_kept_json
 from ketchup.kinds import WHOLE, Kinds, misfit
-from ketchup_eval.study.node import Node
+from ketchup.redaction import redacted_command
+from ketchup.runs import Run
+from ketchup_eval.study.node import Node, deciding
 
 FOLDER = ".study"
 LOGS = "logs"
@@ -44,15 +46,16 @@ def log_path(folder: Path, name: str) -> Path:
 
 
 def write_stamp(folder: Path, name: str, stamp: Stamp) -> None:
-    """Keeps what became of a node."""
-    write_kept_json(stamp_path(folder, name), asdict(stamp))
+    """Keeps what became of a node; no key or password of its command is kept."""
+    kept = replace(stamp, words=tuple(redacted_command(stamp.words)))
+    write_kept_json(stamp_path(folder, name), asdict(kept))
 
 
 def read_stamps(folder: Path, nodes: Mapping[str, Node]) -> dict[str, Stamp]:
     """The stamps of those nodes that have one.
 
-    Raises `RunError` for a damaged stamp, and for one whose command differs from the plan's: what was made by other
-    settings is not taken for the same.
+    Raises `RunError` for a damaged stamp, and for one whose command differs from the plan's in what decides its result:
+    what was made by other settings is not taken for the same. A command that ended before its run began made nothing.
     """
     found = {}
     for name, node in nodes.items():
@@ -64,10 +67,13 @@ def read_stamps(folder: Path, nodes: Mapping[str, Node]) -> dict[str, Stamp]:
         if wrong:
             raise RunError(f"{path} is no stamp of a command, as {wrong}; delete it, and the command is run again.")
         stamp = Stamp(**{**{key: content[key] for key in KINDS}, "words": tuple(content["words"])})
-        if stamp.words != node.made_by:
+        old, new = _compared(stamp.words, node.made_by)
+        if old != new:
+            if stamp.state != "done" and not Run(folder / name).has_manifest():
+                continue
             raise RunError(
-                f"{folder / name} was made by other settings ({_apart(stamp.words, node.made_by)}); give the plan "
-                f"another name, or delete that run and {path}."
+                f"{folder / name} was made by other settings ({_apart(old, new)}); give the plan another name, or "
+                f"delete that run and {path}."
             )
         found[name] = stamp
     return found
@@ -83,9 +89,28 @@ def done_as_planned(folder: Path, nodes: Mapping[str, Node]) -> set[str]:
     return found
 
 
+def _compared(old: Sequence[str], new: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Of two commands what decides the result, without keys, if they are not the same word by word."""
+    return (old, new) if tuple(old) == tuple(new) else (_told(old), _told(new))
+
+
+def _told(words: Sequence[str]) -> list[str]:
+    return redacted_command(deciding(words))
+
+
 def _apart(old: Sequence[str], new: Sequence[str]) -> str:
-    """The first words that differ, with the option that they belong to."""
-    at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-    start = max((i for i in range(at + 1) if i < len(old) and old[i].startswith("--")), default=at)
-    before, now = (shlex.join(words[start : at + 2]) or "nothing" for words in (old, new))
-    return f"it had {before}, the plan has {now}"
+    """The first option that differs, with its values in both."""
+    before, now = _options(old), _options(new)
+    name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
+    had, has = (shlex.join(found[name]) if name in found else f"no {name}" for found in (before, now))
+    return f"it had {had}, the plan has {has}"
+
+
+def _options(words: Sequence[str]) -> dict[str, list[str]]:
+    """Each option with its values, under its name; what stands before the first under no name."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for word in words:
+        name = word if word.startswith("--") else name
+        found.setdefault(name, []).append(word)
+    return found

@@ -22,6 +22,7 @@ from ketchup_eval.judge.health import check_constrained
 from ketchup_eval.judge.settings import ReplySettings
 from tests.judge.given import verdict_rows, words, write_inputs, write_jsonl
 from tests.judge.vllm_models import OPTIONS, SETTINGS, Served, metric, python_with_vllm, served, tiny_qwen2
+from tests.study.given import plan_with_judge, study_to_judge
 
 pytestmark = [
     pytest.mark.vllm,
@@ -98,26 +99,34 @@ def test_doctor(server):
     assert "ok   constrained" in done.stdout
 
 
-def test_a_server_killed_in_the_middle_and_started_again(tmp_path, server, tiny):
+def test_a_study_whose_server_is_killed_in_the_middle_and_started_again(tmp_path, server, tiny):
     """The last test of the server that the others share."""
-    write_inputs(tmp_path, items=40)
-    command = [str(word) for word in words(tmp_path, server, **options(attempts=3, concurrency=16))]
-    run = subprocess.Popen([sys.executable, "-m", "ketchup_eval.cli", *command], stderr=subprocess.PIPE, text=True)
-    store = tmp_path / "runs/judge/verdicts.jsonl"
+    more = f'model = "{NAME}"\ntimeout = 300\nmax_tokens = 40\nconstrained = true\nattempts = 3\nconcurrency = 16\n'
+    plan = study_to_judge(tmp_path, f'base_url = "{server}"\n{more}', items=40)
+    command = [sys.executable, "-m", "ketchup_eval.cli", "study", str(plan), "--runs-dir", str(tmp_path / "runs")]
+    study = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "runs/judged"
+    store = folder / "judge-s-xsum/verdicts.jsonl"
     while not (store.exists() and len(store.read_bytes().splitlines()) >= 30):
-        assert run.poll() is None
+        assert study.poll() is None
         time.sleep(0.02)
     os.killpg(server.process.pid, signal.SIGKILL)
-    errors = run.communicate(timeout=120)[1]
-    assert run.returncode == 1, errors
-    assert "cannot be reached" in errors
-    assert 30 <= len(verdict_rows(tmp_path)) < 160
-    with served(tiny, NAME, tmp_path / "again") as (url, _):
-        done = invoke(*words(tmp_path, url, **options()))
-    assert done.exit_code == 0, done.output
-    counts = Counter(row["key"] for row in verdict_rows(tmp_path))
-    assert len(counts) == 160
+    errors = study.communicate(timeout=120)[1]
+    assert study.returncode == 3, errors
+    assert re.search(r"judge-s-xsum failed: .*cannot be reached", errors)
+    assert 30 <= len(store.read_bytes().splitlines()) < 320
+    with served(tiny, NAME, tmp_path / "again") as (url, _):  # at another address
+        plan_with_judge(tmp_path, f'base_url = "{url}"\n{more}')
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = Counter(json.loads(line)["key"] for line in store.read_text().splitlines())
+    assert len(counts) == 320  # two methods against the reference, 40 items, four variants
     assert set(counts.values()) == {1}
+    content = json.loads((folder / "study.json").read_text())
+    assert [row["state"] for row in content["commands"] if row["kind"] == "judge"] == ["done"]
+    assert content["judge"][0]["result"]["complete"]
+    assert "win rate over kl" in done.stdout
+    assert 'href="judge-s-xsum/judge.html"' in (folder / "study.html").read_text()
 
 
 def test_smollm2_served_by_the_command_itself(tmp_path, monkeypatch):

@@ -1,39 +1,21 @@
 """The judge as a step of a study: the command of the plan, against a server, up to the table and the claim."""
 
+import json
 from pathlib import Path
 
-from ketchup.manifests import check_same_settings
+import pytest
+
+from ketchup.errors import RunError
 from ketchup_eval.report.study.tables import study_tables
 from ketchup_eval.study.collect import collect
 from ketchup_eval.study.graph import graph
 from ketchup_eval.study.reading import read_plan
-from ketchup_eval.study.running import run_graph
-from ketchup_eval.study.stamps import Stamp, write_stamp
-from tests.judge.given import write_inputs, write_jsonl
+from ketchup_eval.study.running import Outcome, run_graph
+from ketchup_eval.study.stamps import read_stamps
 from tests.judge.mock_server import MODEL, Answer, MockServer
-from tests.study.plans import plan_file
+from tests.study.given import plan_with_judge, study_to_judge
 
-JUDGED = """
-name = "judged"
-reference = "kl"
-[tasks.xsum]
-data = "{folder}/data"
-[teachers.t]
-model = "t"
-[students.s]
-model = "s"
-[methods.kl]
-[methods.llmr]
-[methods.k2]
-method = "ketchup"
-k = 2
-[evaluate]
-[judge]
-base_url = "{server}"
-model = "{model}"
-criteria = ["overall"]
-resamples = 50
-"""
+NAME = "judge-s-xsum"
 
 
 def prefers_k2(prompt, attempt, body):
@@ -43,27 +25,57 @@ def prefers_k2(prompt, attempt, body):
     return Answer(f"Why: because.\nPreferred: {chosen[0]}")
 
 
+def at(server: str, more: str = "") -> str:
+    return f'base_url = "{server}"\nmodel = "{MODEL}"\n{more}'
+
+
+def run(file: Path) -> tuple[Outcome, Path]:
+    """Runs the judge of a plan; what came of it, and its folder."""
+    nodes, folder = graph(read_plan(file), file.parent / "runs"), file.parent / "runs" / "judged"
+    return run_graph(nodes, {NAME: nodes[NAME]}, folder, 1, threads=1), folder
+
+
 def test_a_plans_judge_asks_of_each_method_against_its_reference(tmp_path: Path) -> None:
-    write_inputs(tmp_path, systems=("kl", "llmr", "k2"))
     with MockServer(prefers_k2).running() as server:
-        text = JUDGED.format(folder=tmp_path, server=server.base_url, model=MODEL)
-        plan = read_plan(plan_file(tmp_path, text))
-        nodes, folder = graph(plan, tmp_path / "runs"), tmp_path / "runs" / "judged"
-        for method in ("kl", "llmr", "k2"):  # as training and evaluation leave them
-            run = folder / f"s-xsum-{method}-s0"
-            settings = {"task": "xsum", "data": str(tmp_path / "data"), "method": method, "options": {}}
-            check_same_settings(run, {**settings, "learning_rate": 1e-5, "seed": 0})
-            write_jsonl(run / "metrics.jsonl", [{"step": 0, "validation_return": 1.0}])
-            (run / "predictions").mkdir()
-            (tmp_path / f"{method}.jsonl").rename(run / "predictions" / "test.jsonl")
-        for node in nodes.values():
-            if node.kind != "judge":
-                write_stamp(folder, node.name, Stamp("done", node.made_by, 1.0, "2026-01-01T00:00:00+00:00", 0))
-        outcome = run_graph(nodes, {"judge-s-xsum": nodes["judge-s-xsum"]}, folder, 1, threads=1)
-        log = (folder / "logs" / "judge-s-xsum.log").read_text(encoding="utf-8")
-        assert outcome.done == ["judge-s-xsum"], log
-    content = collect(plan, nodes, folder)
+        file = study_to_judge(tmp_path, at(server.base_url))
+        outcome, folder = run(file)
+        assert outcome.done == [NAME], (folder / "logs" / f"{NAME}.log").read_text(encoding="utf-8")
+    plan = read_plan(file)
+    content = collect(plan, graph(plan, tmp_path / "runs"), folder)
     (table,) = [one for one in study_tables(content) if one.kind == "table2"]
     rates = {row.name: cell.estimate.value for row in table.rows for cell in row.cells.values()}
     assert rates == {"llmr": 50.0, "k2": 100.0}  # the first place is each one's half the time
-    assert (folder / "judge-s-xsum" / "judge.html").exists()
+    assert (folder / NAME / "judge.html").exists()
+
+
+def test_a_judge_goes_on_at_another_address_and_asks_again_where_it_is_told_to(tmp_path: Path) -> None:
+    """A server that comes back has another port; what a reply depends on, as the model, is another matter."""
+    file = study_to_judge(tmp_path, at("http://127.0.0.1:9/v1", "attempts = 1\n"))
+    outcome, folder = run(file)
+    assert outcome.failed == [NAME]
+    with MockServer(prefers_k2).running() as server:
+        plan_with_judge(tmp_path, at(server.base_url, "retry_unparsed = true\nconcurrency = 2\n"))
+        assert run(file)[0].done == [NAME]
+    asked = len((folder / NAME / "verdicts.jsonl").read_text(encoding="utf-8").splitlines())
+    plan_with_judge(tmp_path, at("http://127.0.0.1:10/v1"))
+    assert run(file)[0].done == [NAME]  # nothing is asked any more
+    assert len((folder / NAME / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()) == asked == 40
+    plan_with_judge(tmp_path, at("http://127.0.0.1:10/v1").replace(MODEL, "another"))
+    with pytest.raises(RunError, match=f"it had --model {MODEL}, the plan has --model another"):
+        run(file)
+
+
+def test_no_file_of_a_study_has_a_key(tmp_path: Path) -> None:
+    """A plan may hold one, in an address or among options of a server; nothing that is written of it does."""
+    words = "attempts = 1\nserve_options = \"--dtype float32 --api-key 'sk hunter22'\"\nserve = 'nothing'\n"
+    file = study_to_judge(tmp_path, at("http://me:hunter22@127.0.0.1:9/v1?api_key=hunter22", words))
+    outcome, folder = run(file)
+    assert outcome.failed == [NAME]
+    plan = read_plan(file)
+    nodes = graph(plan, tmp_path / "runs")
+    assert "hunter22" in " ".join(nodes[NAME].words)
+    assert read_stamps(folder, nodes)[NAME].state == "failed"  # by the same settings
+    (folder / "study.json").write_text(json.dumps(collect(plan, nodes, folder)), encoding="utf-8")
+    kept = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(kept) > 10
+    assert [path for path in kept if b"hunter22" in path.read_bytes()] == []
