@@ -16,6 +16,12 @@ from ketchup.errors import UsageError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def check_name(name: str) -> None:
+    """Raises `UsageError` for what is no name of a device on any machine."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", name):
+        raise UsageError(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}.")
+
+
 @dataclass(frozen=True)
 class Where:
     """What was asked for; see `own_device` and `placement`.
@@ -34,6 +40,7 @@ class Where:
     teacher_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        check_name(self.device)
         for option, given in (
             ("--teacher-dtype", self.teacher_dtype != "auto"),
             ("--teacher-memory", self.teacher_memory is not None),
@@ -94,8 +101,7 @@ def own_device(name: str) -> torch.device:
 
 def check_device(name: str, processes: int = 1) -> None:
     """Raises `UsageError` unless so many processes of this machine can compute there."""
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", name):
-        raise UsageError(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}.")
+    check_name(name)
     index, found = _index(name), gpus()
     if name.startswith("cuda") and not found:
         why = "no GPU is to be seen" if torch.version.cuda else "the installed torch was built without CUDA"

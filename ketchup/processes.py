@@ -25,6 +25,15 @@ LONGEST_WAIT = timedelta(days=30)
 """A process waits for the others as long as their share takes; if one dies, its launcher ends them all."""
 
 
+def check_trackers(trackers: Sequence[str]) -> None:
+    """Raises `UsageError` for a tracker that is unknown or not installed."""
+    for tracker in trackers:
+        if tracker not in TRACKERS:
+            raise UsageError(f"--track knows {', '.join(TRACKERS)}, not {tracker}.")
+        if find_spec(tracker) is None:
+            raise UsageError(f"--track {tracker} needs that package; install it with pip install {tracker}.")
+
+
 class Processes:
     """This process among all that work together.
 
@@ -42,11 +51,7 @@ class Processes:
         sharded: bool = False,
         device: str = "auto",
     ) -> None:
-        for tracker in trackers:
-            if tracker not in TRACKERS:
-                raise UsageError(f"--track knows {', '.join(TRACKERS)}, not {tracker}.")
-            if find_spec(tracker) is None:
-                raise UsageError(f"--track {tracker} needs that package; install it with pip install {tracker}.")
+        check_trackers(trackers)
         self.device = own_device(device)
         """Where this process computes."""
         on_gpu = self.device.type == "cuda"

@@ -10,6 +10,7 @@ import typer
 from ketchup.errors import KetchupError
 from ketchup.files import is_disk_full
 from ketchup.texts import one_line
+from ketchup_eval.cli.checking import only_checking
 from ketchup_eval.cli.interrupts import EXIT_INTERRUPTED, raise_where_work_is_done
 from ketchup_eval.cli.many_values import ManyValues
 from ketchup_eval.cli.output import say, show_traceback
@@ -42,6 +43,12 @@ class Command(ManyValues):
         ctx.params.pop(PLUGIN, None)  # what the command does not know
         with _ending_in_a_sentence(ctx):
             return super().invoke(ctx)
+
+    def check(self, ctx: Any) -> None:
+        """Raises the `UsageError` of a parsed command that would be refused for its words, and runs nothing."""
+        ctx.params.pop(PLUGIN, None)
+        with only_checking():
+            super().invoke(ctx)
 
 
 @contextmanager

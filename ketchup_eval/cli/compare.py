@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ketchup.choices import BleuTokenizer, Split
+from ketchup_eval.cli.checking import words_are_checked
 from ketchup_eval.cli.output import say, say_json, show
 
 WIDTH = 170
@@ -44,6 +45,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
 ) -> None:
     """Compare the outputs of runs on the same items; evaluate them first."""
+    from ketchup import checks
     from ketchup.errors import UsageError
     from ketchup.files import atomic_write_json
     from ketchup_eval.comparison.compare import compare as compared
@@ -65,6 +67,8 @@ def compare(
         seed=seed,
         workers=workers,
     )
+    checks.whole("--trials", trials, most=checks.MOST_DRAWS)
+    words_are_checked()
     study = compared(a, [b] if together else [[name] for name in b], runs_dir, settings, trials, allow_different)
     if out:
         atomic_write_json(out, comparison_json(study))

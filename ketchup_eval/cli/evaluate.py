@@ -8,6 +8,7 @@ import typer
 
 from ketchup.choices import BleuTokenizer, EngineName, PromptStyle, Split, Which
 from ketchup_eval.cli import servers
+from ketchup_eval.cli.checking import words_are_checked
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
 
@@ -79,7 +80,9 @@ def evaluate(
     from ketchup.models.builtin import model_of
     from ketchup.models.served.starting import check_words
     from ketchup.runs import Run
+    from ketchup.tasks import task_named
     from ketchup_eval.evaluation.settings import EvaluationSettings, system_named
+    from ketchup_eval.metrics import metrics_for
 
     if (predictions is None) == (not runs):
         raise UsageError("Name one or more runs to evaluate, or a file with --predictions.")
@@ -118,6 +121,9 @@ def evaluate(
         seed=seed,
         workers=workers,
     )
+    if task is not None:
+        metrics_for(task_named(task), settings.metrics, bleu_tokenize)
+    words_are_checked()
     if predictions:
         from ketchup_eval.evaluation.evaluate import evaluate_file
 

@@ -12,6 +12,7 @@ from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.hashes import write_sums
 from ketchup.manifests import manifest
 from ketchup.runs import MANIFEST
+from ketchup_eval.cli.checking import words_are_checked
 from ketchup_eval.cli.output import say
 from ketchup_eval.cli.tasks import TASK_HELP
 
@@ -53,6 +54,7 @@ def init_student(
     for name in (one for one in (NOT_WITH_NEW if new else NEEDS_NEW) if one in given):
         option = f"--{name.replace('_', '-')}"
         raise UsageError(f"{option} does not go with --new; leave it out." if new else f"{option} goes with --new.")
+    words_are_checked()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; choose another --out or delete it.")
     if new:

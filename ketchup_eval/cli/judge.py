@@ -10,6 +10,7 @@ import typer
 
 from ketchup.choices import Split
 from ketchup.redaction import redacted_command
+from ketchup_eval.cli.checking import words_are_checked
 from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def judge(
     from ketchup.runs import Run
     from ketchup_eval.items import Rows
     from ketchup_eval.judge.plan import describe_judgement, make_plan
-    from ketchup_eval.judge.run import Asking, judge_settings, run_judge
+    from ketchup_eval.judge.run import Asking, check_extent, judge_settings, run_judge
     from ketchup_eval.judge.settings import ReplySettings
     from ketchup_eval.judge.verdicts import VerdictStore
 
@@ -107,6 +108,8 @@ def judge(
         base_url, serve, serve_python, serve_options, concurrency, attempts, timeout, retry_unparsed, reparse
     )
     run = Run.new(name, runs_dir).folder
+    check_extent(split, limit, repeat_check, resamples)
+    words_are_checked()
     settings = judge_settings(
         a,
         b,

@@ -6,6 +6,7 @@ before: the methods need torch.
 
 import inspect
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any
 
 import typer
@@ -35,11 +36,16 @@ class WithMethodOptions(Command):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, which finds values of its methods' options in the context."""
-        set_apart(ctx)
+        _set_apart(ctx)
         return super().invoke(ctx)
 
+    def check(self, ctx: Any) -> None:
+        """The same for looking at the words alone."""
+        _set_apart(ctx)
+        super().check(ctx)
 
-def set_apart(ctx: Any) -> None:
+
+def _set_apart(ctx: Any) -> None:
     """Moves the values of methods' options from the parameters of a command to where `given` finds them."""
     from ketchup.methods import options
 
@@ -53,19 +59,27 @@ def given(ctx: typer.Context) -> dict[str, Any]:
 
 
 def _made(own: set[str]) -> list[Any]:
-    """The options as Typer itself makes them, from a command that has nothing else."""
+    """The options of all methods; raises `UsageError` for one that has the name of one of the command's `own`."""
     from ketchup.errors import UsageError
     from ketchup.methods import options
 
-    hints = {}
-    for option in options().values():
+    known = options()
+    for option in known.values():
         if option.name in own:
             raise UsageError(
                 f"{next(iter(option.defaults))} has an option {option.name}, as the command itself; call it otherwise."
             )
-        flags = [f"--{option.name.replace('_', '-')}", *([f"-{option.name}"] if len(option.name) == 1 else [])]
-        about = typer.Option(*flags, help=_help(option.said, option.defaults), rich_help_panel=PANEL)
-        hints[option.name] = Annotated[option.kind | None, about]
+    return _typed(tuple((one.name, one.kind, one.said, tuple(one.defaults.items())) for one in known.values()))
+
+
+@lru_cache(maxsize=1)  # a study parses hundreds of commands, and none of them brings a method of its own
+def _typed(options: tuple[tuple[str, Any, str, tuple[tuple[str, Any], ...]], ...]) -> list[Any]:
+    """Options of a name, a type, what is said of them and defaults by method, as Typer itself makes them."""
+    hints = {}
+    for name, kind, said, defaults in options:
+        flags = [f"--{name.replace('_', '-')}", *([f"-{name}"] if len(name) == 1 else [])]
+        about = typer.Option(*flags, help=_help(said, dict(defaults)), rich_help_panel=PANEL)
+        hints[name] = Annotated[kind | None, about]
 
     def alone() -> None:
         """Only there for its options."""

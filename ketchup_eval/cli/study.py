@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +12,6 @@ from ketchup.files import atomic_write_text
 from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ketchup_eval.study.claims.base import Judged
     from ketchup_eval.study.collect import Content
     from ketchup_eval.study.node import Node
@@ -49,15 +47,22 @@ def study(
     node: Annotated[str | None, typer.Option(help="run this one result, for an engine that keeps the order")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of a command; default: all, shared")] = None,
     runs_dir: Annotated[Path, typer.Option(help="where runs live; the study's are in a folder there")] = Path("runs"),
-    report: Annotated[bool, typer.Option("--report", help="run nothing; write anew what is known so far")] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="run nothing, or only --node; write anew what is known so far")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print study.json instead of tables")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and stop")] = False,
 ) -> None:
     """Do all that a plan says; run the same command again to continue after a stop."""
     checks.whole("--jobs", jobs, most=MOST_JOBS)
     checks.whole("--threads", threads, most=checks.MOST_WORKERS)
+    ways = {"--node": node, "--print": print_lines, "--snakefile": snakefile, "--dry-run": dry_run}
+    chosen_ways = [way for way, given in ways.items() if given]
+    if len(chosen_ways) > 1:
+        raise UsageError(f"{' and '.join(chosen_ways)} are different things to do; leave all but one out.")
     if probe and not dry_run:
         raise UsageError("--probe goes with --dry-run, which says how long a study takes.")
+    from ketchup_eval.cli.plan_check import check_commands
     from ketchup_eval.report.study.page import write_study_page
     from ketchup_eval.study.graph import graph
     from ketchup_eval.study.keeping import Keeper
@@ -73,22 +78,26 @@ def study(
     if node is not None:
         if node not in nodes:
             raise UsageError(f'{plan} has no result "{node}"; --dry-run names all.')
-        _check([nodes[node]])
-        raise typer.Exit(run_node(nodes[node], folder, threads))
-    done = done_as_planned(folder, nodes)
-    left = {name: one for name, one in nodes.items() if name not in done}  # the others were taken once
-    _check(left.values())
+        code = run_node(nodes[node], folder, threads)
+        if report:
+            Keeper(read, nodes, folder, partial(write_study_page, folder)).refresh()
+        if code:
+            _tell_failure(folder, node)
+        raise typer.Exit(code)
     chosen = selected(nodes, only or (), until or ())
+    if not report:
+        done = done_as_planned(folder, nodes)  # they were taken once
+        check_commands(read, [one for name, one in nodes.items() if name not in done])
     if print_lines:
-        say("\n".join(shell_line(one) for one in chosen.values()))
+        _print_lines([shell_line(one) for one in chosen.values()])
     elif snakefile is not None:
-        atomic_write_text(snakefile, workflow(chosen.values(), plan, folder, threads or 1, data or ()))
+        words = ["study", str(plan), "--runs-dir", str(runs_dir), *(["--data", *data] if data else [])]
+        words += ["--drop", str(drop)] if drop else []
+        atomic_write_text(snakefile, workflow(chosen.values(), words, folder, threads or 1))
         say(f"Written: {snakefile}")
     elif dry_run:
-        _show_plan(chosen, folder, jobs, probe=probe)
+        _show_plan(nodes, chosen, folder, jobs, probe=probe)
     else:
-        if not report:
-            _check((one for name, one in left.items() if name in chosen), trainings=True)
         keep = Keeper(read, nodes, folder, partial(write_study_page, folder))
         outcome = None if report else run_graph(nodes, chosen, folder, jobs, threads, keep.watch)
         _report(*keep.now(), folder, as_json=as_json)
@@ -96,37 +105,7 @@ def study(
             _tell(outcome, folder)
 
 
-def _check(nodes: "Iterable[Node]", *, trainings: bool = False) -> None:
-    """Every command is one that would be taken, before any of them runs.
-
-    With `trainings`, what their options say together is looked at as well, which takes the import of torch.
-    """
-    from ketchup.tasks import task_named
-    from ketchup.training.metrics import OWN_SELECTIONS
-    from ketchup_eval.cli.program import app
-    from ketchup_eval.cli.train import check_words_of_training
-    from ketchup_eval.evaluation.selecting import metric_to_select_by
-
-    # some versions of typer have their own copy of click, of whose errors they show this one alone
-    refusal: type[Any] = typer.BadParameter.__mro__[1]
-
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    for node in nodes:
-        name, *words = node.words
-        try:
-            context = commands[name].make_context(name, list(words))
-            given = context.params
-            if given.get("select") not in (None, *OWN_SELECTIONS):
-                metric_to_select_by(task_named(given["task"]), given["select"])
-            if trainings and name == "train":
-                check_words_of_training(context)
-        except refusal as error:
-            raise UsageError(f"{node.name} would be no command: {error.format_message()}") from error
-        except UsageError as error:
-            raise UsageError(f"{node.name} would be no command: {error}") from error
-
-
-def _show_plan(chosen: "dict[str, Node]", folder: Path, jobs: int, *, probe: bool) -> None:
+def _show_plan(nodes: "dict[str, Node]", chosen: "dict[str, Node]", folder: Path, jobs: int, *, probe: bool) -> None:
     from ketchup.progress import clock
     from ketchup_eval.study.estimate import estimate
     from ketchup_eval.study.shell import counts, shell_line
@@ -137,9 +116,21 @@ def _show_plan(chosen: "dict[str, Node]", folder: Path, jobs: int, *, probe: boo
     for name, node in chosen.items():
         say(f"{'done' if name in done else 'to do':6}{name}: {shell_line(node)}")
     say(f"{len(chosen):,} commands ({counts(chosen)}), of which {len(done):,} are done; results go to {folder}.")
-    left = estimate(chosen, stamps, probe=probe)
+    left = estimate(chosen, stamps, nodes, folder, probe=probe)
     if left.basis:
-        say(f"What is left takes about {clock(left.seconds / jobs)} with --jobs {jobs}: {', '.join(left.basis)}.")
+        least = "at least" if left.unknown else "about"
+        say(f"What is left takes {least} {clock(left.seconds / jobs)} with --jobs {jobs}: {', '.join(left.basis)}.")
+    if left.unknown:
+        hint = "" if probe else "; --probe tries a short piece of each, but for a judge"
+        say(f"Not known: how long {', '.join(left.unknown)} takes{hint}.")
+
+
+def _print_lines(lines: "list[str]") -> None:
+    from ketchup.redaction import HIDDEN
+
+    say("\n".join(lines))
+    if any(HIDDEN in line for line in lines):
+        say(f"Keys and passwords are not printed; each stands where a line has {HIDDEN}.", err=True)
 
 
 def _report(content: "Content", claims: "list[Judged]", folder: Path, *, as_json: bool) -> None:
@@ -163,14 +154,18 @@ def _report(content: "Content", claims: "list[Judged]", folder: Path, *, as_json
 
 
 def _tell(outcome: "Outcome", folder: Path) -> None:
-    from ketchup_eval.study.running import reason
-    from ketchup_eval.study.stamps import log_path
-
     for name in outcome.failed:
-        say(f"{name} failed: {reason(folder, name)} (all of it: {log_path(folder, name)})", err=True)
+        _tell_failure(folder, name)
     if outcome.unreached:
         say(f"Not reached, as what they need failed: {', '.join(outcome.unreached)}.", err=True)
     say(f"{len(outcome.done):,} results are done in {folder}.", err=True)
     if outcome.failed or outcome.unreached:
         say("Run the same command again to try what is missing.", err=True)
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _tell_failure(folder: Path, name: str) -> None:
+    from ketchup_eval.study.running import reason
+    from ketchup_eval.study.stamps import log_path
+
+    say(f"{name} failed: {reason(folder, name)} (all of it: {log_path(folder, name)})", err=True)

@@ -16,10 +16,10 @@ from ketchup.choices import (
     Schedule,
 )
 from ketchup_eval.cli import servers
+from ketchup_eval.cli.checking import words_are_checked
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
-from ketchup_eval.cli.method_options import given, set_apart
+from ketchup_eval.cli.method_options import given
 from ketchup_eval.cli.output import say
-from ketchup_eval.cli.plugins import PLUGIN
 from ketchup_eval.cli.processes import share_among
 from ketchup_eval.cli.tasks import TaskName
 from ketchup_eval.cli.threads import use_threads
@@ -160,13 +160,18 @@ def train(
     from ketchup import checks
 
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
-    use_threads(threads)
+    checks.whole("--threads", threads, most=checks.MOST_WORKERS)
+    from ketchup.processes import check_trackers
     from ketchup.runs import Run
     from ketchup.tasks import short_name
-    from ketchup.training.run import describe_training, run_training
+    from ketchup.training.run import check_training, describe_training, run_training
 
     settings, metric = _selecting(_settings(ctx))
     run = Run.new(f"{method}-{short_name(settings.task)}" if name is None else name, runs_dir)
+    check_training(settings, metric)
+    check_trackers(track or ())
+    words_are_checked()
+    use_threads(threads)
     if dry_run:
         say(describe_training(settings, run, metric, processes))
         return
@@ -177,15 +182,6 @@ def train(
         folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()), metric)
     if os.environ.get("RANK", "0") == "0":
         say(str(folder))
-
-
-def check_words_of_training(ctx: typer.Context) -> None:
-    """Raises `UsageError` for a parsed command that would be refused before it looks for rows and models."""
-    from ketchup.training.run import check_training
-
-    set_apart(ctx)
-    ctx.params.pop(PLUGIN, None)
-    check_training(*_selecting(_settings(ctx)))
 
 
 def _selecting(settings: "TrainSettings") -> "tuple[TrainSettings, TaskMetric | None]":

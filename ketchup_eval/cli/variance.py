@@ -8,6 +8,7 @@ import typer
 
 from ketchup.choices import EngineName, Gauge, PromptStyle, Split, Tails
 from ketchup_eval.cli import servers
+from ketchup_eval.cli.checking import words_are_checked
 from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, TeacherMemory
 from ketchup_eval.cli.output import say, say_json, show
 from ketchup_eval.cli.processes import share_among
@@ -111,11 +112,10 @@ def variance(
     run = Run.new(f"variance-{short_name(task)}" if name is None else name, runs_dir)
     teacher = servers.teacher_named(teacher, teacher_url, serve)
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
-    use_threads(threads)
+    checks.whole("--threads", threads, most=checks.MOST_WORKERS)
     from ketchup.devices import Where
     from ketchup.models.served.starting import check_words
     from ketchup_eval.variance.options import analysis_asked, rollouts_asked
-    from ketchup_eval.variance.study import describe_variance, run_variance
 
     check_words(serve, serve_python, serve_options)
     served = bool(teacher_url or serve)
@@ -154,6 +154,10 @@ def variance(
     where = Where(
         device, teacher_dtype, student_dtype, teacher_memory, teacher_url or (servers.STARTING if serve else None)
     )
+    words_are_checked()
+    use_threads(threads)
+    from ketchup_eval.variance.study import describe_variance, run_variance
+
     if dry_run:
         say(describe_variance(rollouts, analysis, run))
         return

@@ -84,10 +84,7 @@ def judge_settings(
     resamples: int,
 ) -> JudgeSettings:
     """What is judged; task, rows and criteria that are left open are those of run `b` and of its task's kind."""
-    checks.choice("--split", split, Split)
-    checks.whole("--limit", limit)
-    checks.whole("--repeat-check", repeat_check, least=0)
-    checks.resamples("--resamples", resamples)
+    check_extent(split, limit, repeat_check, resamples)
     task_name, rows = task_and_rows(b, runs_dir, split, task, rows)
     return JudgeSettings(
         a=tuple(a),
@@ -105,6 +102,14 @@ def judge_settings(
         human=human,
         resamples=resamples,
     )
+
+
+def check_extent(split: Split, limit: int, repeat_check: int, resamples: int) -> None:
+    """Raises `UsageError` for numbers that none of these can be."""
+    checks.choice("--split", split, Split)
+    checks.whole("--limit", limit)
+    checks.whole("--repeat-check", repeat_check, least=0)
+    checks.resamples("--resamples", resamples)
 
 
 def run_judge(

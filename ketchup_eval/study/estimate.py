@@ -1,107 +1,84 @@
-"""How long a study will take: from commands of it that are done, and where there are none, from a short probe.
+"""How long a study will take: from commands of it that are done, and where there are none, from a short probe."""
 
-A probe runs a command twice in a folder that is thrown away, over one and three optimiser steps or inputs, and takes
-time to be a line in that size. It leaves out what it does not do, as teacher outputs of all rows.
-"""
-
-import re
-import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from ketchup_eval.study.node import Node
-from ketchup_eval.study.running import PROGRAM, words_of
+from ketchup_eval.study.probe import Probe
+from ketchup_eval.study.running import PROGRAM
 from ketchup_eval.study.stamps import Stamp
 
-SIZES = (1, 3)
-SIZE_OPTION = {"train": "--steps", "variance": "--limit", "evaluate": "--limit"}
-WHOLE = {
-    "train": re.compile(r"([\d,]+) optimiser steps"),
-    "variance": re.compile(r"([\d,]+) inputs x"),
-    "evaluate": re.compile(r"([\d,]+) inputs"),
-}
-"""What the dry run of a command says of its size."""
-SHORTER = {"train": {"--validation-limit": "8"}}
-LEFT_OUT = {"--epochs", "--milestones", "--warmup-steps", "--eval-every", "--save-every"}
 CHEAP = 10.0
-"""Seconds of a command of which nothing is known: mostly the start of Python and its libraries."""
+"""Seconds of a command that only starts, reads and writes."""
+CHEAP_KINDS = ("init", "predict", "rate", "compare")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of what is left to do, one command after the other, and what they rest on."""
+    """Seconds of what is left to do, one command after the other, and what they rest on.
+
+    `unknown` are commands of which nothing is known; their time is no part of the seconds.
+    """
 
     seconds: float
     basis: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
 
 def estimate(
-    chosen: Mapping[str, Node], stamps: Mapping[str, Stamp], *, probe: bool, program: Sequence[str] = PROGRAM
+    chosen: Mapping[str, Node],
+    stamps: Mapping[str, Stamp],
+    nodes: Mapping[str, Node],
+    folder: Path,
+    *,
+    probe: bool,
+    program: Sequence[str] = PROGRAM,
 ) -> Estimate:
-    """The time of the chosen nodes that are not done, by kind: as those of the kind that are done took at the median.
+    """The time of the chosen nodes that are not done: by kind and task, as those that are done took at the median.
 
-    With `probe`, a kind of which none is done is probed by its first node whose models are there.
+    With `probe`, where none is done the node in the middle is probed. What only starts, reads and writes is taken for
+    `CHEAP`.
     """
-    seconds, basis = 0.0, []
-    done = {name for name, stamp in stamps.items() if stamp.state == "done"}
-    for kind in dict.fromkeys(node.kind for node in chosen.values()):
-        nodes = [node for node in chosen.values() if node.kind == kind]
-        left = [node for node in nodes if node.name not in done]
-        took = [stamps[node.name].seconds for node in nodes if node.name in done]
-        each: float | None = median(took) if took else None
-        word = f"as {len(took)} done took"
-        if left and each is None and probe:
-            each = next((found for node in left if (found := _probed(node, program)) is not None), None)
-            word = "by a probe"
-        if left and each is None:
-            each, word = CHEAP, "a guess"
-        if left and each is not None:
-            seconds += len(left) * each
-            basis.append(f"{len(left)} {kind} at {each:.0f} s ({word})")
-    return Estimate(seconds, tuple(basis))
-
-
-def _probed(node: Node, program: Sequence[str]) -> float | None:
-    """Seconds of the whole command; `None` for one that is not probed, or that cannot run yet."""
-    command = node.words[0]
-    if command not in SIZE_OPTION or (node.rate is not None and not node.rate.exists()):
-        return None
-    words = words_of(node, None)
+    seconds, basis, unknown = 0.0, list[str](), list[str]()
+    done = frozenset(name for name, stamp in stamps.items() if stamp.state == "done")
     with tempfile.TemporaryDirectory() as scratch:
-        whole = _said(program, [*words, "--dry-run"], WHOLE[command])
-        if whole is None:
-            return None
-        times = []
-        for size in SIZES:
-            short = _shortened(words, size, Path(scratch) / str(size))
-            began = time.monotonic()
-            ended = subprocess.run([*program, *short], capture_output=True, check=False)
-            if ended.returncode:
-                return None
-            times.append(time.monotonic() - began)
-    slope = max(0.0, (times[1] - times[0]) / (SIZES[1] - SIZES[0]))
-    return times[0] + slope * (whole - SIZES[0])
+        prober = Probe(nodes, done, folder, Path(scratch), program)
+        for (kind, task), group in _groups(chosen.values()).items():
+            left = [node for node in group if node.name not in done]
+            if not left:
+                continue
+            took = [stamps[node.name].seconds for node in group if node.name in done]
+            found = (median(took), f"as {len(took)} done took") if took else None
+            if found is None and probe:
+                found = _probed(prober, left)
+            if found is None and kind in CHEAP_KINDS:
+                found = CHEAP, "a guess"
+            what = f"{len(left)} {kind}{f' on {task}' if task else ''}"
+            if found is None:
+                unknown.append(what)
+            else:
+                seconds += len(left) * found[0]
+                basis.append(f"{what} at {found[0]:.0f} s ({found[1]})")
+    return Estimate(seconds, tuple(basis), tuple(unknown))
 
 
-def _said(program: Sequence[str], words: Sequence[str], pattern: re.Pattern[str]) -> int | None:
-    said = subprocess.run([*program, *words], capture_output=True, text=True, check=False).stdout
-    found = pattern.search(said)
-    return int(found[1].replace(",", "")) if found else None
+def _groups(nodes: Iterable[Node]) -> dict[tuple[str, str | None], list[Node]]:
+    found: dict[tuple[str, str | None], list[Node]] = {}
+    for node in nodes:
+        task = None if node.kind in CHEAP_KINDS else node.labels.get("task")
+        found.setdefault((node.kind, task), []).append(node)
+    return found
 
 
-def _shortened(words: Sequence[str], size: int, folder: Path) -> list[str]:
-    """The command over `size` steps or inputs, with results in another folder."""
-    command = words[0]
-    own = {SIZE_OPTION[command]: str(size), "--runs-dir": str(folder), **SHORTER.get(command, {})}
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if word.startswith("--"):
-            skip = word in own or word in LEFT_OUT
-        if not skip:
-            kept.append(word)
-    return [*kept, *(part for option in own.items() for part in option)]
+def _probed(prober: Probe, nodes: Sequence[Node]) -> tuple[float, str] | None:
+    """Those whose own kind of work is in the middle first: policy gradients cost more than what needs no rollouts."""
+    middle = nodes[len(nodes) // 2]
+    if not prober.can(middle):
+        return None
+    sys.stderr.write(f"probe: {middle.name}\n")
+    found = prober.seconds(middle)
+    return None if found is None else (found, f"by a probe of {middle.name}")

@@ -3,16 +3,18 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ketchup.errors import KetchupError
 from ketchup_eval.study.claims import Judged, judge_claims, write_claims
-from ketchup_eval.study.collect import Content, collect, write_study
+from ketchup_eval.study.collect import STUDY, Content, collect, write_study
 from ketchup_eval.study.node import Node
 from ketchup_eval.study.plan import Plan
 
 SHARE = 0.1
 """Most of the time that may go into writing: a study of hundreds of runs is read in a second or two."""
+SECONDS_BETWEEN_REFRESHES = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +47,13 @@ class Keeper:
             _log.warning("%s (the study goes on)", error)
         ended = time.monotonic()
         self.written, self.next = changes, ended + (ended - began) / SHARE
+
+    def refresh(self) -> None:
+        """Called as a command ends that an engine runs: writes what is known, unless that was done a moment ago."""
+        with suppress(OSError):  # nothing is there yet
+            if time.time() - (self.folder / STUDY).stat().st_mtime < SECONDS_BETWEEN_REFRESHES:
+                return
+        self.watch(0)
 
     def now(self) -> tuple[Content, list[Judged]]:
         """Reads all runs and writes both files; what is in them."""

@@ -15,19 +15,16 @@ then the task's, the student's, the method's.
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
 from ketchup.inputs import read_text
 from ketchup.runs import Run
 from ketchup.tasks import task_named
-from ketchup_eval.judge.criteria import criteria
+from ketchup_eval.judge.criteria import criteria, template
 from ketchup_eval.study.plan import (
     COMMANDS,
     LISTS,
@@ -40,8 +37,10 @@ from ketchup_eval.study.plan import (
     TaskPlan,
     TeacherPlan,
     Tuning,
+    layered,
     normal,
 )
+from ketchup_eval.study.tables import Tables
 
 
 def read_plan(file: Path) -> Plan:
@@ -56,20 +55,19 @@ def read_plan(file: Path) -> Plan:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is no TOML ({error}); mend that line.") from error
+    except RecursionError as error:
+        raise UsageError(f"{file} is no plan, as its lists lie in each other without end; mend them.") from error
     return _Reader(file).plan(content, content_hash(text))
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Reads tables of one file; its errors name the file and the table."""
-
-    file: Path
+class _Reader(Tables):
+    """Reads a plan."""
 
     def plan(self, content: dict[str, Any], digest: str) -> Plan:
         top = ("name", "seeds", "reference", "drop", "predict", "tune", *LISTS, *COMMANDS)
         self.known("the plan", content, top)
         name = self.typed("the plan", content, "name", str, default=self.file.stem)
-        Run.new(name, Path())
+        self.check_name(name)
         seeds = self.seeds("the plan", content, (0,))
         named = {kind: self.tables(content, kind) for kind in LISTS}
         tasks = {key: self.task(key, table) for key, table in named["tasks"].items()}
@@ -78,10 +76,11 @@ class _Reader:
         self.check_apart(methods)
         every = (teachers, seeds, tuple(tasks), tuple(methods))
         students = {key: self.student(key, table, *every) for key, table in named["students"].items()}
+        self.check_students_apart(students)
         self.check_made(students, teachers)
         self.check_taught(students, teachers)
         contests = self.contests(content, tuple(tasks), tuple(methods))
-        options = {command: self.options(content, command) for command in COMMANDS}
+        options = {command: self.options(content, command, f"[{command}]") for command in COMMANDS}
         predict = self.predicts(content)
         drop = self.names("the plan", content, "drop", tuple(methods), ())
         self.check_drop(drop, contests)
@@ -104,14 +103,25 @@ class _Reader:
             drop=drop,
         )
 
+    def check_name(self, name: str) -> None:
+        try:
+            Run.new(name, Path())
+        except UsageError as error:
+            raise UsageError(f"{self.file}: `name` is that of a folder. {error}") from error
+
     def task(self, name: str, table: dict[str, Any]) -> TaskPlan:
         place = f"[tasks.{name}]"
         self.known(place, table, ("task", "data", *COMMANDS))
+        task = self.typed(place, table, "task", str, default=name)
+        try:
+            task_named(task)
+        except UsageError as error:
+            raise UsageError(f"{self.file}: {place}: {error}") from error
         return TaskPlan(
             name=name,
-            task=self.typed(place, table, "task", str, default=name),
+            task=task,
             data=self.typed(place, table, "data", str, default=None),
-            options={command: self.table(place, table, command) for command in COMMANDS},
+            options={command: self.options(table, command, f"[tasks.{name}.{command}]") for command in COMMANDS},
         )
 
     def teacher(self, name: str, table: dict[str, Any], tasks: tuple[str, ...]) -> TeacherPlan:
@@ -122,14 +132,19 @@ class _Reader:
         if "tuned" in table and "train" not in table:
             raise UsageError(f"{self.file}: {place} has `tuned` without a table `train`; add one, if it is empty too.")
         tuned = self.names(place, table, "tuned", tasks, tasks if "train" in table else ())
-        new = self.table(place, table, "new") if "new" in table else None
+        new = self.options(table, "new", f"[teachers.{name}.new]") if "new" in table else None
         model = self.typed(place, table, "model", str, default=None)
-        return TeacherPlan(name, model, new, self.table(place, table, "train"), tuned)
+        return TeacherPlan(name, model, new, self.options(table, "train", f"[teachers.{name}.train]"), tuned)
 
     def method(self, name: str, table: dict[str, Any]) -> MethodPlan:
         place = f"[methods.{name}]"
         method = self.typed(place, table, "method", str, default=name)
-        return MethodPlan(name, method, {key: value for key, value in table.items() if key != "method"})
+        options = {key: value for key, value in table.items() if key != "method"}
+        if "seed" in options:
+            raise UsageError(
+                f"{self.file}: {place} has a seed; leave it out, as `seeds` of the plan are every method's."
+            )
+        return MethodPlan(name, method, self.checked_options(place, options))
 
     def student(
         self,
@@ -152,9 +167,9 @@ class _Reader:
         of = self.typed(place, table, "of", str, default=None)
         if of is not None and layers is None:
             raise UsageError(f"{self.file}: {place} has `of` without `layers`; say how many to keep.")
-        start = self.table(place, table, "start") if "start" in table else None
+        start = self.options(table, "start", f"[students.{name}.start]") if "start" in table else None
         if start is not None:
-            self.typed(f"[students.{name}.start]", dict(start), "method", str)
+            self.typed(f"[students.{name}.start]", start, "method", str)
         return StudentPlan(
             name=name,
             model=model,
@@ -163,9 +178,9 @@ class _Reader:
             decoder_layers=self.typed(place, table, "decoder_layers", int, default=None),
             teacher=teacher,
             start=start,
-            train=self.table(place, table, "train"),
+            train=self.options(table, "train", f"[students.{name}.train]"),
             seeds=self.seeds(place, table, seeds),
-            tasks=self.names(place, table, "tasks", tasks, tasks),
+            tasks=self.names(place, table, "tasks", tasks, tasks, some=True),
             methods=self.names(place, table, "methods", methods, methods),
         )
 
@@ -177,14 +192,16 @@ class _Reader:
         rates = table.get("learning_rate")
         if not isinstance(rates, list) or len(rates) < 2 or not all(_is_number(rate) for rate in rates):
             raise UsageError(f"{self.file}: {place} needs `learning_rate`, a list of two or more numbers.")
-        if len({float(rate) for rate in rates}) < len(rates):
-            raise UsageError(f"{self.file}: {place} has a learning rate twice; name each once.")
+        if len({f"{rate:g}" for rate in rates}) < len(rates):  # as runs are named
+            raise UsageError(
+                f"{self.file}: {place} has a learning rate twice, by its first six digits; name each once."
+            )
         seed = self.typed(place, dict(table), "seed", int, default=1000)
         if any(seed in student.seeds for student in students.values()):
             raise UsageError(
                 f"{self.file}: {place} tunes with seed {seed}, one that results are made with; take another."
             )
-        return Tuning(tuple(float(rate) for rate in rates), seed, self.table(place, dict(table), "train"))
+        return Tuning(tuple(float(rate) for rate in rates), seed, self.options(table, "train", "[tune.train]"))
 
     def check_apart(self, methods: Mapping[str, MethodPlan]) -> None:
         for one, two in combinations(methods.values(), 2):
@@ -192,6 +209,16 @@ class _Reader:
                 raise UsageError(
                     f"{self.file}: [methods.{one.name}] and [methods.{two.name}] are the same method twice; leave one "
                     "of them out."
+                )
+
+    def check_students_apart(self, students: Mapping[str, StudentPlan]) -> None:
+        made = ("model", "of", "layers", "decoder_layers", "teacher", "start", "train")
+        for one, two in combinations(students.values(), 2):
+            alike = all(getattr(one, key) == getattr(two, key) for key in made)
+            if alike and set(one.tasks) & set(two.tasks):
+                raise UsageError(
+                    f"{self.file}: [students.{one.name}] and [students.{two.name}] are the same student twice; leave "
+                    "one of them out, or give them other `tasks`."
                 )
 
     def check_made(self, students: Mapping[str, StudentPlan], teachers: Mapping[str, TeacherPlan]) -> None:
@@ -228,21 +255,21 @@ class _Reader:
             others = tuple(name for name in methods if name != reference)
             found[command] = Contest(
                 reference,
-                self.names(place, table, "methods", others, others),
-                self.names(place, table, "tasks", tasks, tasks),
+                self.names(place, table, "methods", others, others, some=True),
+                self.names(place, table, "tasks", tasks, tasks, some=True),
             )
         return found
 
-    def options(self, content: dict[str, Any], command: str) -> dict[str, Any]:
-        """A command's options, without what says who takes part."""
-        table = self.table("the plan", content, command)
-        about = ("reference", "methods", "tasks") if command in ("compare", "judge") else ()
-        return {key: value for key, value in table.items() if key not in about}
+    def options(self, content: Mapping[str, Any], key: str, place: str) -> dict[str, Any]:
+        """The options of a command in the table `key`, without what says who takes part in a contest."""
+        table = self.table("the plan" if place == f"[{key}]" else place, content, key)
+        about = ("reference", "methods", "tasks") if place in ("[compare]", "[judge]") else ()
+        return self.checked_options(place, {key: value for key, value in table.items() if key not in about})
 
     def predicts(self, content: dict[str, Any]) -> bool:
         found = content.get("predict", False)
         if not isinstance(found, bool):
-            raise UsageError(f"{self.file}: the plan has predict = {_shown(found)}; write true or false.")
+            raise UsageError(f"{self.file}: the plan has predict = {found!r:.40}; write true or false.")
         if found and self.table("the plan", content, "variance").get("gradient") is not True:
             raise UsageError(f"{self.file}: `predict` goes by measured gradients; add `gradient = true` to [variance].")
         return found
@@ -254,73 +281,17 @@ class _Reader:
 
     def check_criteria(self, tasks: Sequence[TaskPlan], options: Options) -> None:
         for task in tasks:
-            prompts = {**normal(options), **normal(task.options["judge"])}.get("prompts")
+            given = layered(options, task.options["judge"])
+            prompts = Path(str(given["prompts"])) if "prompts" in given else None
+            named = given.get("criteria", [])
+            kind = task_named(task.task).kind
             try:
-                criteria(task_named(task.task).kind, Path(prompts) if prompts else None)
+                for name in named if isinstance(named, list) else [named]:
+                    template(kind, str(name), prompts)
+                criteria(kind, prompts)
             except UsageError as error:
                 raise UsageError(f"{self.file}: [judge] cannot judge {task.name}: {error}") from error
-
-    def tables(self, content: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
-        found = self.table("the plan", content, kind)
-        if not found:
-            raise UsageError(f"{self.file} has no [{kind}.NAME]; add one or more.")
-        for name, table in found.items():
-            if not isinstance(table, dict):
-                raise UsageError(f"{self.file}: [{kind}] has {name} = {_shown(table)}; write a table [{kind}.{name}].")
-            if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-                raise UsageError(f"{self.file}: [{kind}.{name}] is no name; use letters, digits, - and _.")
-        return found
-
-    def table(self, place: str, content: Mapping[str, Any], key: str) -> dict[str, Any]:
-        value = content.get(key, {})
-        if not isinstance(value, dict):
-            raise UsageError(f"{self.file}: {place} has {key} = {_shown(value)}; make it a table.")
-        return value
-
-    def known(self, place: str, table: Mapping[str, Any], keys: Sequence[str]) -> None:
-        for key in table:
-            self.one_of(place, "key", key, keys)
-
-    def one_of(self, place: str, what: str, name: str, known: Sequence[str]) -> None:
-        if name in known:
-            return
-        near = get_close_matches(name, known, 1, 0.0)[0]
-        raise UsageError(f'{self.file}: {place} has the unknown {what} "{name}"; the nearest known is "{near}".')
-
-    def typed(self, place: str, table: Mapping[str, Any], key: str, kind: type, **default: Any) -> Any:
-        if key not in table and "default" in default:
-            return default["default"]
-        value = table.get(key)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            word = {str: "a text", int: "a whole number"}[kind]
-            held = f"it has {_shown(value)}" if key in table else "it is missing"
-            raise UsageError(f"{self.file}: {place} needs `{key}`, {word}; {held}.")
-        return value
-
-    def seeds(self, place: str, table: Mapping[str, Any], default: tuple[int, ...]) -> tuple[int, ...]:
-        found = table.get("seeds", list(default))
-        if not isinstance(found, list) or not found or len(set(map(str, found))) < len(found):
-            raise UsageError(f"{self.file}: {place} needs `seeds`, a list of different whole numbers.")
-        for seed in found:
-            checks.seed(f"{self.file}: {place} seeds", seed)
-        return tuple(found)
-
-    def names(
-        self, place: str, table: Mapping[str, Any], key: str, known: tuple[str, ...], default: tuple[str, ...]
-    ) -> tuple[str, ...]:
-        found = table.get(key, list(default))
-        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-            raise UsageError(f"{self.file}: {place} needs `{key}`, a list of names.")
-        for name in found:
-            self.one_of(place, key, name, known)
-        if len(set(found)) < len(found):
-            raise UsageError(f"{self.file}: {place} has a name twice in `{key}`; name each once.")
-        return tuple(found)
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:40]

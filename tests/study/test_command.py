@@ -122,7 +122,9 @@ def test_a_finished_study_is_read_without_torch(tmp_path):
     assert "19 results are done" in done.stderr
 
 
-def test_jobs_of_a_workflow_know_where_rows_are(tmp_path):
+def test_jobs_of_a_workflow_know_where_rows_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my rows").mkdir()
     words = ["--runs-dir", tmp_path / "runs", "--snakefile", tmp_path / "Snakefile", "--data", "demo=my rows"]
     assert invoke(plan_file(tmp_path), *words).exit_code == 0
     rules = [line for line in (tmp_path / "Snakefile").read_text().splitlines() if "--node" in line]
@@ -131,22 +133,31 @@ def test_jobs_of_a_workflow_know_where_rows_are(tmp_path):
 
 
 @pytest.mark.skipif(SNAKEMAKE is None, reason="no snakemake beside this Python")
-def test_snakemake_runs_the_same_graph(tmp_path):
-    plan_file(tmp_path)
-    result = invoke(
-        tmp_path / "plan.toml",
-        "--runs-dir",
-        tmp_path / "runs",
-        "--until",
-        "init",
-        "--snakefile",
-        tmp_path / "Snakefile",
-    )
-    assert result.exit_code == 0, result.output
-    command = [str(SNAKEMAKE), "-s", "Snakefile", "--cores", "1"]
-    bare = {**os.environ, "PATH": os.defpath}  # of somebody who types .venv/bin/snakemake
-    for said in ("1 of 2 steps", "Nothing to be done"):
-        done = subprocess.run(command, cwd=tmp_path, env=bare, capture_output=True, text=True, check=False)
+def test_snakemake_runs_the_same_graph_and_writes_the_page_whether_it_fails_or_not(tmp_path):
+    folder = tmp_path / "runs" / "tiny"
+    workflow(tmp_path, PLAN.replace("layers = 1", "layers = 99"))
+    done = snakemake(tmp_path)
+    assert done.returncode == 1
+    assert "init-made-demo failed: Error: Cannot keep 99 of 3 layers" in done.stderr
+    assert "0 of 19 commands done; 1 failed" in (folder / "study.html").read_text(encoding="utf-8")
+    workflow(tmp_path)  # the plan is mended
+    for said in ("1 of 3 steps", "Nothing to be done"):
+        done = snakemake(tmp_path)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout + done.stderr
-    assert (tmp_path / "runs" / "tiny" / "init-made-demo" / "model.safetensors").exists()
+    assert (folder / "init-made-demo" / "model.safetensors").exists()
+    assert "1 of 19 commands done" in (folder / "study.html").read_text(encoding="utf-8")
+    assert (folder / "study.json").exists()
+    assert (folder / "claims.json").exists()
+
+
+def workflow(folder, text=PLAN):
+    words = ["--runs-dir", folder / "runs", "--until", "init", "--snakefile", folder / "Snakefile"]
+    result = invoke(plan_file(folder, text), *words)
+    assert result.exit_code == 0, result.output
+
+
+def snakemake(folder):
+    bare = {**os.environ, "PATH": os.defpath}  # of somebody who types .venv/bin/snakemake
+    command = [str(SNAKEMAKE), "-s", "Snakefile", "--cores", "1"]
+    return subprocess.run(command, cwd=folder, env=bare, capture_output=True, text=True, check=False)
