@@ -18,6 +18,7 @@ import typer
 from ketchup import checks
 from ketchup.children import watched
 from ketchup.errors import KetchupError, UsageError
+from ketchup.machine import cores
 from ketchup_eval.cli.command import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _start(arguments: Sequence[str], index: int, count: int, port: int, said: IO
         "LOCAL_WORLD_SIZE": count,
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": port,
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(1, len(os.sched_getaffinity(0)) // count)),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(1, cores() // count)),
         LAUNCHED: 1,
     }
     return subprocess.Popen(

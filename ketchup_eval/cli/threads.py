@@ -3,6 +3,7 @@
 import os
 
 from ketchup import checks
+from ketchup.machine import cores
 
 
 def use_threads(threads: int | None) -> None:
@@ -14,4 +15,4 @@ def use_threads(threads: int | None) -> None:
     import torch
 
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // beside))
+    torch.set_num_threads(threads or max(1, cores() // beside))

@@ -14,6 +14,7 @@ from typing import IO
 from ketchup.children import watched
 from ketchup.errors import KetchupError
 from ketchup.files import run_lock
+from ketchup.machine import cores
 from ketchup.progress import progress
 from ketchup_eval.study.node import Node
 from ketchup_eval.study.ranking import FOLDER, freeze
@@ -65,7 +66,7 @@ def run_graph(
         left = [node for name, node in chosen.items() if name not in done]
         running: list[_Job] = []
         changes = 0
-        share = threads or max(1, len(os.sched_getaffinity(0)) // jobs)
+        share = threads or max(1, cores() // jobs)
         with progress("study", total=len(chosen), unit="commands", done=len(outcome.done)) as bar:
             try:
                 while left or running:
@@ -106,7 +107,7 @@ def run_node(node: Node, folder: Path, threads: int | None) -> int:
             choose_rate(node.trials, folder / "rates" / f"{node.name}.txt")
         write_stamp(folder, node.name, replace(stamp or _first(node), state="done", code=0))
         return 0
-    job = _start(node, folder, threads or len(os.sched_getaffinity(0)), stamp)
+    job = _start(node, folder, threads or cores(), stamp)
     try:
         job.process.wait()
     except BaseException:
