@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ketchup.errors import DataError
-from ketchup.inputs import is_json_lines, json_rows, text_field, text_lines
 from ketchup.runs import Run
+from ketchup.user_files import is_json_lines, json_rows, text_field, text_lines
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def read_outputs(path: Path, ids: Sequence[str]) -> list[Prediction]:
     """Outputs of any system for the items `ids`: JSON lines, or plain lines in the order of the items.
 
     Plain lines must be as many as the items; blank ones beyond them are none. JSON lines numbered from 1 to n, which
-    no item's id is, were plain lines once (see `load_items`) and are in the order of the items too.
+    no item's id is, were plain lines once (see `find_inputs`) and are in the order of the items too.
     """
     lines = list(text_lines(path))
     if is_json_lines(path, lines):

@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from ketchup.inputs import json_rows
+from ketchup.user_files import json_rows
 
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+")
 SEED = 0

@@ -15,7 +15,7 @@ import openai
 
 from ketchup.files import atomic_write_text
 from ketchup.tasks import task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     client = openai.OpenAI(base_url=options.base_url, api_key="none")
     xsum = task_named("xsum")
     articles, leads, summaries = [], [], []
-    for row in load_examples(xsum, "test", options.data, options.articles):
+    for row in load_inputs(xsum, "test", options.data, options.articles):
         text = " ".join(row.source.split()[: options.words])
         articles.append({"id": row.id, "document": text, "summary": row.reference})
         leads.append({"id": row.id, "prediction": re.split(r"(?<=[.!?])\s", text)[0]})

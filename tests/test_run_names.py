@@ -13,7 +13,7 @@ from ketchup.models.builtin import model_of
 from ketchup.runs import Run
 from ketchup_eval.cli import app
 from ketchup_eval.evaluation.settings import system_named
-from ketchup_eval.items import Rows
+from ketchup_eval.inputs import RowsFrom
 from ketchup_eval.judge.plan import task_and_rows
 from ketchup_eval.predictions import predictions_file
 
@@ -73,7 +73,7 @@ def resolved(name, runs_dir):
     model = system_named(name, runs_dir, None, None).model
     outputs = predictions_file(name, runs_dir, "test")
     assert model_of(name, runs_dir) == model
-    seed = task_and_rows(name, runs_dir, "test", None, Rows())[0].removeprefix("task-")
+    seed = task_and_rows(name, runs_dir, "test", None, RowsFrom())[0].removeprefix("task-")
     of_task = {"1": runs_dir / "k4", "2": runs_dir.parent / "k4"}[seed]
     return {
         str((runs_dir.parent / path).resolve())

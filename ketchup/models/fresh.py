@@ -9,18 +9,18 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 
 from ketchup import checks
 from ketchup.errors import UsageError
-from ketchup.tasks.base import Example, Task
+from ketchup.tasks.base import Input, Task
 
 PAD, EOS, UNKNOWN = "<pad>", "</s>", "<unk>"
 HEAD = 32
 """Numbers of an attention head."""
 
 
-def texts_of(task: Task, examples: Iterable[Example]) -> Iterator[str]:
+def texts_of(task: Task, inputs: Iterable[Input]) -> Iterator[str]:
     """All that a model of the task reads and writes."""
-    for example in examples:
-        yield task.prompts.source.format(source=example.source)
-        yield example.reference
+    for one in inputs:
+        yield task.prompts.source.format(source=one.source)
+        yield one.reference
 
 
 def new_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:

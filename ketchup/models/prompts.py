@@ -1,4 +1,4 @@
-"""From an example to the ids a model reads, and from its ids back to text."""
+"""From an input to the ids a model reads, and from its ids back to text."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -8,7 +8,7 @@ from ketchup.choices import PromptStyle
 from ketchup.errors import ModelError, UsageError, first_line
 from ketchup.models.language_model import LanguageModel, until_eos
 from ketchup.models.teacher import Teacher
-from ketchup.tasks.base import Example, Form, Task
+from ketchup.tasks.base import Form, Input, Task
 
 DAY = date(2024, 7, 26)
 """What templates that write today's date (Llama 3) take for today: a prompt must be the same when a run goes on."""
@@ -31,15 +31,15 @@ def text_form(model: LanguageModel, task: Task) -> Form:
 
 
 def prompt_ids(
-    model: LanguageModel, task: Task, example: Example, style: PromptStyle, readers: Sequence[Teacher] = ()
+    model: LanguageModel, task: Task, one: Input, style: PromptStyle, readers: Sequence[Teacher] = ()
 ) -> list[int]:
     """Token ids of the prompt, at most `task.max_prompt_tokens` of source.
 
     Raises `ModelError` where the model, or one of the `readers` that are to read its prompts and outputs too, has no
     room for both or no embedding for one of the tokens.
     """
-    ids = _prompt_ids(model, task, example, style)
-    check_prompt(example.id, ids, task.max_new_tokens, model, *readers)
+    ids = _prompt_ids(model, task, one, style)
+    check_prompt(one.id, ids, task.max_new_tokens, model, *readers)
     return ids
 
 
@@ -53,11 +53,11 @@ def check_prompt(name: str, ids: Sequence[int], output: int, *readers: Teacher) 
         _check_room(reader, name, len(ids), output)
 
 
-def _prompt_ids(model: LanguageModel, task: Task, example: Example, style: PromptStyle) -> list[int]:
+def _prompt_ids(model: LanguageModel, task: Task, one: Input, style: PromptStyle) -> list[int]:
     if (style == "source") != model.encoder_decoder:
         raise UsageError(f"Prompt style {style!r} does not fit {model.name!r}; leave --prompt-style out.")
     tokenizer = model.tokenizer
-    source = task.text(example.source, text_form(model, task))
+    source = task.text(one.source, text_form(model, task))
     prompts = task.prompts
     if style == "source" and prompts.source.endswith("{source}"):
         asked = prompts.source.format(source=source)

@@ -25,8 +25,8 @@ from ketchup.rollouts.sampling import sample as draw
 from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks import task_named
-from ketchup.tasks.base import Example, Task
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.base import Input, Task
+from ketchup.tasks.rows import load_inputs
 
 Prompts = Sequence[str] | Sequence[Sequence[int]]
 LONGEST = 128
@@ -188,8 +188,8 @@ def sample(
     if known is None:
         ids, asked = _plain(model, prompts or [], decoding.max_new_tokens)
     else:
-        examples = _rows(known, split, data, limit) if prompts is None else _sources(prompts)
-        ids, asked = _of_task(model, replace(known, max_new_tokens=decoding.max_new_tokens), examples)
+        inputs = _rows(known, split, data, limit) if prompts is None else _sources(prompts)
+        ids, asked = _of_task(model, replace(known, max_new_tokens=decoding.max_new_tokens), inputs)
     if not asked:
         raise UsageError("sample takes prompts, or a task whose rows are the prompts; there are none.")
     ends = tuple(stop if stop is not None else known.stop if known else ())
@@ -246,17 +246,17 @@ def _plain(model: LanguageModel, prompts: Prompts, longest: int) -> Asked:
     return names, asked
 
 
-def _of_task(model: LanguageModel, task: Task, examples: Sequence[Example]) -> Asked:
+def _of_task(model: LanguageModel, task: Task, inputs: Sequence[Input]) -> Asked:
     style = default_style(model)
-    return [example.id for example in examples], [prompt_ids(model, task, example, style) for example in examples]
+    return [one.id for one in inputs], [prompt_ids(model, task, one, style) for one in inputs]
 
 
-def _rows(task: Task, split: Split, data: str | Path | None, limit: int | None) -> list[Example]:
-    return load_examples(task, split, None if data is None else Path(data), limit)
+def _rows(task: Task, split: Split, data: str | Path | None, limit: int | None) -> list[Input]:
+    return load_inputs(task, split, None if data is None else Path(data), limit)
 
 
-def _sources(prompts: Prompts) -> list[Example]:
+def _sources(prompts: Prompts) -> list[Input]:
     sources = [one for one in prompts if isinstance(one, str)]
     if len(sources) < len(prompts):
         raise UsageError("With a task, prompts are its sources as texts; leave the task out to give token ids.")
-    return [Example(str(number), source, "") for number, source in enumerate(sources, start=1)]
+    return [Input(str(number), source, "") for number, source in enumerate(sources, start=1)]

@@ -20,7 +20,7 @@ from ketchup.progress import Bar
 from ketchup.rollouts.engines import Chosen, check_tells, chosen
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Rollouts
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 
 BLOCK = 64
 """Inputs in a block where each has one output."""
@@ -31,12 +31,12 @@ Values = TypeVar("Values")
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 Kept_contra = TypeVar("Kept_contra", contravariant=True)
-Block = tuple[Example, ...]
+Block = tuple[Input, ...]
 
 
-def blocks_of(examples: Sequence[Example], size: int) -> list[Block]:
-    """The examples in their order, cut into blocks of `size` inputs; the last may be smaller."""
-    return [tuple(examples[start : start + size]) for start in range(0, len(examples), size)]
+def blocks_of(inputs: Sequence[Input], size: int) -> list[Block]:
+    """The inputs in their order, cut into blocks of `size` inputs; the last may be smaller."""
+    return [tuple(inputs[start : start + size]) for start in range(0, len(inputs), size)]
 
 
 def seed_of(seed: int, ids: Sequence[str]) -> int:
@@ -79,7 +79,7 @@ class Writer:
     decoding: Decoding
     seed: int
     calculator: bool
-    prompt: Callable[[Example], list[int]]
+    prompt: Callable[[Input], list[int]]
     told: Callable[[str], None] = lambda _: None
     """Gets to know which engine writes, and why that one."""
     stop: tuple[str, ...] = ()
@@ -113,8 +113,8 @@ def fill(
         return found
 
     def write(index: int) -> None:
-        ids = [example.id for example in store.blocks[index]]
-        prompts = [writer.prompt(example) for example in store.blocks[index]]
+        ids = [one.id for one in store.blocks[index]]
+        prompts = [writer.prompt(one) for one in store.blocks[index]]
         engine = runner().engine
         with phases.phase("sampling"):
             rollouts = sample(

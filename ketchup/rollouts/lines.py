@@ -14,7 +14,7 @@ from ketchup.hashes import content_hash
 from ketchup.kinds import misfit
 from ketchup.rollouts.fill import Block
 from ketchup.rollouts.types import Rollouts
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 
 Values = TypeVar("Values")
 Line = dict[str, Any]
@@ -39,8 +39,8 @@ class LineStore:
         self.rows = rows
 
     def path(self, index: int) -> Path:
-        """The part of a block, named after its inputs: other blocks may be made of more or fewer examples."""
-        return self.folder / f"part-{content_hash([example.input_hash for example in self.blocks[index]])}.jsonl"
+        """The part of a block, named after its inputs: other blocks may be made of more or fewer inputs."""
+        return self.folder / f"part-{content_hash([one.input_hash for one in self.blocks[index]])}.jsonl"
 
     def known(self) -> dict[str, Line]:
         """The rows that are there, by input."""
@@ -50,7 +50,7 @@ class LineStore:
     def missing(self) -> list[int]:
         """Numbers of the blocks with an input that has no output."""
         known = self.known()
-        return [i for i, block in enumerate(self.blocks) if any(example.input_hash not in known for example in block)]
+        return [i for i, block in enumerate(self.blocks) if any(one.input_hash not in known for one in block)]
 
     def write(self, index: int, rollouts: Rollouts, values: Any) -> None:
         """Keeps the outputs of a block as a part."""
@@ -58,8 +58,8 @@ class LineStore:
         rows = self.rows(block, rollouts, values)
         write_jsonl(self.path(index), [{**row, "input": e.input_hash} for e, row in zip(block, rows, strict=True)])
 
-    def gather(self, examples: Sequence[Example]) -> None:
-        """Makes one file of all parts: what the file has stays as it is, the rest follows in the order of the examples.
+    def gather(self, inputs: Sequence[Input]) -> None:
+        """Makes one file of all parts: what the file has stays as it is, the rest follows in the order of the inputs.
 
         The file may hold outputs of inputs that are not asked for now.
         """
@@ -67,7 +67,7 @@ class LineStore:
         if not parts:
             return
         known = {**self.known(), **self._gathered()}
-        new = [example.input_hash for example in examples if example.input_hash in known]
+        new = [one.input_hash for one in inputs if one.input_hash in known]
         write_jsonl(self.file, [known[name] for name in dict.fromkeys([*self._gathered(), *new, *known])])
         for part in parts:
             part.unlink()

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from ketchup.choices import Split
 from ketchup.errors import DataError
 from ketchup.hashes import content_hash
-from ketchup.inputs import Row
 from ketchup.tasks.spaced import spaced
+from ketchup.user_files import Row
 
 Kind = Literal["reasoning", "summarization", "translation", "instruction"]
 Form = Literal["native", "spaced"]
@@ -17,7 +17,7 @@ Form = Literal["native", "spaced"]
 
 
 @dataclass(frozen=True)
-class Example:
+class Input:
     """One input of a task: `source` is what the model is asked about, `reference` the data set's own answer.
 
     Where the data set has several answers, `reference` is the first, which training learns from; metrics see all.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ketchup.choices import Split
-from ketchup.inputs import Row
+from ketchup.user_files import Row
 
 MOST_STEPS = 4
 LARGEST_NUMBER = 20

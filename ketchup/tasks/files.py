@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ketchup.errors import DataError, first_line
-from ketchup.inputs import PlacedRow, json_rows, text_lines
+from ketchup.user_files import PlacedRow, json_rows, text_lines
 
 BATCH = 1024
 """Rows of a parquet file that are read at once."""

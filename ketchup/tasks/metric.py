@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 
 
 @dataclass(frozen=True)
 class TaskMetric:
-    """A score of a task's outputs: `score(examples, texts)` of all of them together, a text for each example.
+    """A score of a task's outputs: `score(inputs, texts)` of all of them together, a text for each input.
 
-    `signature(examples)` tells what two numbers must share to mean the same.
+    `signature(inputs)` tells what two numbers must share to mean the same.
     """
 
     name: str
     higher_is_better: bool
-    score: Callable[[Sequence[Example], Sequence[str]], float]
-    signature: Callable[[Sequence[Example]], str]
+    score: Callable[[Sequence[Input], Sequence[str]], float]
+    signature: Callable[[Sequence[Input]], str]

@@ -1,4 +1,4 @@
-"""Rows of a task as examples: from local files, the task's generator or the hub, each row checked before use."""
+"""Rows of a task as inputs: from local files, the task's generator or the hub, each row checked before use."""
 
 import json
 import logging
@@ -11,9 +11,9 @@ from typing import Literal
 from ketchup import checks
 from ketchup.choices import Split
 from ketchup.errors import DataError
-from ketchup.inputs import PlacedRow, Row, field_of, json_rows, text_field
-from ketchup.tasks.base import Example, Task
+from ketchup.tasks.base import Input, Task
 from ketchup.tasks.files import rows_of_file
+from ketchup.user_files import PlacedRow, Row, field_of, json_rows, text_field
 
 DEFAULT_GENERATED = 1000
 """How many rows an endless generator gives when no limit is named."""
@@ -21,8 +21,8 @@ DEFAULT_GENERATED = 1000
 _log = logging.getLogger(__name__)
 
 
-def load_examples(task: Task, split: Split, data: Path | None = None, limit: int | None = None) -> list[Example]:
-    """The first `limit` examples of a split, or all of them.
+def load_inputs(task: Task, split: Split, data: Path | None = None, limit: int | None = None) -> list[Input]:
+    """The first `limit` inputs of a split, or all of them.
 
     They come from `data/{split}.jsonl` (one JSON object a line, with the hub's field names) when `data` is given, else
     from the task's generator (`DEFAULT_GENERATED` rows without a limit), its files or the hub. A row without an `id`,
@@ -45,12 +45,12 @@ def load_examples(task: Task, split: Split, data: Path | None = None, limit: int
             rows = _with_text_ids(task, rows)
     else:
         rows = _with_text_ids(task, _hub_rows(task, split))
-    return list(islice(_unlike(_example(task, split, row) for row in rows), limit))
+    return list(islice(_unlike(_input(task, split, row) for row in rows), limit))
 
 
-def partial_examples(
+def partial_inputs(
     task: Task, split: Split, rows: Iterable[PlacedRow], needed: Literal["source", "reference"]
-) -> Iterator[Example]:
+) -> Iterator[Input]:
     """Examples of rows that must have the `needed` part and may lack all others, which are then empty or numbered.
 
     A part stands under its own name (`id`, `source`, `reference`) or under that which it has in the task's rows.
@@ -68,7 +68,7 @@ def partial_examples(
     return _unlike(
         (
             row.place,
-            Example(
+            Input(
                 id=part(row, "id") or numbered_id(task, split, row.number),
                 source=part(row, "source") or "",
                 reference=part(row, "reference") or "",
@@ -83,21 +83,21 @@ def numbered_id(task: Task, split: Split, number: int) -> str:
     return f"{task.name}-{split}-{number}"
 
 
-def _example(task: Task, split: Split, placed: PlacedRow) -> tuple[str, Example]:
-    """A row's place and example."""
+def _input(task: Task, split: Split, placed: PlacedRow) -> tuple[str, Input]:
+    """A row's place and input."""
     number, place, row = placed
     name = str(task.fields.get("id", "id"))
     has_id = "id" in task.fields or "id" in row
     reference, *more = references_of(task, row, place)
-    example = Example(
+    one = Input(
         id=text_field(row, name, place) if has_id else numbered_id(task, split, number),
         source=source_of(task, row, place),
         reference=reference,
         more_references=tuple(more),
     )
-    if task.has_source and not example.source.strip():
+    if task.has_source and not one.source.strip():
         raise DataError(f"{place}: {_named(task.fields['source'])} empty; fill it in or delete the row.")
-    return place, example
+    return place, one
 
 
 def _with_text_ids(task: Task, rows: Iterable[PlacedRow]) -> Iterator[PlacedRow]:
@@ -163,14 +163,14 @@ def _named(field: str | tuple[str, ...]) -> str:
     return f'the field "{field}" is' if isinstance(field, str) else f"{', '.join(map(repr, field))} are all"
 
 
-def _unlike(placed: Iterable[tuple[str, Example]]) -> Iterator[Example]:
-    """The examples, each with an id of its own."""
+def _unlike(placed: Iterable[tuple[str, Input]]) -> Iterator[Input]:
+    """The inputs, each with an id of its own."""
     places: dict[str, str] = {}
-    for place, example in placed:
-        if example.id in places:
-            raise DataError(f'{place}: the id "{example.id}" is also at {places[example.id]}; give each row its own.')
-        places[example.id] = place
-        yield example
+    for place, one in placed:
+        if one.id in places:
+            raise DataError(f'{place}: the id "{one.id}" is also at {places[one.id]}; give each row its own.')
+        places[one.id] = place
+        yield one
 
 
 def _split_file(split: Split, data: Path) -> Path:

@@ -13,10 +13,10 @@ from typing import Any, cast, get_args
 from ketchup import checks
 from ketchup.choices import Split
 from ketchup.errors import UsageError
-from ketchup.inputs import Row, read_text
 from ketchup.tasks import demo
 from ketchup.tasks.base import Hub, Kind, Prompts, Task, flat
 from ketchup.tasks.files import READERS
+from ketchup.user_files import Row, read_text
 
 GENERATORS: dict[str, Callable[[Split], Iterator[Row]]] = {"demo": demo.generate}
 LIST_OF_TEXTS = (list, "a list of texts")

@@ -24,9 +24,9 @@ from ketchup.rollouts.calculator import Calculator
 from ketchup.rollouts.types import Decoding
 from ketchup.runs import OF_TRAINING, Run
 from ketchup.tasks import task_named
-from ketchup.tasks.base import Example, Task
+from ketchup.tasks.base import Input, Task
 from ketchup.tasks.metric import TaskMetric
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 from ketchup.training.adapters import AdapterWeights
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
@@ -47,14 +47,14 @@ def run_training(
     the last checkpoint.
     """
     method, task = _method(settings), _task(settings)
-    examples: dict[Split, list[Example]] = {
-        "train": load_examples(task, "train", settings.data, settings.limit),
-        "validation": load_examples(task, "validation", settings.data, settings.validation_limit),
+    inputs: dict[Split, list[Input]] = {
+        "train": load_inputs(task, "train", settings.data, settings.limit),
+        "validation": load_inputs(task, "validation", settings.data, settings.validation_limit),
     }
-    chosen = selection(settings.select, method, metric, examples["validation"])
+    chosen = selection(settings.select, method, metric, inputs["validation"])
     processes = Processes(settings.precision, trackers, str(run), sharded=settings.shard, device=settings.device)
     placed = placement(processes.device, settings.where)
-    settings.check_fits(total_steps(settings, len(examples["train"]), processes.count))
+    settings.check_fits(total_steps(settings, len(inputs["train"]), processes.count))
     weights = _weights(settings, placed, processes, samples=method.compares or metric is not None)
     student = weights.model
     _check_room(weights, processes)
@@ -62,7 +62,7 @@ def run_training(
     if method.sampling:
         Decoding(task.max_new_tokens, top_k=method.sampling.top_k).check_fits(student)
     style = settings.prompt_style or default_style(student)
-    asked = {split: _prompts(method, task, student, teacher, rows, style) for split, rows in examples.items()}
+    asked = {split: _prompts(method, task, student, teacher, rows, style) for split, rows in inputs.items()}
     recorded = {
         **settings.recorded(),
         **(chosen.recorded if settings.select else {}),
@@ -73,16 +73,16 @@ def run_training(
         "options": method.options,
         "student_fingerprint": student.fingerprint,
         "teacher_fingerprint": teacher.fingerprint if teacher else None,
-        "rows_fingerprint": _fingerprint(examples),
+        "rows_fingerprint": _fingerprint(inputs),
         "processes": processes.count,
     }
     with run_of_all(run.folder, recorded, processes, results=OF_TRAINING):
         processes.track("ketchup", recorded)
-        inputs = {
+        prepared = {
             split: _inputs(
                 settings, method, task, student, here(teacher), rows, asked[split], style, outputs, processes
             )
-            for split, rows in examples.items()
+            for split, rows in inputs.items()
         }
         compared = teacher if method.compares else None
         if settings.shard:
@@ -93,8 +93,8 @@ def run_training(
             task,
             weights,
             compared,
-            inputs["train"],
-            inputs["validation"],
+            prepared["train"],
+            prepared["validation"],
             chosen,
             run,
             processes,
@@ -107,7 +107,7 @@ def describe_training(settings: TrainSettings, run: Run, metric: TaskMetric | No
     """One line on what a run of so many processes would do."""
     method, chosen = check_training(settings, metric)
     task = _task(settings)
-    inputs = len(load_examples(task, "train", settings.data, settings.limit))
+    inputs = len(load_inputs(task, "train", settings.data, settings.limit))
     steps = total_steps(settings, inputs, processes)
     settings.check_fits(steps)
     seen = steps * settings.batch_size * settings.accumulation * processes
@@ -190,9 +190,9 @@ def _teacher(settings: TrainSettings, student: LanguageModel, placed: Placement,
     return asked
 
 
-def _fingerprint(examples: dict[Split, list[Example]]) -> str:
+def _fingerprint(inputs: dict[Split, list[Input]]) -> str:
     """Changes whenever a row does, so that no run goes on with other data under the same names."""
-    return content_hash({split: [(row.id, row.source, row.answer) for row in rows] for split, rows in examples.items()})
+    return content_hash({split: [(row.id, row.source, row.answer) for row in rows] for split, rows in inputs.items()})
 
 
 def _task(settings: TrainSettings) -> Task:
@@ -206,7 +206,7 @@ def _prompts(
     task: Task,
     student: LanguageModel,
     teacher: Teacher | None,
-    examples: Sequence[Example],
+    inputs: Sequence[Input],
     style: PromptStyle,
 ) -> dict[Writer, dict[str, list[int]]]:
     """What the student is asked, and the teacher if it writes, by the inputs' ids; both models can read all of it."""
@@ -215,7 +215,7 @@ def _prompts(
     if isinstance(teacher, LanguageModel) and "teacher" in method.writers:
         writers["teacher"] = teacher
     return {
-        writer: {example.id: prompt_ids(model, task, example, style, readers) for example in examples}
+        writer: {one.id: prompt_ids(model, task, one, style, readers) for one in inputs}
         for writer, model in writers.items()
     }
 
@@ -226,7 +226,7 @@ def _inputs(
     task: Task,
     student: LanguageModel,
     teacher: LanguageModel | None,
-    examples: Sequence[Example],
+    inputs: Sequence[Input],
     asked: Mapping[Writer, Mapping[str, list[int]]],
     style: PromptStyle,
     outputs: Path,
@@ -236,13 +236,13 @@ def _inputs(
     prompts = list(asked["student"].values())
     given: dict[Writer, Sequence[Trajectory]] = {}
     if "reference" in method.writers:
-        given["reference"] = _references(student, task, examples, prompts)
+        given["reference"] = _references(student, task, inputs, prompts)
     if "teacher" in method.writers:
         assert teacher is not None
         given["teacher"] = _teacher_outputs(
-            settings, task, teacher, style, examples, asked["teacher"], outputs, processes
+            settings, task, teacher, style, inputs, asked["teacher"], outputs, processes
         )
-    return Inputs([example.id for example in examples], prompts, given)
+    return Inputs([one.id for one in inputs], prompts, given)
 
 
 def _teacher_outputs(
@@ -250,7 +250,7 @@ def _teacher_outputs(
     task: Task,
     teacher: LanguageModel,
     style: PromptStyle,
-    examples: Sequence[Example],
+    inputs: Sequence[Input],
     prompts: Mapping[str, list[int]],
     outputs: Path,
     processes: Processes,
@@ -264,19 +264,19 @@ def _teacher_outputs(
         decoding=Decoding(task.max_new_tokens, temperature=settings.teacher_temperature),
         seed=settings.seed if settings.teacher_temperature else 0,  # greedy outputs know no seed
     )
-    found = teacher_outputs(teacher, task, examples, prompts, recipe, settings.engine, outputs, processes)
+    found = teacher_outputs(teacher, task, inputs, prompts, recipe, settings.engine, outputs, processes)
     return list(found.values())
 
 
 def _references(
-    student: LanguageModel, task: Task, examples: Sequence[Example], prompts: Sequence[list[int]]
+    student: LanguageModel, task: Task, inputs: Sequence[Input], prompts: Sequence[list[int]]
 ) -> list[Trajectory]:
     """The data set's own answers; results that the calculator would write are no actions."""
     machine = Calculator(student) if task.calculator else None
     rows = []
-    with progress("tokenise", total=len(examples), unit="rows") as bar:
-        for example, prompt in zip(examples, prompts, strict=True):
-            tokens = target_ids(student, task, example.reference)
+    with progress("tokenise", total=len(inputs), unit="rows") as bar:
+        for one, prompt in zip(inputs, prompts, strict=True):
+            tokens = target_ids(student, task, one.reference)
             chosen = machine.action_mask(tokens) if machine else [True] * len(tokens)
             rows.append(Trajectory.of(prompt, tokens, chosen))
             bar.advance()

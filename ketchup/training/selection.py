@@ -12,7 +12,7 @@ from ketchup.errors import DataError, UsageError
 from ketchup.methods.base import Method
 from ketchup.processes import Processes
 from ketchup.rollouts.fill import BLOCK, of_all
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 from ketchup.tasks.metric import TaskMetric
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.metrics import OWN_SELECTIONS, VALIDATION
@@ -22,12 +22,12 @@ RETURN, LOSS = OWN_SELECTIONS
 
 @dataclass(frozen=True)
 class Selection:
-    """The quantity of validation by which the best checkpoint is taken; of a `metric`, the `examples` it scores."""
+    """The quantity of validation by which the best checkpoint is taken; of a `metric`, the `inputs` it scores."""
 
     name: str
     higher_is_better: bool
     metric: TaskMetric | None = None
-    examples: Sequence[Example] = ()
+    inputs: Sequence[Input] = ()
 
     def is_better(self, value: float, than: float | None) -> bool:
         """Whether a checkpoint with `value` goes before the best until now; one that equals it does not."""
@@ -42,19 +42,19 @@ class Selection:
     @property
     def recorded(self) -> dict[str, Any]:
         """What the manifest says of it beside its name."""
-        signature = {"select_signature": self.metric.signature(self.examples)} if self.metric else {}
+        signature = {"select_signature": self.metric.signature(self.inputs)} if self.metric else {}
         return {"select_higher_is_better": self.higher_is_better, **signature}
 
 
-def selection(name: str | None, method: Method, metric: TaskMetric | None, examples: Sequence[Example]) -> Selection:
+def selection(name: str | None, method: Method, metric: TaskMetric | None, inputs: Sequence[Input]) -> Selection:
     """The selection called so; by default the return of a policy gradient, and the loss of other methods.
 
     Raises `UsageError` for a quantity that the method's validation has not, and `DataError` for validation rows whose
     references the metric has no use for.
     """
     if metric is not None:
-        _check_references(metric, examples)
-        return Selection(metric.name, metric.higher_is_better, metric, examples)
+        _check_references(metric, inputs)
+        return Selection(metric.name, metric.higher_is_better, metric, inputs)
     if name is None:
         name = LOSS if method.credit is None else RETURN
     if name == RETURN and not method.compares:
@@ -80,26 +80,26 @@ def graded(chosen: Selection, student: Student, inputs: Inputs, processes: Proce
     if chosen.metric is None:
         return {}
     texts = [text for block in of_all(inputs.blocks(BLOCK), student.write, processes) for text in block]
-    score = chosen.metric.score(chosen.examples, texts)
+    score = chosen.metric.score(chosen.inputs, texts)
     return {f"{VALIDATION}{chosen.name}": score}
 
 
-def _check_references(metric: TaskMetric, examples: Sequence[Example]) -> None:
+def _check_references(metric: TaskMetric, inputs: Sequence[Input]) -> None:
     """Before anything is loaded: whatever a reference lacks is found by scoring an empty text against it."""
-    for example in examples:
-        if not any(reference.strip() for reference in example.references):
+    for one in inputs:
+        if not any(reference.strip() for reference in one.references):
             raise DataError(
-                f'The validation row "{example.id}" has no reference, which --select {metric.name} needs; fill it in, '
+                f'The validation row "{one.id}" has no reference, which --select {metric.name} needs; fill it in, '
                 "or select by return or loss."
             )
-    if not examples:
+    if not inputs:
         return
     try:
-        metric.score(examples, [""] * len(examples))  # all at once, as some metrics take their time
+        metric.score(inputs, [""] * len(inputs))  # all at once, as some metrics take their time
     except DataError:
-        for example in examples:
+        for one in inputs:
             try:
-                metric.score([example], [""])
+                metric.score([one], [""])
             except DataError as error:
-                raise DataError(f'--select {metric.name}, validation row "{example.id}": {error}') from error
+                raise DataError(f'--select {metric.name}, validation row "{one.id}": {error}') from error
         raise

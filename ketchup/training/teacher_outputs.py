@@ -18,7 +18,7 @@ from ketchup.progress import progress
 from ketchup.rollouts.fill import BLOCK, Block, Writer, blocks_of, fill
 from ketchup.rollouts.lines import LineStore
 from ketchup.rollouts.types import Decoding, Rollouts
-from ketchup.tasks.base import Example, Task
+from ketchup.tasks.base import Input, Task
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ class Recipe:
 def teacher_outputs(
     teacher: LanguageModel,
     task: Task,
-    examples: Sequence[Example],
+    inputs: Sequence[Input],
     prompts: Mapping[str, list[int]],
     recipe: Recipe,
     engine_name: EngineName,
     folder: Path,
     processes: Processes,
 ) -> dict[str, Trajectory]:
-    """One output per example and its prompt, by id, under `folder/<hash of the recipe>`; none is generated twice.
+    """One output per input and its prompt, by id, under `folder/<hash of the recipe>`; none is generated twice.
 
     An input is known by the hash of its id and source, so that other rows under the same ids are generated anew.
     A teacher that has something to write is moved to the device of the process.
     """
     place = folder / content_hash(asdict(recipe))
-    store = LineStore(place / "outputs.jsonl", place, blocks_of(examples, BLOCK), _rows)
+    store = LineStore(place / "outputs.jsonl", place, blocks_of(inputs, BLOCK), _rows)
     writer = Writer(
         teacher,
         engine_name,
@@ -58,7 +58,7 @@ def teacher_outputs(
         recipe.decoding,
         recipe.seed,
         task.calculator,
-        lambda example: prompts[example.id],
+        lambda one: prompts[one.id],
         stop=task.stop,
     )
     with lock_of_all(place, processes, wait=True):
@@ -69,11 +69,11 @@ def teacher_outputs(
                 network: Any = teacher.network
                 network.to(processes.device)
             left = sum(len(store.blocks[index]) for index in missing)
-            with progress("teacher outputs", total=len(examples), unit="inputs", done=len(examples) - left) as bar:
+            with progress("teacher outputs", total=len(inputs), unit="inputs", done=len(inputs) - left) as bar:
                 fill(writer, lambda _prompts, _rollouts: None, store, processes, bar, Phases())
-        processes.first(lambda: store.gather(examples))
+        processes.first(lambda: store.gather(inputs))
         known = store.known()
-    rows = {example.id: known[example.input_hash] for example in examples}
+    rows = {one.id: known[one.input_hash] for one in inputs}
     return {name: _trajectory(prompts[name], row, teacher.vocabulary, store.file) for name, row in rows.items()}
 
 
@@ -94,7 +94,7 @@ def _trajectory(prompt: list[int], row: Mapping[str, Any], vocabulary: int, file
 
 
 def _rows(block: Block, rollouts: Rollouts, _values: None) -> Iterator[dict[str, Any]]:
-    for example, tokens, written, chosen in zip(
+    for one, tokens, written, chosen in zip(
         block, rollouts.tokens, rollouts.token_mask, rollouts.action_mask, strict=True
     ):
-        yield {"id": example.id, "tokens": tokens[written].tolist(), "chosen": chosen[written].tolist()}
+        yield {"id": one.id, "tokens": tokens[written].tolist(), "chosen": chosen[written].tolist()}

@@ -68,10 +68,10 @@ def _new(
 ) -> None:
     from ketchup.models.fresh import new_t5, new_tokenizer, texts_of
     from ketchup.tasks import task_named
-    from ketchup.tasks.rows import load_examples
+    from ketchup.tasks.rows import load_inputs
 
     task = task_named(task_name)
-    tokenizer = new_tokenizer(texts_of(task, load_examples(task, "train", data, rows)), vocabulary)
+    tokenizer = new_tokenizer(texts_of(task, load_inputs(task, "train", data, rows)), vocabulary)
     model = new_t5(tokenizer, layers, width, seed)
     settings = {"task": task_name, "data": str(data) if data else None, "rows": rows, "vocabulary": vocabulary}
     with atomic_folder(out) as folder:

@@ -97,7 +97,7 @@ def judge(
 ) -> None:
     """Compare outputs pairwise by a language model; run the same command again to continue after a stop."""
     from ketchup.runs import Run
-    from ketchup_eval.items import Rows
+    from ketchup_eval.inputs import RowsFrom
     from ketchup_eval.judge.plan import describe_judgement, make_plan
     from ketchup_eval.judge.run import Asking, check_extent, judge_settings, run_judge
     from ketchup_eval.judge.settings import ReplySettings
@@ -117,7 +117,7 @@ def judge(
         sampling=sampling,
         task=task,
         split=split,
-        rows=Rows(data, references, sources),
+        rows=RowsFrom(data, references, sources),
         criteria=criteria or (),
         prompts=prompts,
         limit=limit,

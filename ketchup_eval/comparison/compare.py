@@ -11,13 +11,13 @@ from ketchup import checks
 from ketchup.errors import DataError, UsageError
 from ketchup.runs import Run
 from ketchup.tasks import task_named
-from ketchup.tasks.base import Example, Task
+from ketchup.tasks.base import Input, Task
 from ketchup_eval.evaluation.evaluate import DEFAULT_TASK
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
 from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Series, describing_series
 from ketchup_eval.evaluation.segments import segment_statistics
 from ketchup_eval.evaluation.settings import EvaluationSettings
-from ketchup_eval.items import load_items
+from ketchup_eval.inputs import find_inputs
 from ketchup_eval.metrics import metrics_for, unread, with_bleu_tokenizer
 from ketchup_eval.metrics.base import Metric, Scale, references_of
 from ketchup_eval.predictions import predictions_file, read_outputs
@@ -112,8 +112,8 @@ def compare(
     of_a = recorded[a[0]] or {}
     settings = settings.completed(of_a)
     task = task_named(settings.task or DEFAULT_TASK)
-    examples = load_items(task, settings.split, settings.rows, settings.limit or of_a.get("n"))
-    runs = {name: _run(name, files[name], examples, recorded[name]) for name in names}
+    inputs = find_inputs(task, settings.split, settings.rows, settings.limit or of_a.get("n"))
+    runs = {name: _run(name, files[name], inputs, recorded[name]) for name in names}
     notes = _differences([runs[name] for name in names], task, allow_different)
     metrics = metrics_for(task, settings.metrics, settings.bleu_tokenize)
     if settings.bleu_tokenize is None and of_a.get("bleu_tokenize"):
@@ -132,7 +132,7 @@ def compare(
     return CompareResult(
         task=task.name,
         split=settings.split,
-        n=len(examples),
+        n=len(inputs),
         seed=settings.seed,
         resamples=settings.resamples,
         trials=trials,
@@ -240,10 +240,10 @@ def _kept(predictions: Path) -> Path | None:
     return run.segments(predictions.stem) if run else None
 
 
-def _run(name: str, file: Path, examples: Sequence[Example], recorded: Mapping[str, Any] | None) -> EvaluatedRun:
-    predictions = read_outputs(file, [example.id for example in examples])
+def _run(name: str, file: Path, inputs: Sequence[Input], recorded: Mapping[str, Any] | None) -> EvaluatedRun:
+    predictions = read_outputs(file, [one.id for one in inputs])
     signature = ((recorded or {}).get("scores") or {}).get("return", {}).get("signature", UNKNOWN_TEACHER)
-    return EvaluatedRun(name, outputs_of(predictions, examples, str(file)), recorded, signature)
+    return EvaluatedRun(name, outputs_of(predictions, inputs, str(file)), recorded, signature)
 
 
 def _return(run: EvaluatedRun) -> Series | None:

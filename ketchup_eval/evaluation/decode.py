@@ -24,7 +24,7 @@ from ketchup.rollouts.lines import LineStore
 from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import Run
-from ketchup.tasks.base import Example, Task
+from ketchup.tasks.base import Input, Task
 from ketchup_eval.evaluation.settings import EvaluationSettings, System
 from ketchup_eval.predictions import Prediction
 
@@ -33,11 +33,11 @@ def decode(
     system: System,
     settings: EvaluationSettings,
     task: Task,
-    examples: Sequence[Example],
+    inputs: Sequence[Input],
     processes: Processes,
     where: Where,
 ) -> dict[str, Any]:
-    """Fills the run's file of predictions for all examples; what is there is not decoded again.
+    """Fills the run's file of predictions for all inputs; what is there is not decoded again.
 
     Returns what decided them: model, teacher, fingerprints, decoding. An input is known by its id and the hash of its
     source. Blocks are of similar length. Several processes share them.
@@ -67,18 +67,18 @@ def decode(
         "teacher_dtype": placed.recorded["teacher_dtype"] if teacher else None,
     }
     readers = [teacher] if teacher else []
-    prompts = {example.id: prompt_ids(student, task, example, style, readers) for example in examples}
-    by_length = sorted(examples, key=lambda example: len(prompts[example.id]))
+    prompts = {one.id: prompt_ids(student, task, one, style, readers) for one in inputs}
+    by_length = sorted(inputs, key=lambda one: len(prompts[one.id]))
     store = LineStore(path, state, blocks_of(by_length, BLOCK), partial(_rows, student, task))
     if path.exists() and not Run(state).has_manifest():
         raise RunError(f"{path} was not written by this evaluation; move it away or use another --name.")
     alike = {
         "limit": settings.limit,
         "metrics": settings.metrics,
-        "rows_fingerprint": content_hash([example.input_hash for example in examples]),
+        "rows_fingerprint": content_hash([one.input_hash for one in inputs]),
     }
     with run_of_all(state, decided, processes, results=("part-*.jsonl",), alike=alike):
-        _check_same_texts(store, examples)
+        _check_same_texts(store, inputs)
         missing = store.missing()
         left = sum(len(store.blocks[index]) for index in missing)
         if missing:
@@ -90,31 +90,31 @@ def decode(
                 greedy,
                 0,
                 task.calculator,
-                lambda example: prompts[example.id],
+                lambda one: prompts[one.id],
                 lambda engine: note_circumstances(state, engines={student.name: engine}),
                 task.stop,
             )
-            with progress("decode", total=len(examples), unit="inputs", done=len(examples) - left) as bar:
+            with progress("decode", total=len(inputs), unit="inputs", done=len(inputs) - left) as bar:
                 fill(writer, partial(_returns, teacher), store, processes, bar, Phases())
-        processes.first(lambda: store.gather(examples))
+        processes.first(lambda: store.gather(inputs))
     return decided
 
 
-def _check_same_texts(store: LineStore, examples: Sequence[Example]) -> None:
+def _check_same_texts(store: LineStore, inputs: Sequence[Input]) -> None:
     """A `RunError` for an output whose input now has other text."""
-    inputs = {example.id: example.input_hash for example in examples}
+    hashes = {one.id: one.input_hash for one in inputs}
     for written_for, row in store.known().items():
-        if inputs.get(row["id"], written_for) != written_for:
+        if hashes.get(row["id"], written_for) != written_for:
             raise RunError(f'{store.file}: the input "{row["id"]}" has other text by now; use another --name.')
 
 
 def _rows(
     student: LanguageModel, task: Task, block: Block, rollouts: Rollouts, returns: Sequence[float | None]
 ) -> Iterator[dict[str, Any]]:
-    for index, example in enumerate(block):
+    for index, one in enumerate(block):
         tokens = rollouts.tokens[index][rollouts.token_mask[index]].tolist()
         yield Prediction(
-            id=example.id,
+            id=one.id,
             text=before_stop(output_text(student, tokens), task.stop),
             tokens=len(tokens),
             ended=bool(rollouts.ended[index]),

@@ -12,12 +12,12 @@ from ketchup.files import remove_leftovers, run_lock, write_jsonl
 from ketchup.hashes import content_hash
 from ketchup.runs import Run
 from ketchup.tasks import task_named
-from ketchup.tasks.base import Example, Task
+from ketchup.tasks.base import Input, Task
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
 from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Score, describing_series, scores, scores_json
 from ketchup_eval.evaluation.segments import keep_statistics, segment_statistics
 from ketchup_eval.evaluation.settings import EvaluationSettings, System
-from ketchup_eval.items import load_items
+from ketchup_eval.inputs import find_inputs
 from ketchup_eval.metrics import metrics_for, unread
 from ketchup_eval.predictions import Prediction, read_outputs, read_predictions
 from ketchup_eval.scores_file import write_split
@@ -46,7 +46,7 @@ def evaluate_system(system: System, settings: EvaluationSettings, where: "Where 
     Of several processes that decode together, the main one scores; the others get `None`.
     """
     settings = settings.completed(system.settings)
-    task, examples = _rows(settings)
+    task, inputs = _rows(settings)
     metrics_for(task, settings.metrics, settings.bleu_tokenize)  # a wrong name must not wait for the decoding
     from ketchup.devices import Where  # noqa: PLC0415  (torch, as have the next)
     from ketchup.processes import Processes  # noqa: PLC0415
@@ -55,22 +55,22 @@ def evaluate_system(system: System, settings: EvaluationSettings, where: "Where 
     where = where or Where()
     processes = Processes(device=where.device)
     remove_leftovers(system.run.folder)
-    decided = decode(system, settings, task, examples, processes, where)
+    decided = decode(system, settings, task, inputs, processes, where)
     if not processes.main:
         return None
     path = system.run.predictions(settings.split)
-    wanted = {example.id for example in examples}
+    wanted = {one.id for one in inputs}
     predictions = [row for row in read_predictions(path) if row.id in wanted]  # there may be more from a larger --limit
-    return _scored(system.run, settings, task, examples, predictions, decided)
+    return _scored(system.run, settings, task, inputs, predictions, decided)
 
 
 def evaluate_file(path: Path, run: Run, settings: EvaluationSettings) -> Evaluation:
     """Scores outputs of any system, which become the run's predictions; no model is loaded."""
-    task, examples = _rows(settings)
-    predictions = read_outputs(path, [example.id for example in examples])
+    task, inputs = _rows(settings)
+    predictions = read_outputs(path, [one.id for one in inputs])
     decided = {"model": str(path), "task": task.called, **task.recorded}
     remove_leftovers(run.folder)
-    evaluation = _scored(run, settings, task, examples, predictions, decided)
+    evaluation = _scored(run, settings, task, inputs, predictions, decided)
     _keep(run, settings.split, predictions)
     return evaluation
 
@@ -78,10 +78,10 @@ def evaluate_file(path: Path, run: Run, settings: EvaluationSettings) -> Evaluat
 def describe_evaluation(system: System, settings: EvaluationSettings) -> str:
     """What `evaluate_system` would do, without loading a model."""
     settings = settings.completed(system.settings)
-    task, examples = _rows(settings)
+    task, inputs = _rows(settings)
     names = ", ".join(metric.name for metric in metrics_for(task, settings.metrics, settings.bleu_tokenize))
     return (
-        f"{system.model} on {task.name} ({settings.split}): {len(examples):,} inputs, greedy, at most "
+        f"{system.model} on {task.name} ({settings.split}): {len(inputs):,} inputs, greedy, at most "
         f"{settings.max_new_tokens or task.max_new_tokens} tokens; {names}"
         f"{f', return under {settings.teacher}' if settings.teacher else ''}; into {system.run}"
     )
@@ -93,21 +93,21 @@ def write_scores(evaluation: Evaluation) -> Path:
     return write_split(evaluation.run, evaluation.about["split"], about)
 
 
-def _rows(settings: EvaluationSettings) -> tuple[Task, list[Example]]:
+def _rows(settings: EvaluationSettings) -> tuple[Task, list[Input]]:
     task = task_named(settings.task or DEFAULT_TASK)
-    return task, load_items(task, settings.split, settings.rows, settings.limit)
+    return task, find_inputs(task, settings.split, settings.rows, settings.limit)
 
 
 def _scored(
     run: Run,
     settings: EvaluationSettings,
     task: Task,
-    examples: Sequence[Example],
+    inputs: Sequence[Input],
     predictions: Sequence[Prediction],
     decided: Mapping[str, Any],
 ) -> Evaluation:
     metrics = metrics_for(task, settings.metrics, settings.bleu_tokenize)
-    outputs = outputs_of(predictions, examples, str(decided["model"]))
+    outputs = outputs_of(predictions, inputs, str(decided["model"]))
     kept = run.segments(settings.split)
     statistics = segment_statistics(metrics, outputs.items, settings.workers, kept)
     keep_statistics(statistics, metrics, outputs.items, kept)
@@ -118,7 +118,7 @@ def _scored(
         "data": str(settings.data) if settings.data else None,
         "references": str(settings.references) if settings.references else None,
         "n": len(outputs),
-        "references_fingerprint": content_hash({example.id: example.answer for example in examples}),
+        "references_fingerprint": content_hash({one.id: one.answer for one in inputs}),
         "metrics": [metric.name for metric in metrics],
         "bleu_tokenize": settings.bleu_tokenize,
         "unread": unread(metrics, outputs.texts, outputs.references),

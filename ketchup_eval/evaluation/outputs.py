@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ketchup.errors import DataError
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 from ketchup_eval.metrics.base import Item
 from ketchup_eval.predictions import Prediction
 
@@ -17,7 +17,7 @@ class Outputs:
     """A system's outputs and the references, in one order."""
 
     predictions: list[Prediction]
-    examples: list[Example]
+    inputs: list[Input]
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -35,22 +35,22 @@ class Outputs:
     @property
     def references(self) -> list[str]:
         """All references of all items."""
-        return [reference for example in self.examples for reference in example.references]
+        return [reference for one in self.inputs for reference in one.references]
 
     @property
     def items(self) -> list[Item]:
         """What metrics score."""
         return [
-            Item(example.source, prediction.text, example.references)
-            for prediction, example in zip(self.predictions, self.examples, strict=True)
+            Item(one.source, prediction.text, one.references)
+            for prediction, one in zip(self.predictions, self.inputs, strict=True)
         ]
 
 
-def outputs_of(predictions: Sequence[Prediction], examples: Sequence[Example], place: str) -> Outputs:
-    """The outputs in the order of the examples; a `DataError` with counts and lines unless the ids are the same."""
+def outputs_of(predictions: Sequence[Prediction], inputs: Sequence[Input], place: str) -> Outputs:
+    """The outputs in the order of the inputs; a `DataError` with counts and lines unless the ids are the same."""
     by_id = {prediction.id: prediction for prediction in predictions}
-    wanted = {example.id for example in examples}
-    missing = [f'"{example.id}"' for example in examples if example.id not in by_id]
+    wanted = {one.id for one in inputs}
+    missing = [f'"{one.id}"' for one in inputs if one.id not in by_id]
     extra = [f'"{name}" at line {line}' for line, name in enumerate(by_id, start=1) if name not in wanted]
     if missing or extra:
         raise DataError(
@@ -58,7 +58,7 @@ def outputs_of(predictions: Sequence[Prediction], examples: Sequence[Example], p
             "use outputs of the same rows (see --task, --data, --references, --split and --limit; plain lines have the "
             "ids 1 to n)."
         )
-    return Outputs([by_id[example.id] for example in examples], list(examples))
+    return Outputs([by_id[one.id] for one in inputs], list(inputs))
 
 
 def _counted(names: Sequence[str], what: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from ketchup.errors import UsageError
-from ketchup.tasks.base import Example, Task
+from ketchup.tasks.base import Input, Task
 from ketchup.tasks.metric import TaskMetric
 from ketchup.training.metrics import OWN_SELECTIONS
 from ketchup_eval.metrics import METRICS
@@ -32,19 +32,19 @@ def metric_to_select_by(task: Task, name: str) -> TaskMetric:
 
 
 def _task_metric(metric: Metric, scale: Scale) -> TaskMetric:
-    def score(examples: Sequence[Example], texts: Sequence[str]) -> float:
-        items = _items(examples, texts)
+    def score(inputs: Sequence[Input], texts: Sequence[str]) -> float:
+        items = _items(inputs, texts)
         check_sources(metric, items)
         return float(scale.rule(metric.statistics(items).sum(axis=0), len(items)))
 
-    def signature(examples: Sequence[Example]) -> str:
-        return metric.signature(references_of(_items(examples, [""] * len(examples))))
+    def signature(inputs: Sequence[Input]) -> str:
+        return metric.signature(references_of(_items(inputs, [""] * len(inputs))))
 
     return TaskMetric(scale.name, scale.higher_is_better, score, signature)
 
 
-def _items(examples: Sequence[Example], texts: Sequence[str]) -> list[Item]:
-    return [Item(example.source, text, example.references) for example, text in zip(examples, texts, strict=True)]
+def _items(inputs: Sequence[Input], texts: Sequence[str]) -> list[Item]:
+    return [Item(one.source, text, one.references) for one, text in zip(inputs, texts, strict=True)]
 
 
 def _plain(name: str) -> str:

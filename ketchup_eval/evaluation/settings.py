@@ -12,7 +12,7 @@ from ketchup.manifests import read_manifest
 from ketchup.rollouts.names import check_engine
 from ketchup.runs import Run
 from ketchup.texts import model_label
-from ketchup_eval.items import Rows
+from ketchup_eval.inputs import RowsFrom
 
 NO_TEACHER = "none"
 
@@ -60,9 +60,9 @@ class EvaluationSettings:
         _ = self.rows
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> RowsFrom:
         """Where the items are."""
-        return Rows(self.data, self.references)
+        return RowsFrom(self.data, self.references)
 
     def completed(self, trained: Mapping[str, Any]) -> "EvaluationSettings":
         """The same with what was left open taken from the settings of a training run or from an earlier evaluation."""

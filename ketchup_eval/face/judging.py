@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ketchup.choices import Split
 from ketchup.runs import Run
-from ketchup_eval.items import Rows
+from ketchup_eval.inputs import RowsFrom
 from ketchup_eval.judge.plan import make_plan
 from ketchup_eval.judge.results import JudgeResult
 from ketchup_eval.judge.run import LOCAL, Asking, judge_settings, run_judge
@@ -69,7 +69,7 @@ def judge(
     Raises `DataError` and `UsageError` for systems, rows and options that do not fit, before anything is asked, and
     `ServerError` where the server is gone, refuses all requests, or gives no choice in any of its first replies.
     """
-    rows = Rows(*(None if place is None else Path(place) for place in (data, references, sources)))
+    rows = RowsFrom(*(None if place is None else Path(place) for place in (data, references, sources)))
     sampling = ReplySettings(serve or model, temperature, max_tokens, seed, logprobs, constrained)
     asking = Asking(
         base_url, serve, serve_python, serve_options, concurrency, attempts, timeout, retry_unparsed, reparse

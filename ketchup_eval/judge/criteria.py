@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Formatter
 
 from ketchup.errors import UsageError
-from ketchup.inputs import read_text
+from ketchup.user_files import read_text
 
 FIELDS = frozenset({"source", "first_id", "first", "second_id", "second"})
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ketchup.errors import DataError
-from ketchup.inputs import json_rows
+from ketchup.user_files import json_rows
 from ketchup_eval.judge.effects import item_votes, of_means
 from ketchup_eval.judge.settings import JudgeSettings
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate

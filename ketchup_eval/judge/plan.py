@@ -12,8 +12,8 @@ from ketchup.hashes import content_hash
 from ketchup.manifests import read_manifest
 from ketchup.runs import Run
 from ketchup.tasks import task_named
-from ketchup.tasks.base import Example
-from ketchup_eval.items import Rows, load_items
+from ketchup.tasks.base import Input
+from ketchup_eval.inputs import RowsFrom, find_inputs
 from ketchup_eval.judge.criteria import criteria, template
 from ketchup_eval.judge.human import Preference, read_preferences
 from ketchup_eval.judge.protocol import Pair, Question, make_pairs, questions, sample_ids
@@ -66,7 +66,7 @@ def make_plan(settings: JudgeSettings, runs_dir: Path) -> Plan:
     task = task_named(settings.task)
     templates = {name: template(task.kind, name, settings.prompts) for name in settings.criteria}
     files = {name: predictions_file(name, runs_dir, settings.split) for name in (*settings.a, settings.b)}
-    items = load_items(task, settings.split, settings.rows)
+    items = find_inputs(task, settings.split, settings.rows)
     predictions = {name: read_outputs(file, [item.id for item in items]) for name, file in files.items()}
     ids, unshared = _shared_ids(predictions)
     sources = _sources(items, settings.rows)
@@ -97,7 +97,7 @@ def _preferences(settings: JudgeSettings, ids: Collection[str], drawn: Collectio
     return preferences
 
 
-def task_and_rows(b: str, runs_dir: Path, split: Split, task: str | None, rows: Rows) -> tuple[str, Rows]:
+def task_and_rows(b: str, runs_dir: Path, split: Split, task: str | None, rows: RowsFrom) -> tuple[str, RowsFrom]:
     """The task and rows that the outputs of run `b` were made for, unless others are given.
 
     Raises `UsageError` where nothing says it, as for a file.
@@ -151,7 +151,7 @@ def _check_known(
         )
 
 
-def _sources(items: Sequence[Example], rows: Rows) -> dict[str, str]:
+def _sources(items: Sequence[Input], rows: RowsFrom) -> dict[str, str]:
     """The source of each item; a `DataError` for items without, as those of a file of references may be."""
     for item in items:
         if not item.source.strip():

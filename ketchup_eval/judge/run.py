@@ -13,7 +13,7 @@ from ketchup.remote.calls import Patience
 from ketchup.remote.endpoint import Endpoint
 from ketchup.remote.serving import CHAT
 from ketchup.tasks import task_named
-from ketchup_eval.items import Rows
+from ketchup_eval.inputs import RowsFrom
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.criteria import criteria as criteria_of
 from ketchup_eval.judge.files import write_result
@@ -75,7 +75,7 @@ def judge_settings(
     sampling: ReplySettings,
     task: str | None,
     split: Split,
-    rows: Rows,
+    rows: RowsFrom,
     criteria: Sequence[str],
     prompts: Path | None,
     limit: int,

@@ -7,7 +7,7 @@ from typing import Any
 from ketchup import checks
 from ketchup.choices import Split
 from ketchup.errors import UsageError
-from ketchup_eval.items import Rows
+from ketchup_eval.inputs import RowsFrom
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-72B-Instruct"
 
@@ -58,9 +58,9 @@ class JudgeSettings:
     resamples: int = 2000
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> RowsFrom:
         """Where the items are."""
-        return Rows(self.data, self.references, self.sources)
+        return RowsFrom(self.data, self.references, self.sources)
 
     def __post_init__(self) -> None:
         if len({*self.a, self.b}) <= len(self.a):

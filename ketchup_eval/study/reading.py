@@ -21,9 +21,9 @@ from typing import Any
 
 from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
-from ketchup.inputs import read_text
 from ketchup.runs import Run
 from ketchup.tasks import task_named
+from ketchup.user_files import read_text
 from ketchup_eval.judge.criteria import criteria, template
 from ketchup_eval.study.plan import (
     COMMANDS,

@@ -21,7 +21,7 @@ from ketchup.estimators import NUMBERS, Numbers
 from ketchup.models.scoring import StudentValues, TeacherValues
 from ketchup.rollouts.fill import Block
 from ketchup.rollouts.types import Rollouts
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 from ketchup_eval.variance.sealed import REMEDY, damaged, open_sealed, write_sealed
 
 VALUES = ("q", "v", "mean", "logsumexp", "log_prob", "kl", "entropy", "collision", "own_value", "sampler_log_prob")
@@ -75,7 +75,7 @@ class PartStore:
         return [
             index
             for index, block in enumerate(self.blocks)
-            if not {example.input_hash for example in block} <= part_inputs(self.path(index))
+            if not {one.input_hash for one in block} <= part_inputs(self.path(index))
         ]
 
     def write(self, index: int, rollouts: Rollouts, values: tuple[TeacherValues, StudentValues]) -> None:
@@ -89,7 +89,7 @@ class PartStore:
         rows: dict[str, list[int]] = {}
         for row, name in enumerate(table.column("id").to_pylist()):
             rows.setdefault(name, []).append(row)
-        table = table.take([row for example in self.blocks[index] for row in rows[example.id]])
+        table = table.take([row for one in self.blocks[index] for row in rows[one.id]])
         return Written(table.column("tokens").to_pylist(), table.column("action").to_pylist())
 
     def read(self, wanted: Mapping[str, str | None]) -> Iterator[ScoredBlock]:
@@ -99,7 +99,7 @@ class PartStore:
 
     def read_block(self, index: int, wanted: Mapping[str, str | None]) -> ScoredBlock:
         """One of them."""
-        return read_part(self.path(index), [example.id for example in self.blocks[index]], wanted)
+        return read_part(self.path(index), [one.id for one in self.blocks[index]], wanted)
 
 
 def part_path(folder: Path, index: int) -> Path:
@@ -108,13 +108,13 @@ def part_path(folder: Path, index: int) -> Path:
 
 
 def write_part(
-    path: Path, inputs: Sequence[Example], rollouts: Rollouts, teacher: TeacherValues, student: StudentValues
+    path: Path, inputs: Sequence[Input], rollouts: Rollouts, teacher: TeacherValues, student: StudentValues
 ) -> None:
     """Writes the rollouts of a few inputs and their scores; the file appears whole or not at all."""
     scores = {**vars(teacher), **vars(student), "sampler_log_prob": rollouts.sampler_log_prob}
     columns = {
         "id": [name for name in rollouts.ids for _ in range(rollouts.samples)],
-        "input": [example.input_hash for example in inputs for _ in range(rollouts.samples)],
+        "input": [one.input_hash for one in inputs for _ in range(rollouts.samples)],
         "sample": [sample for _ in rollouts.ids for sample in range(rollouts.samples)],
         "ended": rollouts.ended.tolist(),
         "tokens": _lists(rollouts.tokens, rollouts.token_mask, pa.int32()),

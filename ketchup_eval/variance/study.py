@@ -21,8 +21,8 @@ from ketchup.rollouts.fill import Writer, blocks_of, fill
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import OF_VARIANCE, Run
 from ketchup.tasks import task_named
-from ketchup.tasks.base import Example, Task
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.base import Input, Task
+from ketchup.tasks.rows import load_inputs
 from ketchup_eval.variance.gradient.settings import check_inputs
 from ketchup_eval.variance.gradient.study import GradientStudy
 from ketchup_eval.variance.result import VarianceResult, student_result
@@ -48,8 +48,8 @@ def run_variance(
     """
     phases = Phases()
     task = replace(task_named(rollouts.task), max_new_tokens=rollouts.decoding.max_new_tokens)
-    examples = _examples(task, rollouts, analysis)
-    stores = part_stores(rollouts, examples, run)
+    inputs = _inputs(task, rollouts, analysis)
+    stores = part_stores(rollouts, inputs, run)
     processes = Processes(device=where.device)
     placed = placement(processes.device, where)
     with phases.phase("loading"):
@@ -61,12 +61,12 @@ def run_variance(
     studies = _gradients(students, stores, analysis, run)
     prints = {model.name: model.fingerprint for model in (teacher, *students)}
     recorded = {**asdict(rollouts), **placed.recorded, **task.recorded, "fingerprints": prints}
-    alike = {**analysis.alike, "rows_fingerprint": content_hash([example.input_hash for example in examples])}
+    alike = {**analysis.alike, "rows_fingerprint": content_hash([one.input_hash for one in inputs])}
     with run_of_all(run.folder, recorded, processes, results=OF_VARIANCE, alike=alike):
         if processes.main:
             note_circumstances(run.folder, **plugins.recorded())
         left = sum(_missing_inputs(store) for store in stores)
-        total = len(examples) * len(students)
+        total = len(inputs) * len(students)
         with progress("rollouts", total=total, unit="inputs", done=total - left) as bar:
             for writer, store in zip(writers, stores, strict=True):
                 fill(writer, partial(_scored, rollouts.decoding, teacher, writer.model), store, processes, bar, phases)
@@ -84,38 +84,38 @@ def run_variance(
                         replace(result, gradient=study.result()) for result, study in zip(results, studies, strict=True)
                     ]
             results.sort(key=lambda result: -(result.distance.value or 0))
-            finish(VarianceResult(rollouts, analysis, len(examples), results, phases.report()))
+            finish(VarianceResult(rollouts, analysis, len(inputs), results, phases.report()))
 
 
 def describe_variance(rollouts: RolloutSettings, analysis: AnalysisSettings, run: Run) -> str:
     """What `run_variance` would do and how much of it, without loading a model."""
     task = task_named(rollouts.task)
-    examples = _examples(task, rollouts, analysis)
+    inputs = _inputs(task, rollouts, analysis)
     lines = [
-        f"{task.name} ({rollouts.split}): {len(examples):,} inputs x {rollouts.samples} samples of at most "
+        f"{task.name} ({rollouts.split}): {len(inputs):,} inputs x {rollouts.samples} samples of at most "
         f"{rollouts.decoding.max_new_tokens} tokens, teacher {rollouts.teacher}, into {run}"
     ]
-    for name, store in zip(rollouts.students, part_stores(rollouts, examples, run), strict=True):
-        inputs = _missing_inputs(store)
-        at_most = inputs * rollouts.samples * rollouts.decoding.max_new_tokens
-        lines.append(f"  {name}: {inputs:,} inputs to sample and score, at most {at_most:,} tokens")
+    for name, store in zip(rollouts.students, part_stores(rollouts, inputs, run), strict=True):
+        missing = _missing_inputs(store)
+        at_most = missing * rollouts.samples * rollouts.decoding.max_new_tokens
+        lines.append(f"  {name}: {missing:,} inputs to sample and score, at most {at_most:,} tokens")
     return "\n".join(lines)
 
 
-def _examples(task: Task, rollouts: RolloutSettings, analysis: AnalysisSettings) -> Sequence[Example]:
-    examples = load_examples(task, rollouts.split, rollouts.data, analysis.limit)
+def _inputs(task: Task, rollouts: RolloutSettings, analysis: AnalysisSettings) -> Sequence[Input]:
+    inputs = load_inputs(task, rollouts.split, rollouts.data, analysis.limit)
     if analysis.gradient:
-        check_inputs(len(examples))
-    return examples
+        check_inputs(len(inputs))
+    return inputs
 
 
-def part_stores(rollouts: RolloutSettings, examples: Sequence[Example], run: Run) -> list[PartStore]:
+def part_stores(rollouts: RolloutSettings, inputs: Sequence[Input], run: Run) -> list[PartStore]:
     """The rollouts of each student, in blocks of about `ROWS_PER_PART`.
 
     Folders are numbered, as two models may end in the same folder name. The seed of a block follows from its inputs
     alone, so that all students share it: their differences are then less noisy, their intervals still right.
     """
-    blocks = blocks_of(examples, max(1, ROWS_PER_PART // rollouts.samples))
+    blocks = blocks_of(inputs, max(1, ROWS_PER_PART // rollouts.samples))
     return [
         PartStore(run.rollouts / f"{index}-{Path(name).name}", blocks)
         for index, name in enumerate(rollouts.students, start=1)
@@ -145,12 +145,12 @@ def _writer(
     style = rollouts.prompt_style or default_style(student)
 
     @cache
-    def prompt(example: Example) -> list[int]:
-        return prompt_ids(student, task, example, style, [teacher])
+    def prompt(one: Input) -> list[int]:
+        return prompt_ids(student, task, one, style, [teacher])
 
     for index in store.missing():
-        for example in store.blocks[index]:
-            prompt(example)
+        for one in store.blocks[index]:
+            prompt(one)
     return Writer(
         student,
         rollouts.engine,

@@ -24,7 +24,7 @@ from ketchup.models.prompts import prompt_ids
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.tasks import task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import _optimiser_step
 from ketchup.training.settings import TrainSettings
@@ -122,10 +122,10 @@ def main():
     torch.set_num_threads(options.threads)
     steps = options.steps + 1
     task = replace(task_named("gsm8k"), calculator=False, max_new_tokens=options.max_new_tokens)
-    examples = load_examples(task, "train", options.data, BATCH * steps)
+    inputs = load_inputs(task, "train", options.data, BATCH * steps)
     teacher = load(options.teacher)
-    prompts = [prompt_ids(teacher, task, example, "chat") for example in examples]
-    questions = [task.prompts.chat.format(source=example.source) for example in examples]
+    prompts = [prompt_ids(teacher, task, one, "chat") for one in inputs]
+    questions = [task.prompts.chat.format(source=one.source) for one in inputs]
     results = {
         "ours": ours(teacher, load(options.student), prompts, task, steps),
         "trl": trls(teacher, load(options.student), questions, options.max_new_tokens, steps),

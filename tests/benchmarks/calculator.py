@@ -21,7 +21,7 @@ from ketchup.rollouts.calculator import Calculator, Written
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks import task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 
 INPUTS, SAMPLES = 8, 32
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.0)
@@ -42,9 +42,9 @@ class Rarely(Calculator):
 def compared(name, repeats):
     """Prints a line for each share."""
     task = task_named("demo")
-    examples = load_examples(task, "test", None, INPUTS)
+    inputs = load_inputs(task, "test", None, INPUTS)
     model = load(name)
-    prompts = [prompt_ids(model, task, example, default_style(model)) for example in examples]
+    prompts = [prompt_ids(model, task, one, default_style(model)) for one in inputs]
     runner, decoding = engine("ctranslate2", model), Decoding(task.max_new_tokens)
 
     def mended(machine, seed):

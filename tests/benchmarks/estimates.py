@@ -21,7 +21,7 @@ from ketchup.models.scoring import StudentValues, TeacherValues
 from ketchup.rollouts.fill import blocks_of
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import Run
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 from ketchup_eval.variance.estimates import summarise
 from ketchup_eval.variance.per_input import PerInput, concatenate
 from ketchup_eval.variance.rollout_store import PartStore
@@ -64,16 +64,16 @@ def study_seconds(ks, limit):
         return time.monotonic() - start
 
 
-def store_of(folder, inputs, length=64):
+def store_of(folder, count, length=64):
     """Parts of random rollouts and values, as a study would have left them."""
-    examples = [Example(f"random-{number}", f"input {number}", "") for number in range(inputs)]
-    store = PartStore(folder, blocks_of(examples, ROWS_PER_PART // SAMPLES))
+    inputs = [Input(f"random-{number}", f"input {number}", "") for number in range(count)]
+    store = PartStore(folder, blocks_of(inputs, ROWS_PER_PART // SAMPLES))
     for index, block in enumerate(store.blocks):
         rows = len(block) * SAMPLES
         mask = torch.arange(length) < torch.randint(2, length + 1, (rows, 1))
         v, *others = torch.where(mask, torch.randn(8, rows, length), 0)
         q = torch.where(mask, v - torch.rand(rows, length), 0)
-        ids = tuple(example.id for example in block)
+        ids = tuple(one.id for one in block)
         rollouts = Rollouts(ids, mask.long(), mask, mask, torch.ones(rows, dtype=torch.bool))
         store.write(index, rollouts, (TeacherValues(q, v, *others[:2]), StudentValues(*others[2:])))
     return store

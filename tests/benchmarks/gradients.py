@@ -51,10 +51,10 @@ def student():
 
 
 def rows_asked(ks, baselines):
-    from ketchup_eval.variance.gradient.rows import Rows, rows_of
+    from ketchup_eval.variance.gradient.rows import GradientRows, rows_of
     from ketchup_eval.variance.settings import estimators_of
 
-    return Rows(rows_of(estimators_of(ks, ["segment", "one-step"], []), baselines), "raw")
+    return GradientRows(rows_of(estimators_of(ks, ["segment", "one-step"], []), baselines), "raw")
 
 
 def numbers():

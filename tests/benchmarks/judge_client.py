@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 from ketchup_eval.cli.program import OBJECTS_PER_COLLECTION
 from ketchup_eval.judge import plan as plan_module
 from ketchup_eval.judge.asking import ask_missing
@@ -35,8 +35,8 @@ def serve(latency, pipe):
 
 def settings_of(folder, items):
     """Predictions of two systems as files, and settings that judge them."""
-    rows = [Example(f"id-{n}", f"{n} {SOURCE}", "Closed.") for n in range(items)]
-    plan_module.load_items = lambda *_: rows
+    rows = [Input(f"id-{n}", f"{n} {SOURCE}", "Closed.") for n in range(items)]
+    plan_module.find_inputs = lambda *_: rows
     for system in "ab":
         outputs = [{"id": row.id, "prediction": f"{system} on {row.id}"} for row in rows]
         write_jsonl(folder / f"{system}.jsonl", outputs)

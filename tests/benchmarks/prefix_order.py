@@ -20,7 +20,7 @@ from pathlib import Path
 from ketchup.models.builtin import resolve
 from ketchup.remote.serving import serving
 from ketchup.tasks import task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.plan import make_plan
 from ketchup_eval.judge.settings import JudgeSettings, ReplySettings
@@ -35,7 +35,7 @@ BLOCK = 128
 
 def plan_of(folder, data, articles, words, max_tokens):
     rows, ours, theirs = [], [], []
-    for row in load_examples(task_named("xsum"), "test", data, articles):
+    for row in load_inputs(task_named("xsum"), "test", data, articles):
         text = " ".join(row.source.split()[:words])
         rows.append({"id": row.id, "document": text, "summary": row.reference})
         ours.append({"id": row.id, "prediction": row.reference})

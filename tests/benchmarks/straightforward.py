@@ -25,7 +25,7 @@ from ketchup.rollouts.engines import engine
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks import task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 
 KS = (1, 2, 4, 8, 16)
 
@@ -136,8 +136,8 @@ def main():
     check_same_vocabulary(teacher, student)
     task = task_named("demo")
     limit = options.max_new_tokens or (task.max_new_tokens if demo else 64)
-    examples = load_examples(task, "test", None, options.inputs or (16 if demo else 2))
-    prompts = [prompt_ids(student, task, example, default_style(student)) for example in examples]
+    inputs = load_inputs(task, "test", None, options.inputs or (16 if demo else 2))
+    prompts = [prompt_ids(student, task, one, default_style(student)) for one in inputs]
     plain = Plain(teacher, student, prompts, options.samples, limit)
     variants = {
         "ours": lambda: ours(teacher, student, prompts, options.samples, limit),

@@ -23,7 +23,7 @@ from ketchup.models.prompts import default_style, prompt_ids
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.tasks import task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import _optimiser_step
 from ketchup.training.settings import TrainSettings
@@ -86,8 +86,8 @@ def main():
     torch.set_num_threads(options.threads)
     teacher = load("demo-teacher")
     task = replace(task_named("demo"), calculator=False)
-    examples = load_examples(task, "train", None, BATCH * options.accumulation)
-    prompts = [prompt_ids(teacher, task, example, default_style(teacher)) for example in examples]
+    inputs = load_inputs(task, "train", None, BATCH * options.accumulation)
+    prompts = [prompt_ids(teacher, task, one, default_style(teacher)) for one in inputs]
 
     phases, processes = Phases(), Processes("float32")
     student = Student(StudentWeights(load("demo-student-2")), task, "auto", phases)

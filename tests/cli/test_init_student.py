@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ketchup.models import builtin
 from ketchup.models.loading import load
 from ketchup.tasks import task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 from ketchup_eval.cli import app
 from tests import tiny
 
@@ -140,9 +140,9 @@ def test_a_new_model_reads_and_writes_its_tasks_texts(tmp_path):
     assert result.exit_code == 0, result.output
     model = load(str(out))
     assert (model.network.config.num_layers, model.network.config.d_model, model.start_id) == (1, 32, model.pad_id)
-    example = load_examples(task_named("demo"), "train", limit=1)[0]
-    ids = model.tokenizer(example.reference).input_ids
-    assert model.tokenizer.decode(ids, skip_special_tokens=True) == example.reference
+    one = load_inputs(task_named("demo"), "train", limit=1)[0]
+    ids = model.tokenizer(one.reference).input_ids
+    assert model.tokenizer.decode(ids, skip_special_tokens=True) == one.reference
     assert json.loads((out / "manifest.json").read_text())["settings"]["seed"] == 3
     assert run(*words[:-1], tmp_path / "again", "--seed", 3).exit_code == 0
     one, other = (load_file(folder / "model.safetensors") for folder in (out, tmp_path / "again"))

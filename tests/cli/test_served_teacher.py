@@ -12,7 +12,7 @@ from ketchup.models.loading import load
 from ketchup.models.prompts import default_style, prompt_ids
 from ketchup.remote.calls import Patience
 from ketchup.tasks import task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 from ketchup_eval.cli import app
 from tests import tiny
 from tests.commands import Kill, ketchup, write_data
@@ -186,11 +186,11 @@ def test_the_return_of_outputs_is_that_under_the_local_teacher_in_its_gauge(tmp_
     )
     assert len(served) == 40
     task = task_named("gsm8k")
-    for example in load_examples(task, "test", inputs / "data", None):
-        prompt = prompt_ids(model, task, example, default_style(model))
+    for one in load_inputs(task, "test", inputs / "data", None):
+        prompt = prompt_ids(model, task, one, default_style(model))
         # G_0 = v_0 + Σ A_t: the gauges differ by the first state's logsumexp
         apart = float(tiny.next_logits(model, prompt, []).detach().logsumexp(-1))
-        assert local[example.id] - served[example.id] == pytest.approx(apart, abs=1e-4)
+        assert local[one.id] - served[one.id] == pytest.approx(apart, abs=1e-4)
 
 
 @pytest.mark.parametrize(

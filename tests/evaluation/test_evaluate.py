@@ -83,17 +83,17 @@ def test_the_return_is_that_of_the_exact_sum(unbroken, inputs):
     from ketchup.models.loading import load
     from ketchup.models.prompts import prompt_ids
     from ketchup.tasks import task_named
-    from ketchup.tasks.rows import load_examples
+    from ketchup.tasks.rows import load_inputs
 
     teacher, student = load(str(inputs / "teacher")), load(str(inputs / "student"))
-    example = load_examples(task_named("gsm8k"), "test", inputs / "data", 1)[0]
-    prompt = torch.tensor([prompt_ids(student, task_named("gsm8k"), example, "source")])
+    one = load_inputs(task_named("gsm8k"), "test", inputs / "data", 1)[0]
+    prompt = torch.tensor([prompt_ids(student, task_named("gsm8k"), one, "source")])
     written = student.network.generate(prompt, max_new_tokens=6, do_sample=False)[0, 1:]
     with torch.no_grad():
         before = torch.cat([torch.tensor([teacher.start_id]), written])[None, :-1]
         logits = teacher.network(input_ids=prompt, decoder_input_ids=before).logits[0, :, : teacher.vocabulary]
     q, v = logits.gather(1, written[:, None])[:, 0], logits.max(dim=1).values
-    row = next(row for row in read_predictions(unbroken / "predictions/test.jsonl") if row.id == example.id)
+    row = next(row for row in read_predictions(unbroken / "predictions/test.jsonl") if row.id == one.id)
     assert row.tokens == len(written)
     assert row.mean_return == pytest.approx(float(v[0] + (q - v).sum()), abs=1e-3)
 

@@ -14,30 +14,30 @@ from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks import task_named
 from ketchup.tasks.answers import extract_answer
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 
 TASK = task_named("demo")
 STUDENTS = ("demo-student-1", "demo-student-2", "demo-student-3")
 
 
-def drawn(model, inputs, samples, temperature):
-    examples = load_examples(TASK, "test", limit=inputs)
-    prompts = [prompt_ids(model, TASK, example, "source") for example in examples]
+def drawn(model, count, samples, temperature):
+    inputs = load_inputs(TASK, "test", limit=count)
+    prompts = [prompt_ids(model, TASK, one, "source") for one in inputs]
     decoding = Decoding(TASK.max_new_tokens, temperature)
-    ids = [example.id for example in examples]
+    ids = [one.id for one in inputs]
     runner = engine("ctranslate2", model)
-    return examples, prompts, sample(runner, model, ids, prompts, samples, decoding, 0, calculator=True)
+    return inputs, prompts, sample(runner, model, ids, prompts, samples, decoding, 0, calculator=True)
 
 
 def test_the_teacher_solves_nine_of_ten_unseen_problems():
     teacher = load("demo-teacher")
-    examples, _, rollouts = drawn(teacher, 200, 1, 0.0)
+    inputs, _, rollouts = drawn(teacher, 200, 1, 0.0)
     texts = [
         text_of(teacher, row[kept].tolist()) for row, kept in zip(rollouts.tokens, rollouts.token_mask, strict=True)
     ]
     solved = [
-        abs((extract_answer(text) or 1e9) - extract_answer(example.reference)) < 1e-4
-        for text, example in zip(texts, examples, strict=True)
+        abs((extract_answer(text) or 1e9) - extract_answer(one.reference)) < 1e-4
+        for text, one in zip(texts, inputs, strict=True)
     ]
     assert sum(solved) >= 180
 

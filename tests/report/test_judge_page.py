@@ -5,7 +5,7 @@ import random
 import re
 import time
 
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 from ketchup_eval.judge import plan as plan_module
 from ketchup_eval.judge.plan import make_plan
 from ketchup_eval.judge.results import judge_result
@@ -26,8 +26,8 @@ def write_page(folder, monkeypatch, items, *, hostile=False):
     """Item 0: four votes for a; 1: always "A"; 2: one unparsed; 3: a far longer; others by chance."""
     ids = [f"id-{n}" for n in range(items)]
     source = "The bridge is closed. " * 40
-    rows = [Example(id, (HOSTILE if hostile else "") + source, "Closed.") for id in ids]
-    monkeypatch.setattr(plan_module, "load_items", lambda *_: rows)
+    rows = [Input(id, (HOSTILE if hostile else "") + source, "Closed.") for id in ids]
+    monkeypatch.setattr(plan_module, "find_inputs", lambda *_: rows)
     for system in "ab":
         long = {3: " And more." * 20} if system == "a" else {}
         texts = [f"Summary {n:03} by {system}.{long.get(n, '')}" for n in range(items)]

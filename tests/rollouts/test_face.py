@@ -6,7 +6,7 @@ import torch
 import ketchup
 from ketchup.errors import DataError, ModelError, UsageError
 from ketchup.tasks import task_named
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 from tests import tiny
 
 
@@ -108,14 +108,14 @@ def test_the_same_seed_draws_the_same(pair):
 def test_a_task_brings_its_rows_its_prompt_and_its_calculator():
     """The demo's teacher solves its task, which it could not without all three."""
     teacher = ketchup.load("demo-teacher", device="cpu")
-    examples = load_examples(task_named("demo"), "test", None, 3)
+    inputs = load_inputs(task_named("demo"), "test", None, 3)
     drawn = ketchup.sample(teacher, task="demo", limit=3, temperature=0)
-    assert drawn.ids == tuple(example.id for example in examples)
-    answers = [example.reference.rpartition("#### ")[2] for example in examples]
+    assert drawn.ids == tuple(one.id for one in inputs)
+    answers = [one.reference.rpartition("#### ")[2] for one in inputs]
     assert [text.rpartition("#### ")[2] for text in drawn.texts] == answers
     written = drawn.tokens != teacher.pad_id
     assert (written & ~drawn.mask).any()  # what the calculator wrote
-    again = ketchup.sample(teacher, [example.source for example in examples], task="demo", temperature=0)
+    again = ketchup.sample(teacher, [one.source for one in inputs], task="demo", temperature=0)
     assert again.texts == drawn.texts
     assert again.ids == ("1", "2", "3")
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ketchup.tasks import calculator, task_named
 from ketchup.tasks.calculator import CalculationError, evaluate, forced_text, format_result, strip_annotations
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 from ketchup.tasks.spaced import spaced
 
 ANNOTATION = re.compile(r"<<([^=>]*)=([^>]*)>>")
@@ -214,12 +214,12 @@ def test_stripping_keeps_the_text_around_annotations() -> None:
 
 def test_real_annotations_are_reproduced(real_data) -> None:
     """97% to the letter; the others are the annotators' 12.00 and .5 for our 12 and 0.5, apart from a handful."""
-    examples = [
-        example
+    inputs = [
+        one
         for split in ("train", "validation", "test")
-        for example in load_examples(task_named("gsm8k"), split, real_data / "gsm8k")
+        for one in load_inputs(task_named("gsm8k"), split, real_data / "gsm8k")
     ]
-    annotations = [found for example in examples for found in ANNOTATION.findall(example.reference)]
+    annotations = [found for one in inputs for found in ANNOTATION.findall(one.reference)]
     forced = [forced_text(f"<<{expression}=") or "" for expression, _ in annotations]
     exact = sum(text == f"{result}>>" for text, (_, result) in zip(forced, annotations, strict=True))
     equal = sum(
@@ -232,8 +232,8 @@ def test_real_annotations_are_reproduced(real_data) -> None:
 
 
 def test_both_forms_of_a_real_solution_get_the_same_results(real_data) -> None:
-    for example in load_examples(task_named("gsm8k"), "test", real_data / "gsm8k"):
-        solution = example.reference
+    for one in load_inputs(task_named("gsm8k"), "test", real_data / "gsm8k"):
+        solution = one.reference
         native = [forced_text(solution[: found.end()]) for found in re.finditer(r"<<[^=>]*=", solution)]
         rewritten = spaced(solution)
         in_spaced = [forced_text(rewritten[: found.end()]) for found in re.finditer(r"\[ [^=\]]*=", rewritten)]

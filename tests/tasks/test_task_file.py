@@ -8,8 +8,8 @@ from pyarrow import parquet
 
 from ketchup.errors import DataError, UsageError
 from ketchup.tasks import task_named
-from ketchup.tasks.base import Example
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.base import Input
+from ketchup.tasks.rows import load_inputs
 from ketchup.tasks.task_file import read_task
 
 SMALLEST = {
@@ -52,9 +52,9 @@ def changed(**tables):
     return found
 
 
-def examples(folder, content, rows, name="test.jsonl"):
+def inputs(folder, content, rows, name="test.jsonl"):
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return load_examples(task_named(str(write(folder, content))), "test")
+    return load_inputs(task_named(str(write(folder, content))), "test")
 
 
 def test_what_is_left_out_has_a_default(tmp_path):
@@ -65,7 +65,7 @@ def test_what_is_left_out_has_a_default(tmp_path):
 
 
 def test_rows_are_relative_to_the_file_and_numbered_without_an_id(tmp_path):
-    assert examples(tmp_path, SMALLEST, [{"question": "1+1?", "answer": "2"}]) == [Example("mine-test-0", "1+1?", "2")]
+    assert inputs(tmp_path, SMALLEST, [{"question": "1+1?", "answer": "2"}]) == [Input("mine-test-0", "1+1?", "2")]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
@@ -79,15 +79,15 @@ def test_formats_give_the_same_rows(tmp_path, suffix):
     else:
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     read = task_named(str(write(tmp_path, changed(rows={"files": {"test": file.name}}))))
-    wanted = [Example(row["id"], row["question"], row["answer"]) for row in rows]
-    assert load_examples(read, "test") == wanted
+    wanted = [Input(row["id"], row["question"], row["answer"]) for row in rows]
+    assert load_inputs(read, "test") == wanted
 
 
 def test_whole_numbers_are_ids_in_parquet(tmp_path):
     rows = [{"id": 7, "question": "x", "answer": "y"}]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
     read = task_named(str(write(tmp_path, changed(rows={"files": {"test": "test.parquet"}}))))
-    assert [example.id for example in load_examples(read, "test")] == ["7"]
+    assert [one.id for one in load_inputs(read, "test")] == ["7"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path, name, content, sentence
     wanted = "a.parquet" if name == "a.parquet" else "a.csv"
     read = task_named(str(write(tmp_path, changed(rows={"files": {"test": wanted}}))))
     with pytest.raises(DataError, match=sentence):
-        load_examples(read, "test")
+        load_inputs(read, "test")
 
 
 def test_a_source_may_have_several_parts_and_empty_ones_are_left_out(tmp_path):
@@ -116,12 +116,12 @@ def test_a_source_may_have_several_parts_and_empty_ones_are_left_out(tmp_path):
         {"question": "Who?", "info": {"text": ""}, "answer": "Ann"},
         {"question": "Who?", "info": {"text": None}, "answer": "Ann"},
     ]
-    found = examples(tmp_path, content, rows)
-    assert [example.source for example in found] == ["Who?\n\nText: Ann did.", "Who?", "Who?"]
+    found = inputs(tmp_path, content, rows)
+    assert [one.source for one in found] == ["Who?\n\nText: Ann did.", "Who?", "Who?"]
     with pytest.raises(DataError, match=r'test\.jsonl:1: the field "info\.text" is missing'):
-        examples(tmp_path, content, [{"question": "Who?", "answer": "Ann"}])
+        inputs(tmp_path, content, [{"question": "Who?", "answer": "Ann"}])
     with pytest.raises(DataError, match=r"test\.jsonl:1: .* are all empty; fill it in"):
-        examples(tmp_path, content, [{"question": "", "info": {"text": ""}, "answer": "Ann"}])
+        inputs(tmp_path, content, [{"question": "", "info": {"text": ""}, "answer": "Ann"}])
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_source_may_have_several_parts_and_empty_ones_are_left_out(tmp_path):
 )
 def test_references_may_be_several(tmp_path, field, row):
     content = changed(fields={"reference": None, "references": field})
-    (found,) = examples(tmp_path, content, [{"question": "q", **row}])
+    (found,) = inputs(tmp_path, content, [{"question": "q", **row}])
     assert found.references == ("a", "b")
     assert (found.reference, found.answer) == ("a", ["a", "b"])
 
@@ -145,13 +145,13 @@ def test_references_may_be_several(tmp_path, field, row):
 def test_wrong_references_are_named(tmp_path, row, sentence):
     content = changed(fields={"reference": None, "references": "answers"})
     with pytest.raises(DataError, match=sentence):
-        examples(tmp_path, content, [{"question": "q", **row}])
+        inputs(tmp_path, content, [{"question": "q", **row}])
 
 
 def test_sources_may_be_absent(tmp_path):
     content = changed(fields={"source": None}, prompt={"chat": "Write a poem."})
-    found = examples(tmp_path, content, [{"answer": "Roses"}, {"answer": "Violets"}])
-    assert [(example.source, example.reference) for example in found] == [("", "Roses"), ("", "Violets")]
+    found = inputs(tmp_path, content, [{"answer": "Roses"}, {"answer": "Violets"}])
+    assert [(one.source, one.reference) for one in found] == [("", "Roses"), ("", "Violets")]
     assert task_named(str(tmp_path / "mine.toml")).prompts.source == ""
 
 
@@ -222,4 +222,4 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_a_split_without_a_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"mine\.toml: rows\.files has no train rows; add train = FILE, or pass --data"):
-        load_examples(read_task(write(tmp_path, SMALLEST)), "train")
+        load_inputs(read_task(write(tmp_path, SMALLEST)), "train")

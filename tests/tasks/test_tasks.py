@@ -10,7 +10,7 @@ from ketchup.choices import READY_TASKS
 from ketchup.errors import UsageError
 from ketchup.tasks import TASKS, task_named
 from ketchup.tasks.calculator import strip_annotations
-from ketchup.tasks.rows import load_examples
+from ketchup.tasks.rows import load_inputs
 from ketchup.tasks.spaced import spaced
 
 SPLITS = {"train", "validation", "test"}
@@ -89,9 +89,9 @@ def test_a_calculator_goes_with_reasoning_and_a_spaced_form(row) -> None:
 
 @pytest.mark.parametrize(("name", "folder"), [("gsm8k", "gsm8k"), ("xsum", "xsum"), ("europarl", "europarl-en-nl")])
 def test_real_rows_fit_the_task(real_data, name, folder) -> None:
-    examples = load_examples(task_named(name), "test", real_data / folder, limit=50)
-    assert len(examples) == 50
-    assert all(example.source and example.reference for example in examples)
+    inputs = load_inputs(task_named(name), "test", real_data / folder, limit=50)
+    assert len(inputs) == 50
+    assert all(one.source and one.reference for one in inputs)
 
 
 def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:

@@ -114,7 +114,7 @@ def test_the_environments_tokens_are_read_but_not_learnt(kind):
     chosen = [True, False, True, True]
     row, other = (demonstration([2, 3], [2, forced, 4, EOS], chosen) for forced in (3, 5))
     with torch.no_grad():
-        losses = [cross_entropy(model, [example]).item() for example in (row, other)]
+        losses = [cross_entropy(model, [one]).item() for one in (row, other)]
         assert losses[0] == pytest.approx(literal_loss(model, row).item(), rel=1e-5)
         first, second = literal_log_prob(model, [2, 3], [2], 3), literal_log_prob(model, [2, 3], [2], 5)
         every = cross_entropy(model, [demonstration([2, 3], row.tokens.tolist())]).item()

@@ -12,7 +12,7 @@ from ketchup.errors import DataError, UsageError
 from ketchup.files import read_jsonl
 from ketchup.methods import method
 from ketchup.tasks import task_named
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 from ketchup.training import selection as selecting
 from ketchup.training.checkpoints import TrainerState
 from ketchup.training.experience import Inputs
@@ -22,9 +22,9 @@ from ketchup_eval.cli import app
 from ketchup_eval.evaluation.selecting import metric_to_select_by
 
 DUTCH = [
-    Example("a", "He sleeps.", "Hij slaapt nu in zijn bed."),
-    Example("b", "It is late.", "Het is al erg laat."),
-    Example("c", "We go home.", "Wij gaan samen naar huis."),
+    Input("a", "He sleeps.", "Hij slaapt nu in zijn bed."),
+    Input("b", "It is late.", "Het is al erg laat."),
+    Input("c", "We go home.", "Wij gaan samen naar huis."),
 ]
 TEXTS = ["Hij slaapt in zijn bed.", "Het is laat al.", "Wij eten thuis."]
 
@@ -183,9 +183,9 @@ def test_rows_without_a_reference_to_score_by_are_named_before_anything_runs():
     )
     kl = method("kl", {})
     with pytest.raises(DataError, match=r'validation row "b" has no reference, which --select bleu needs'):
-        selection("bleu", kl, bleu, [DUTCH[0], Example("b", "x", " ")])
+        selection("bleu", kl, bleu, [DUTCH[0], Input("b", "x", " ")])
     with pytest.raises(DataError, match=r'--select accuracy, validation row "q": the reference "twelve" states no'):
-        selection("accuracy", kl, accuracy, [Example("p", "x", "#### 3"), Example("q", "x", "twelve")])
+        selection("accuracy", kl, accuracy, [Input("p", "x", "#### 3"), Input("q", "x", "twelve")])
 
 
 def test_a_refused_choice_is_one_sentence_of_the_command(tmp_path):

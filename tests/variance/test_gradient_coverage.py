@@ -8,12 +8,12 @@ import torch
 from ketchup.estimators import Numbers, estimator
 from ketchup.maths.tabular import random_world
 from ketchup_eval.variance.gradient.quality import Measured, qualities
-from ketchup_eval.variance.gradient.rows import Rows, rows_of
+from ketchup_eval.variance.gradient.rows import GradientRows, rows_of
 
 SIMULATIONS, INPUTS, SAMPLES, BATCH = 500, 128, 4, 256
 WORLDS = [random_world(seed) for seed in range(6)]
 """Six inputs, equally likely, whose states share no weight but their places."""
-ROWS = Rows(rows_of([estimator("k-step:2")], ["leave-one-out-per-step"]), "raw")
+ROWS = GradientRows(rows_of([estimator("k-step:2")], ["leave-one-out-per-step"]), "raw")
 NAMES = list(ROWS.measured)
 LLMR, K_STEP = ROWS.asked
 

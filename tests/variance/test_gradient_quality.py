@@ -11,7 +11,7 @@ from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup.rollouts.types import Decoding
 from ketchup_eval.variance.gradient.of_rollouts import HeadGradients, InputRollouts
 from ketchup_eval.variance.gradient.quality import Measured, qualities, recommendation
-from ketchup_eval.variance.gradient.rows import Rows, rows_of
+from ketchup_eval.variance.gradient.rows import GradientRows, rows_of
 from tests import tiny
 
 PROMPTS = ([2, 3], [4], [5, 2, 3])
@@ -40,7 +40,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def weights():
-    return Rows(rows_of([estimator(name) for name in NAMES], ["none"]), "raw")
+    return GradientRows(rows_of([estimator(name) for name in NAMES], ["none"]), "raw")
 
 
 @pytest.fixture(scope="module")

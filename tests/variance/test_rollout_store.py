@@ -11,11 +11,11 @@ import torch
 from ketchup.errors import RunError
 from ketchup.models.scoring import StudentValues, TeacherValues
 from ketchup.rollouts.types import Rollouts
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 from ketchup_eval.variance.rollout_store import LATER, VALUES, part_inputs, read_part, write_part
 
-EXAMPLES = [Example(f"gsm8k-test-{number}", "how many?", "2") for number in range(3)]
-IDS = [example.id for example in EXAMPLES]
+INPUTS = [Input(f"gsm8k-test-{number}", "how many?", "2") for number in range(3)]
+IDS = [one.id for one in INPUTS]
 SAMPLES, LENGTH = 4, 6
 
 
@@ -32,7 +32,7 @@ def part(tmp_path):
         kind(**{field.name: values.get(field.name, torch.zeros(shape)) for field in fields(kind)})
         for kind in (TeacherValues, StudentValues)
     )
-    write_part(tmp_path / "part.parquet", EXAMPLES, rollouts, teacher, student)
+    write_part(tmp_path / "part.parquet", INPUTS, rollouts, teacher, student)
     return tmp_path / "part.parquet"
 
 
@@ -68,7 +68,7 @@ def test_a_part_is_an_ordinary_parquet_file_and_older_ones_are_read(part):
     table = pq.read_table(part)
     pq.write_table(table.replace_schema_metadata(None), part)  # what versions without checksums wrote
     assert_same(read_part(part, IDS), block)
-    assert part_inputs(part) == {example.input_hash for example in EXAMPLES}
+    assert part_inputs(part) == {one.input_hash for one in INPUTS}
 
 
 def test_a_part_of_an_earlier_version_is_read_and_says_what_it_lacks(part):

@@ -193,9 +193,9 @@ def exact_moments(inputs, folder):
     teacher, student = (load(str(inputs / name)) for name in ("teacher", "student"))
     from ketchup.models.prompts import prompt_ids
     from ketchup.tasks import task_named
-    from ketchup.tasks.base import Example
+    from ketchup.tasks.base import Input
 
-    prompt = prompt_ids(student, task_named("gsm8k"), Example("x", "abcd", "a"), "source", [])
+    prompt = prompt_ids(student, task_named("gsm8k"), Input("x", "abcd", "a"), "source", [])
     total = []
     for output, probability in tiny.sequence_probabilities(student, prompt, LIMIT).items():
         logits = [tiny.next_logits(teacher, prompt, list(output[:t])).tolist() for t in range(len(output))]

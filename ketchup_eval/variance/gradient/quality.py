@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ketchup_eval.stats.bootstrap import Array, Estimate
 from ketchup_eval.stats.intervals import LEVEL
 from ketchup_eval.stats.products import Mean, Part, Product, batch_cosine, cosine, estimate, noise, signal_to_noise
-from ketchup_eval.variance.gradient.rows import LLMR, NONE, REVERSE_KL, GradientRow, Rows
+from ketchup_eval.variance.gradient.rows import LLMR, NONE, REVERSE_KL, GradientRow, GradientRows
 
 BATCHES = (1, 8, 256, 2048)
 """Rollouts in a batch, for which it is said how well its gradient points."""
@@ -69,9 +69,11 @@ Name = str | tuple[str, str]
 
 
 class Measured:
-    """Mean gradients `means[name][I, D]` and mean squared norms `squares[name][I]` of inputs, for `Rows.measured`."""
+    """Mean gradients `means[name][I, D]` and mean squared norms `squares[name][I]` of inputs, for `rows.measured`."""
 
-    def __init__(self, rows: Rows, means: Mapping[str, NDArray[np.floating]], squares: Mapping[str, Array]) -> None:
+    def __init__(
+        self, rows: GradientRows, means: Mapping[str, NDArray[np.floating]], squares: Mapping[str, Array]
+    ) -> None:
         self.rows = rows
         self.means, self.squares = means, squares
         self.n = len(next(iter(means.values())))

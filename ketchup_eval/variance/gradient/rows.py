@@ -43,7 +43,7 @@ def rows_of(estimators: Sequence[Estimator], baselines: Sequence[str]) -> tuple[
     return tuple(GradientRow(row, baseline(name)) for row in named.values() for name in dict.fromkeys(baselines))
 
 
-class Rows:
+class GradientRows:
     """The rows that are measured, and those whose gradients it takes to say how good they are.
 
     A gradient is linear in its weights: the bias of a row is the difference between the gradients of two of `measured`.

@@ -69,7 +69,7 @@ class GradientStore:
 
     def write(self, index: int, found: InputGradients) -> None:
         """Adds gradients to a block."""
-        columns = {"id": pa.array([example.id for example in self.blocks[index]])}
+        columns = {"id": pa.array([one.id for one in self.blocks[index]])}
         kept = self._kept(index)
         if kept:
             file = open_sealed(self.path(index))
@@ -117,7 +117,7 @@ class GradientStore:
         return [name for name in schema.names if SQUARE + name in schema.names]
 
     def _made_of(self, index: int) -> bytes:
-        inputs = [example.input_hash for example in self.blocks[index]]
+        inputs = [one.input_hash for one in self.blocks[index]]
         return content_hash([file_hash(self.rollouts.path(index)), inputs]).encode()
 
 

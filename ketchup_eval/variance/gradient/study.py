@@ -13,10 +13,10 @@ from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import Bar
 from ketchup.rollouts.fill import complete
-from ketchup.tasks.base import Example
+from ketchup.tasks.base import Input
 from ketchup_eval.variance.gradient.of_rollouts import Gradients, InputRollouts, check_memory, gradients
 from ketchup_eval.variance.gradient.quality import Measured, Recommendation, RowQuality, qualities, recommendation
-from ketchup_eval.variance.gradient.rows import Rows
+from ketchup_eval.variance.gradient.rows import GradientRows
 from ketchup_eval.variance.gradient.settings import GradientSettings
 from ketchup_eval.variance.gradient.store import GradientStore, InputGradients
 from ketchup_eval.variance.rollout_store import PartStore
@@ -48,7 +48,7 @@ class GradientStudy:
 
     student: LanguageModel
     settings: GradientSettings
-    rows: Rows
+    rows: GradientRows
     taken: Gradients
     store: GradientStore
 
@@ -57,7 +57,7 @@ class GradientStudy:
         cls, student: LanguageModel, rollouts: PartStore, folder: Path, settings: GradientSettings, gauge: Gauge
     ) -> "GradientStudy":
         """The gradients of `rollouts`, kept under `folder`; raises what `gradients` and `check_memory` do."""
-        rows = Rows(settings.rows, gauge)
+        rows = GradientRows(settings.rows, gauge)
         taken = gradients(student, settings.where, settings.seed, settings.projection)
         sizes = list(map(len, rollouts.blocks))
         check_memory(taken, sum(sizes), max(sizes), len(rows.measured))
@@ -71,7 +71,7 @@ class GradientStudy:
         """Inputs that lack gradients of a row."""
         return sum(len(self.store.blocks[index]) for index in self.store.missing())
 
-    def fill(self, prompt: Callable[[Example], list[int]], processes: Processes, bar: Bar, phases: Phases) -> None:
+    def fill(self, prompt: Callable[[Input], list[int]], processes: Processes, bar: Bar, phases: Phases) -> None:
         """Takes the gradients that are missing, each process its share; all rollouts must be there."""
 
         def write(index: int) -> None:
@@ -88,7 +88,7 @@ class GradientStudy:
         advice = recommendation(measured, rated, self.settings.batch)
         return GradientResult(self.settings.where, measured.n, self.taken.length, self.taken.kept, rated, advice)
 
-    def _block(self, index: int, prompt: Callable[[Example], list[int]]) -> InputGradients:
+    def _block(self, index: int, prompt: Callable[[Input], list[int]]) -> InputGradients:
         """Means over the batch that baselines take are means over the rollouts of the block."""
         names, rollouts = self.store.lacking(index), self.store.rollouts
         part, written = rollouts.read_block(index, self.rows.needs), rollouts.written(index)
@@ -97,14 +97,14 @@ class GradientStudy:
         inputs = rollouts.blocks[index]
         means = np.empty((len(names), len(inputs), self.taken.kept), np.float32)
         squares = np.empty((len(names), len(inputs)))
-        for place, example in enumerate(inputs):
+        for place, one in enumerate(inputs):
             mine = slice(place * samples, (place + 1) * samples)
-            one = InputRollouts(prompt(example), written.tokens[mine], written.actions[mine])
-            mean, square = self.taken.of(one, by_input[:, place])
+            own = InputRollouts(prompt(one), written.tokens[mine], written.actions[mine])
+            mean, square = self.taken.of(own, by_input[:, place])
             means[:, place], squares[:, place] = mean.numpy(), square.numpy()
             if not np.isfinite(squares[:, place]).all():
                 raise ModelError(
-                    f"The gradient of {self.student.name!r} at its outputs for {example.id} is not finite; use another "
+                    f"The gradient of {self.student.name!r} at its outputs for {one.id} is not finite; use another "
                     "checkpoint, or leave that input out."
                 )
         return InputGradients(dict(zip(names, means, strict=True)), dict(zip(names, squares, strict=True)))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ketchup.errors import DataError
-from ketchup.inputs import is_json_lines, json_rows, read_text, text_field, text_lines
+from ketchup.user_files import is_json_lines, json_rows, read_text, text_field, text_lines
 
 # No line feed, no carriage return at an end, no NUL, no mark at a start; all other characters may stand in a line.
 lines_of_text = st.lists(
