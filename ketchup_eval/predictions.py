@@ -58,10 +58,10 @@ def read_predictions(path: Path, lines: Iterable[str] | None = None) -> list[Pre
 
 
 def read_outputs(path: Path, ids: Sequence[str]) -> list[Prediction]:
-    """Outputs of any system for the items `ids`: JSON lines, or plain lines in the order of the items.
+    """Outputs of any system for the inputs `ids`: JSON lines, or plain lines in the order of the inputs.
 
-    Plain lines must be as many as the items; blank ones beyond them are none. JSON lines numbered from 1 to n, which
-    no item's id is, were plain lines once (see `find_inputs`) and are in the order of the items too.
+    Plain lines must be as many as the inputs; blank ones beyond them are none. JSON lines numbered from 1 to n, which
+    no input's id is, were plain lines once (see `find_inputs`) and are in the order of the inputs too.
     """
     lines = list(text_lines(path))
     if is_json_lines(path, lines):
@@ -75,8 +75,8 @@ def read_outputs(path: Path, ids: Sequence[str]) -> list[Prediction]:
         lines.pop()
     if len(lines) != len(ids):
         raise DataError(
-            f"{path} has {len(lines):,} lines for {len(ids):,} items; write one line per item, or JSON lines with id "
-            "and prediction (items: see --task, --data, --references, --split and --limit)."
+            f"{path} has {len(lines):,} lines for {len(ids):,} inputs; write one line per input, or JSON lines with id "
+            "and prediction (inputs: see --task, --data, --references, --split and --limit)."
         )
     return [Prediction(id, line) for id, line in zip(ids, lines, strict=True)]
 

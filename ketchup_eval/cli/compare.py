@@ -44,7 +44,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="write the comparison as JSON to this file too")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
 ) -> None:
-    """Compare the outputs of runs on the same items; evaluate them first."""
+    """Compare the outputs of runs on the same inputs; evaluate them first."""
     from ketchup import checks
     from ketchup.errors import UsageError
     from ketchup.files import atomic_write_json

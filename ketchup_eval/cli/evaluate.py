@@ -52,7 +52,7 @@ def evaluate(
     max_new_tokens: Annotated[int | None, typer.Option(help="longest output; default: the run's or task's")] = None,
     prompt_style: Annotated[PromptStyle | None, typer.Option(help="default: what fits the model")] = None,
     engine: Annotated[EngineName, typer.Option(help="what decodes")] = "auto",
-    resamples: Annotated[int, typer.Option(help="bootstrap resamples over items")] = 2000,
+    resamples: Annotated[int, typer.Option(help="bootstrap resamples over inputs")] = 2000,
     seed: Annotated[int, typer.Option(help="of the bootstrap; decoding is greedy")] = 0,
     workers: Annotated[int, typer.Option(help="processes that score")] = 1,
     device: Device = "auto",

@@ -1,4 +1,4 @@
-"""Two methods on the same items: differences with intervals, p-values and what this n could have found."""
+"""Two methods on the same inputs: differences with intervals, p-values and what this n could have found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -53,12 +53,12 @@ class EvaluatedRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """b against a in one score, in its unit. `difference` is b - a; `improved`, `tied`, `worsened` count items.
+    """b against a in one score, in its unit. `difference` is b - a; `improved`, `tied`, `worsened` count inputs.
 
     `p` is that of `test`, `holm` the same adjusted for all comparisons of the command; `bootstrap_p` is a second
     opinion on corpus scores. `detectable` is the smallest true difference found with power 80% at level 5%, absent
-    where nothing differs. With several runs of a method, values are means over runs, and items count by their mean over
-    runs. The interval of a share of one run is Newcombe's, that of several runs a t interval, any other a bootstrap's.
+    where nothing differs. With several runs of a method, values are means over runs, and inputs count by that mean. The
+    interval of a share of one run is Newcombe's, that of several runs a t interval, any other a bootstrap's.
     """
 
     a: str
@@ -161,21 +161,21 @@ class _Pair:
         return self._compare(scale, sides[0], sides[1], metric.signature(references_of(self.a[0].outputs.items)))
 
     def of_series(self) -> list[Comparison]:
-        """The return, over the items that all runs have it for."""
+        """The return, over the inputs that all runs have it for."""
         columns = [[_return(run) for run in side] for side in (self.a, self.b)]
         if any(series is None for side in columns for series in side):
             return []
         known = [[series for series in side if series is not None] for side in columns]
-        present = ~np.isnan(np.stack([series.items for side in known for series in side])).any(axis=0)
+        present = ~np.isnan(np.stack([series.values for side in known for series in side])).any(axis=0)
         if not present.any():
             return []
-        sides = [[series.items[present][:, None] for series in side] for side in known]
+        sides = [[series.values[present][:, None] for series in side] for side in known]
         return [self._compare(known[0][0].scale, sides[0], sides[1], known[0][0].signature)]
 
     def _compare(self, scale: Scale, a: list[Array], b: list[Array], signature: str) -> Comparison:
         n = len(a[0])
-        items_a, items_b = (np.mean([scale.of_segments(run) for run in side], axis=0) for side in (a, b))
-        gains = (items_b - items_a) * (1 if scale.higher_is_better else -1)
+        segments_a, segments_b = (np.mean([scale.of_segments(run) for run in side], axis=0) for side in (a, b))
+        gains = (segments_b - segments_a) * (1 if scale.higher_is_better else -1)
         value_a, value_b = (np.mean([scale.rule(run.sum(axis=0), n) for run in side]) for side in (a, b))
         found = self._of_runs(scale, a, b) if len(a) + len(b) > 2 else self._of_pair(scale, a[0], b[0])
         return Comparison(
@@ -201,7 +201,7 @@ class _Pair:
         n = len(a[0])
         bootstrap = Bootstrap(n, self.settings.seed, self.settings.resamples)
         result = compare_runs(a, b, lambda sums: scale.rule(sums, n), bootstrap)
-        return _Found(result.difference, "t over runs and items", result.p, None, result.detectable)
+        return _Found(result.difference, "t over runs and inputs", result.p, None, result.detectable)
 
     def _of_pair(self, scale: Scale, a: Array, b: Array) -> "_Found":
         n, seed = len(a), self.settings.seed
@@ -210,17 +210,18 @@ class _Pair:
         resampled = rule(resampled_sums(bootstrap, b)) - rule(resampled_sums(bootstrap, a))
         observed = float(rule(b.sum(axis=0)) - rule(a.sum(axis=0)))
         difference, bootstrap_p = percentile_estimate(observed, resampled, n), None
-        items_a, items_b = scale.of_segments(a), scale.of_segments(b)
+        segments_a, segments_b = scale.of_segments(a), scale.of_segments(b)
         if scale.nature == "corpus":
             test, (p, *_) = "approximate randomisation", randomisation_p_value(a, b, [rule], seed, self.trials)
             bootstrap_p = centred_p_value(observed, resampled)
         elif scale.nature == "share":
-            only_a, only_b = int((items_a > items_b).sum()), int((items_b > items_a).sum())
+            only_a, only_b = int((segments_a > segments_b).sum()), int((segments_b > segments_a).sum())
             test, p = "McNemar mid-p", mcnemar_mid_p(only_a, only_b)
-            both = int((np.minimum(items_a, items_b) > 0).sum())
+            both = int((np.minimum(segments_a, segments_b) > 0).sum())
             difference = paired_difference(both, only_a, only_b, n - both - only_a - only_b).scaled(100)
         else:
-            test, (p, *_) = "sign-flip permutation", sign_flip_p_values((items_b - items_a)[:, None], seed, self.trials)
+            gains = (segments_b - segments_a)[:, None]
+            test, (p, *_) = "sign-flip permutation", sign_flip_p_values(gains, seed, self.trials)
         return _Found(difference, test, p, bootstrap_p, smallest_detectable(resampled))
 
 

@@ -14,7 +14,7 @@ from ketchup_eval.stats.correlation import spearman
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's ρ over items between `returns[n]` and `quality[n]`, the segment's own score in `metric`."""
+    """Spearman's ρ over inputs between `returns[n]` and `quality[n]`, the segment's own score in `metric`."""
 
     run: str
     metric: str
@@ -26,7 +26,7 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Change:
-    """How far return and metric moved together from one run to another, per item: ρ of the two differences."""
+    """How far return and metric moved together from one run to another, per input: ρ of the two differences."""
 
     run: str
     against: str
@@ -37,7 +37,7 @@ class Change:
 
 
 def correlations(evaluation: Evaluation) -> list[Correlation]:
-    """One for each score of the task's metrics, over the items that have a return."""
+    """One for each score of the task's metrics, over the inputs that have a return."""
     seed, resamples = evaluation.about["seed"], evaluation.about["resamples"]
     returns = _returns(evaluation)
     found = []
@@ -52,12 +52,12 @@ def correlations(evaluation: Evaluation) -> list[Correlation]:
 
 
 def changes(evaluations: Sequence[Evaluation]) -> list[Change]:
-    """The same for the change of every run against the first, over the items of both."""
+    """The same for the change of every run against the first, over the inputs of both."""
     first, *others = evaluations
     found = []
     for other in others:
         if other.outputs.ids != first.outputs.ids:
-            raise DataError(f"{other.run.name} and {first.run.name} have other items; evaluate both on the same rows.")
+            raise DataError(f"{other.run.name} and {first.run.name} have other inputs; evaluate both on the same rows.")
         gained = _returns(other) - _returns(first)
         known = ~np.isnan(gained)
         for name in filter(other.statistics.__contains__, first.statistics):

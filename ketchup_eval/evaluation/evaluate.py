@@ -31,7 +31,7 @@ DEFAULT_TASK = "demo"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A system's scores, and per item what they came from."""
+    """A system's scores, and per input what they came from."""
 
     run: Run
     about: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Outputs beside their references, item by item."""
+"""Outputs beside the inputs that they are of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Outputs:
-    """A system's outputs and the references, in one order."""
+    """A system's outputs and what they are of, in one order."""
 
     predictions: list[Prediction]
     inputs: list[Input]
@@ -24,7 +24,7 @@ class Outputs:
 
     @property
     def ids(self) -> list[str]:
-        """Ids of the items."""
+        """Ids of the inputs."""
         return [prediction.id for prediction in self.predictions]
 
     @property
@@ -34,7 +34,7 @@ class Outputs:
 
     @property
     def references(self) -> list[str]:
-        """All references of all items."""
+        """All references of all inputs."""
         return [reference for one in self.inputs for reference in one.references]
 
     @property

@@ -28,10 +28,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Series:
-    """One quantity per item, NaN where an item lacks it: what describes outputs beside the task's metrics."""
+    """One quantity per input, NaN where an input lacks it: what describes outputs beside the task's metrics."""
 
     scale: Scale
-    items: Array
+    values: Array
     signature: str
 
 
@@ -43,7 +43,7 @@ def scores(
     seed: int,
     resamples: int,
 ) -> list[Score]:
-    """The metrics' scores, then the means of the series. All bootstraps draw the same items."""
+    """The metrics' scores, then the means of the series. All bootstraps draw the same inputs."""
     n = len(outputs)
     bootstrap = Bootstrap(n, seed, resamples)
     references = references_of(outputs.items)
@@ -55,20 +55,20 @@ def scores(
                 score = float(scale.rule(values.sum(axis=0), n))
                 estimate = percentile_estimate(score, scale.rule(resampled_sums(bootstrap, values), n), n)
             else:
-                estimate = _of_items(scale, scale.of_segments(values))
+                estimate = _of_inputs(scale, scale.of_segments(values))
             found.append(Score(scale.name, estimate, _interval(scale.nature, resamples), metric.signature(references)))
     for one in series:
-        estimate = _of_items(one.scale, one.items)
+        estimate = _of_inputs(one.scale, one.values)
         found.append(Score(one.scale.name, estimate, _interval(one.scale.nature, resamples), one.signature))
     return found
 
 
-def _of_items(scale: Scale, items: Array) -> Estimate:
-    """The mean of `items[n]`, NaN where an item has none; of a share, how many of them are not 0, in percent."""
+def _of_inputs(scale: Scale, values: Array) -> Estimate:
+    """The mean of `values[n]`, NaN where an input has none; of a share, how many of them are not 0, in percent."""
     if scale.nature == "share":
-        known = items[~np.isnan(items)]
+        known = values[~np.isnan(values)]
         return wilson(int(np.count_nonzero(known)), len(known)).scaled(100)
-    (estimate,) = means(items[:, None])
+    (estimate,) = means(values[:, None])
     return estimate
 
 
@@ -103,5 +103,5 @@ def _scale(name: str, nature: Nature) -> Scale:
 
 def _interval(nature: Nature, resamples: int) -> str:
     if nature == "corpus":
-        return f"percentile bootstrap over items, {resamples} resamples"
+        return f"percentile bootstrap over inputs, {resamples} resamples"
     return "Wilson" if nature == "share" else "Hall"

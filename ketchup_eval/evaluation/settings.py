@@ -61,7 +61,7 @@ class EvaluationSettings:
 
     @property
     def rows(self) -> RowsFrom:
-        """Where the items are."""
+        """Where the inputs' rows are."""
         return RowsFrom(self.data, self.references)
 
     def completed(self, trained: Mapping[str, Any]) -> "EvaluationSettings":

@@ -38,7 +38,7 @@ def evaluate(
     name: str | None = None,
     runs_dir: str | Path | None = None,
 ) -> Evaluation:
-    """Scores of a system's greedy outputs, each with a 95% interval over items, its n and its signature.
+    """Scores of a system's greedy outputs, each with a 95% interval over inputs, its n and its signature.
 
     `system` is a training run by its name under `runs_dir` or by its folder, of which the best `checkpoint` is taken,
     else the last; or a model, named as for `load`. What is left open is what the run was trained with, else the task's
@@ -46,7 +46,7 @@ def evaluate(
     mean return of the outputs is among the scores. The other
     options are those of `ketchup evaluate`, with its defaults.
 
-    The result has `scores`, in the order of the metrics, and of each item the output (`outputs.predictions`) and its
+    The result has `scores`, in the order of the metrics, and of each input the output (`outputs.predictions`) and its
     `statistics`. With `runs_dir` outputs and scores are written into the run `name` there, by default that of the
     system, where `compare` and `judge` find them; a stopped evaluation goes on. Without it nothing stays on disk.
 
@@ -104,7 +104,7 @@ def compare(
     workers: int = 1,
     runs_dir: str | Path = "runs",
 ) -> CompareResult:
-    """Differences b - a between the outputs of two methods on the same items: intervals, tests, what n could show.
+    """Differences b - a between the outputs of two methods on the same inputs: intervals, tests, what n could show.
 
     `a` and `b` are names of evaluated runs under `runs_dir`, or files of outputs (JSON lines with `id` and
     `prediction`); several are runs of one method with different seeds. What is left open is what `a` was evaluated
@@ -122,7 +122,7 @@ def compare(
         for row in ketchup.compare("demo-student-1", "demo-student-3", runs_dir="runs").comparisons:
             print(row.score, row.difference.value, row.p, row.holm)
 
-    Raises `DataError` for runs without outputs, for outputs of other items, and for unlike evaluations; `UsageError`
+    Raises `DataError` for runs without outputs, for outputs of other inputs, and for unlike evaluations; `UsageError`
     for a run that is named twice.
     """
     settings = EvaluationSettings(

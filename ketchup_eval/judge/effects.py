@@ -105,7 +105,7 @@ def krippendorff_alpha(votes: Array, bootstrap: Bootstrap) -> Estimate:
     a, b = (votes > 0).sum(axis=1), (votes < 0).sum(axis=1)
     pairable = a + b >= 2
     disagreement = a * b / np.maximum(a + b - 1, 1)
-    items = np.where(pairable[:, None], np.stack([a, b, disagreement], axis=1), 0.0)
+    values = np.where(pairable[:, None], np.stack([a, b, disagreement], axis=1), 0.0)
 
     def alpha(means: Array) -> Array:
         total_a, total_b, disagreements = (bootstrap.n * means).T
@@ -113,24 +113,24 @@ def krippendorff_alpha(votes: Array, bootstrap: Bootstrap) -> Estimate:
             expected = total_a * total_b
             return np.where(expected > 0, 1 - (total_a + total_b - 1) * disagreements / expected, np.nan)
 
-    return of_means(items, alpha, bootstrap, int(pairable.sum()))
+    return of_means(values, alpha, bootstrap, int(pairable.sum()))
 
 
-def of_means(items: Array, function: Callable[[Array], Array], bootstrap: Bootstrap, n: int) -> Estimate:
-    """An estimate of a function of the means of `items[n, m]`: `function` takes means [r, m] to values [r].
+def of_means(values: Array, function: Callable[[Array], Array], bootstrap: Bootstrap, n: int) -> Estimate:
+    """An estimate of a function of the means of `values[n, m]`: `function` takes means [r, m] to values [r].
 
     Resamples in which the function is undefined (all draws alike, say) are left out of the interval, unless there are
     too many (`corpus.defined`).
     """
-    value = function(np.nanmean(items, axis=0, keepdims=True))[0] if n else np.nan
+    value = function(np.nanmean(values, axis=0, keepdims=True))[0] if n else np.nan
     if np.isnan(value):
         return Estimate(None, None, None, n)
-    return percentile_estimate(float(value), function(bootstrap.resampled_means(items)), n, bootstrap.level)
+    return percentile_estimate(float(value), function(bootstrap.resampled_means(values)), n, bootstrap.level)
 
 
-def of_contrasts(items: Array) -> list[Estimate]:
-    """The mean of each column of `items[n, m]`, numbers from -1 to 1 or NaN, with the interval of a share."""
-    return [share.scaled(2, -1) for share in shares((1 + items) / 2, np.ones_like(items))]
+def of_contrasts(values: Array) -> list[Estimate]:
+    """The mean of each column of `values[n, m]`, numbers from -1 to 1 or NaN, with the interval of a share."""
+    return [share.scaled(2, -1) for share in shares((1 + values) / 2, np.ones_like(values))]
 
 
 _CONTRASTS = ("position", "id", "interaction")
@@ -160,8 +160,8 @@ def _length_line(votes: Array, lengths: Array, bootstrap: Bootstrap) -> tuple[Es
     share = (wins / parsed)[:, 0]
     gap = (lengths[:, 0] - lengths[:, 1]) / np.maximum(lengths.sum(axis=1), 1)
     known = ~np.isnan(share)
-    items = np.stack([gap, gap**2, share, gap * share], axis=1)
-    items = np.where(known[:, None], items, np.nan)
+    values = np.stack([gap, gap**2, share, gap * share], axis=1)
+    values = np.where(known[:, None], values, np.nan)
 
     def slopes(means: Array) -> Array:
         x, xx, y, xy = means.T
@@ -175,4 +175,4 @@ def _length_line(votes: Array, lengths: Array, bootstrap: Bootstrap) -> tuple[Es
 
     n = int(known.sum())
     extrapolated = not (n and gap[known].min() <= 0 <= gap[known].max())
-    return of_means(items, intercepts, bootstrap, n), of_means(items, slopes, bootstrap, n), extrapolated
+    return of_means(values, intercepts, bootstrap, n), of_means(values, slopes, bootstrap, n), extrapolated

@@ -59,7 +59,7 @@ class JudgeSettings:
 
     @property
     def rows(self) -> RowsFrom:
-        """Where the items are."""
+        """Where the inputs' rows are."""
         return RowsFrom(self.data, self.references, self.sources)
 
     def __post_init__(self) -> None:

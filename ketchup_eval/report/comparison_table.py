@@ -9,7 +9,7 @@ SMALLEST_P = 0.0001
 
 def comparison_table(study: CompareResult) -> Table:
     """A row per pair and score."""
-    table = Table(title=f"{study.task} ({study.split}), {study.n} items: b - a")
+    table = Table(title=f"{study.task} ({study.split}), {study.n} inputs: b - a")
     for column in ("a", "b"):
         table.add_column(column, overflow="fold")
     table.add_column("score", no_wrap=True)
@@ -27,15 +27,15 @@ def comparison_notes(study: CompareResult) -> str:
     lines = [
         f"p: {tests}; {study.trials} trials. Holm: adjusted for all {len(study.comparisons)} rows. Intervals: "
         f"Newcombe's for a share of one run, else paired percentile bootstrap, {study.resamples} resamples, seed "
-        f"{study.seed}. + / = / -: items on which b is better, equal, worse. Detectable: smallest true difference that "
-        "this n finds with power 80% at level 5%.",
+        f"{study.seed}. + / = / -: inputs on which b is better, equal, worse. Detectable: smallest true difference "
+        "that this n finds with power 80% at level 5%.",
     ]
     if lower:
         lines.append(f"Lower is better: {lower}.")
-    if "t over runs and items" in tests:
+    if "t over runs and inputs" in tests:
         lines.append(
-            "Several runs: t interval and test over runs and items; a single run is taken to vary with its seed as the "
-            "other method's runs do."
+            "Several runs: t interval and test over runs and inputs; a single run is taken to vary with its seed as "
+            "the other method's runs do."
         )
     else:
         lines.append("One run each: how far another seed would stray is not in these numbers.")

@@ -8,8 +8,8 @@ from ketchup_eval.report.tables import Table
 
 
 def correlation_table(rows: Sequence[Correlation]) -> Table:
-    """Spearman's ρ of each run and metric over its items."""
-    table = Table(title="Return and quality of the same output: Spearman's ρ over items")
+    """Spearman's ρ of each run and metric over its inputs."""
+    table = Table(title="Return and quality of the same output: Spearman's ρ over inputs")
     for column in ("run", "metric", "ρ", "95% interval", "n"):
         table.add_column(column, no_wrap=True)
     for row in rows:
@@ -18,7 +18,7 @@ def correlation_table(rows: Sequence[Correlation]) -> Table:
 
 
 def change_table(rows: Sequence[Change]) -> Table:
-    """The change of return and metric between two runs, and ρ of both over items."""
+    """The change of return and metric between two runs, and ρ of both over inputs."""
     table = Table(title="Change against another run: does more return buy more quality?")
     for column in ("run", "against", "metric", "return change", "metric change", "ρ of changes", "95% interval", "n"):
         table.add_column(column, no_wrap=True)

@@ -106,7 +106,7 @@ def _curve(
 
 
 def _test_scores(runs: Sequence[Run]) -> dict[Run, dict[str, float]]:
-    """The test scores of each run, none where it was not evaluated; all must come from the same items and metrics."""
+    """The test scores of each run, none where it was not evaluated; all must come from the same inputs and metrics."""
     found: dict[Run, dict[str, float]] = {}
     first: tuple[Run, list[object]] | None = None
     for run in runs:
@@ -119,7 +119,7 @@ def _test_scores(runs: Sequence[Run]) -> dict[Run, dict[str, float]]:
         first = first or (run, meaning)
         if meaning != first[1]:
             raise RunError(
-                f"{first[0]} and {run} were scored on other items or by other metrics ({first[1]} and {meaning}); "
+                f"{first[0]} and {run} were scored on other inputs or by other metrics ({first[1]} and {meaning}); "
                 "evaluate them alike, or report them one by one."
             )
     return found

@@ -32,7 +32,7 @@ def scores_notes(evaluation: Evaluation) -> str:
     truncated = f"{sum(not row.ended for row in known)} truncated" if known else "truncation unknown"
     about = evaluation.about
     return (
-        f"{len(rows)} outputs, {empty} empty, {truncated}. Intervals over items: Wilson's for shares (in %), Hall's "
+        f"{len(rows)} outputs, {empty} empty, {truncated}. Intervals over inputs: Wilson's for shares (in %), Hall's "
         f"for means, percentile bootstraps for corpus scores ({about['resamples']} resamples, seed {about['seed']})."
     )
 

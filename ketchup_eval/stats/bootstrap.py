@@ -37,7 +37,7 @@ class Estimate:
 class Bootstrap:
     """Resampling of `n` inputs with replacement, the same resamples for every quantity.
 
-    Inputs are the independent draws, their samples are not, so whole inputs are resampled: items are arrays [n, m] of
+    Inputs are the independent draws, their samples are not, so whole inputs are resampled: values are arrays [n, m] of
     m quantities per input. An input that lacks a quantity has NaN there; it is left out of any resample that draws it.
     Since each call draws the same resamples from `seed`, all statistics of one object are paired: a ratio or difference
     sees one set of inputs above and below.
@@ -60,13 +60,13 @@ class Bootstrap:
         self.resamples = resamples
         self.level = level
 
-    def resampled_means(self, items: Array) -> Array:
-        """The mean of each column of `items[n, m]` in each resample: [resamples, m], NaN where a resample has none."""
-        self._check(items)
-        present = ~np.isnan(items)
+    def resampled_means(self, values: Array) -> Array:
+        """The mean of each column of `values[n, m]` in each resample: [resamples, m], NaN where a resample has none."""
+        self._check(values)
+        present = ~np.isnan(values)
         # `einsum` adds up every column in the same order. Matrix products may round equal columns differently, and then
         # the ratio of a quantity to itself would not be exactly 1.
-        columns = np.ascontiguousarray(np.where(present, items, 0).T)
+        columns = np.ascontiguousarray(np.where(present, values, 0).T)
         complete = present.all(axis=0)
         means = []
         for weights in self._weights():
@@ -86,11 +86,11 @@ class Bootstrap:
             counts = np.bincount(drawn.ravel(), minlength=rows * self.n)
             yield counts.reshape(rows, self.n).astype(np.float64)
 
-    def _check(self, items: Array) -> None:
-        if items.ndim != 2 or len(items) != self.n:
-            raise ValueError(f"items of {self.n} inputs are an array [{self.n}, m], not {list(items.shape)}")
-        if np.isinf(items).any():
-            raise ValueError("items must be finite, or NaN where an input lacks the quantity")
+    def _check(self, values: Array) -> None:
+        if values.ndim != 2 or len(values) != self.n:
+            raise ValueError(f"values of {self.n} inputs are an array [{self.n}, m], not {list(values.shape)}")
+        if np.isinf(values).any():
+            raise ValueError("values must be finite, or NaN where an input lacks the quantity")
 
 
 def _quotient(above: Array, below: Array | NDArray[np.int64]) -> Array:

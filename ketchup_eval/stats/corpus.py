@@ -23,7 +23,7 @@ TIE = 1e-9
 def defined(resampled: Array) -> Array | None:
     """The resamples that have a value; `None` where more than a hundredth has none (NaN).
 
-    A quantity may be undefined in a draw, as a rank correlation is where all items drawn are alike. A few such draws
+    A quantity may be undefined in a draw, as a rank correlation is where all inputs drawn are alike. A few such draws
     are left out; many say that the others are no fair picture of how far it could have moved.
     """
     known = resampled[~np.isnan(resampled)]
@@ -33,8 +33,8 @@ def defined(resampled: Array) -> Array | None:
 def percentile_estimate(value: float, resampled: Array, n: int, level: float = 0.95) -> Estimate:
     """A value with the percentiles of its resamples.
 
-    There are no bounds below two items, where too many resamples have no value (`defined`), or where none differs from
-    another: items that are all alike do not show how far the next one would stray.
+    There are no bounds below two inputs, where too many resamples have no value (`defined`), or where none differs from
+    another: inputs that are all alike do not show how far the next one would stray.
     """
     if np.isnan(value):
         return Estimate(None, None, None, n)
@@ -94,7 +94,7 @@ def smallest_detectable(resampled: Array, level: float = 0.95, power: float = 0.
     """The smallest true difference that a two-sided test at this n would find with the given power.
 
     (z_{(1+level)/2} + z_{power}) x standard error, the latter the spread of the resampled difference; `None` where no
-    item differs, or some resample has no difference, and the spread is unknown.
+    input differs, or some resample has no difference, and the spread is unknown.
     """
     if np.isnan(resampled).any() or not _differ(resampled):
         return None

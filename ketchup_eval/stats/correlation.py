@@ -1,4 +1,4 @@
-"""Rank correlation of two quantities of the same items."""
+"""Rank correlation of two quantities of the same inputs."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from ketchup_eval.stats.corpus import percentile_estimate
 
 
 def spearman(x: Array, y: Array, seed: int, resamples: int = 2000) -> Estimate:
-    """Spearman's ρ of `x[n]` and `y[n]`, ties at mid-rank, with a percentile bootstrap over items.
+    """Spearman's ρ of `x[n]` and `y[n]`, ties at mid-rank, with a percentile bootstrap over inputs.
 
     Every resample is ranked anew. Without a value where one of the two is constant; without bounds where that
     happens in too many of the resamples (`corpus.defined`).

@@ -41,17 +41,17 @@ Statistic = Callable[[Array], tuple[float, Array]]
 Scale = Literal["identity", "log", "logit", "arctanh"]
 
 
-def means(items: Array, level: float = LEVEL) -> list[Estimate]:
-    """The mean over inputs of each column of `items[n, m]`; NaN where an input lacks the quantity.
+def means(values: Array, level: float = LEVEL) -> list[Estimate]:
+    """The mean over inputs of each column of `values[n, m]`; NaN where an input lacks the quantity.
 
     A quantity that is negative for no input has no bound below 0.
     """
-    _check(items)
-    present = ~np.isnan(items)
+    _check(values)
+    present = ~np.isnan(values)
     n = present.sum(axis=0)
-    value = _quotient(np.where(present, items, 0).sum(axis=0), n)
-    influence = np.where(present, items - value, 0)
-    return _estimates(value, influence, n, np.zeros(len(value)), _lowest(items), level)
+    value = _quotient(np.where(present, values, 0).sum(axis=0), n)
+    influence = np.where(present, values - value, 0)
+    return _estimates(value, influence, n, np.zeros(len(value)), _lowest(values), level)
 
 
 def ratios(above: Array, below: Array, level: float = LEVEL) -> list[Estimate]:
@@ -66,7 +66,7 @@ def ratios(above: Array, below: Array, level: float = LEVEL) -> list[Estimate]:
         raise ValueError(f"numerators {list(above.shape)} and denominators {list(below.shape)} differ in shape")
     present = ~(np.isnan(above) | np.isnan(below))
     n = present.sum(axis=0)
-    above, below = (np.where(present, items, 0) for items in (above, below))
+    above, below = (np.where(present, values, 0) for values in (above, below))
     value = _quotient(above.sum(axis=0), below.sum(axis=0))
     mean = _quotient(below.sum(axis=0), n)
     influence = _quotient(np.where(present, above - value * below, 0), mean)
@@ -120,9 +120,9 @@ class Concentration:
     n: int
 
 
-def concentration(items: Array) -> Concentration | None:
-    """That of `items[n]`, inputs without a number (NaN) left out; `None` where they add up to nothing."""
-    known = np.sort(items[~np.isnan(items)])[::-1]
+def concentration(values: Array) -> Concentration | None:
+    """That of `values[n]`, inputs without a number (NaN) left out; `None` where they add up to nothing."""
+    known = np.sort(values[~np.isnan(values)])[::-1]
     total = known.sum()
     if not total > 0 or known[-1] < 0:
         return None
@@ -204,16 +204,16 @@ _SCALES: dict[Scale, _Change] = {
 }  # fmt: skip
 
 
-def _check(items: Array) -> None:
-    if items.ndim != 2:
-        raise ValueError(f"items are an array [n, m], not {list(items.shape)}")
-    if np.isinf(items).any():
-        raise ValueError("items must be finite, or NaN where an input lacks the quantity")
+def _check(values: Array) -> None:
+    if values.ndim != 2:
+        raise ValueError(f"values are an array [n, m], not {list(values.shape)}")
+    if np.isinf(values).any():
+        raise ValueError("values must be finite, or NaN where an input lacks the quantity")
 
 
-def _lowest(items: Array) -> Array:
+def _lowest(values: Array) -> Array:
     """0 for a column without a negative number, else -∞."""
-    least: Array = np.where((items < 0).any(axis=0), -np.inf, 0.0)
+    least: Array = np.where((values < 0).any(axis=0), -np.inf, 0.0)
     return least
 
 

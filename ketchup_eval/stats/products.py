@@ -58,12 +58,12 @@ class Product:
 class Mean:
     """The mean of a number of each input, such as the mean squared norm of the vectors that x_i is the mean of."""
 
-    def __init__(self, items: Array) -> None:
-        self.items = items
+    def __init__(self, values: Array) -> None:
+        self.values = values
 
     def at(self, weights: Array) -> tuple[float, Array]:
         """See `Part.at`."""
-        return float(weights @ self.items), self.items
+        return float(weights @ self.values), self.values
 
     def pairs(self) -> float:
         """See `Part.pairs`."""

@@ -1,4 +1,4 @@
-"""Shares of items and of their votes: an interval for one; an interval and an exact test for two on the same items."""
+"""Shares of inputs and of their votes: an interval for one, and with an exact test for two on the same inputs."""
 
 from statistics import NormalDist
 
@@ -10,9 +10,9 @@ from ketchup_eval.stats.intervals import LEVEL, ratios
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
-    """The share `successes / n` with Wilson's (1927) score interval; without bounds below two items.
+    """The share `successes / n` with Wilson's (1927) score interval; without bounds below two inputs.
 
-    It keeps near its level for small n and for shares near 0 and 1, where a bootstrap of equal items has no width.
+    It keeps near its level for small n and for shares near 0 and 1, where a bootstrap of equal inputs has no width.
     """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n} is no share")
@@ -24,14 +24,14 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
 
 
 def shares(parts: Array, wholes: Array, level: float = LEVEL) -> list[Estimate]:
-    """The share Σ parts / Σ wholes of each column of two arrays [n, m], items being the independent draws.
+    """The share Σ parts / Σ wholes of each column of two arrays [n, m], inputs being the independent draws.
 
-    An item's own share, 0 ≤ part ≤ whole, may be any number: half of its votes, say. NaN leaves an item out.
+    An input's own share, 0 ≤ part ≤ whole, may be any number: half of its votes, say. NaN leaves an input out.
 
-    * The interval is that of a ratio of means (`intervals.ratios`), as votes of one item are no independent draws,
-    * but nowhere outside of Wilson's for n whole items: no items between 0 and 1 differ more than such that are 0 or 1.
-    * Where all items are 0 or 1, as where all are 0 or all 1, it is Wilson's. Few equal items are no certainty.
-    * Where all have one share in between, it is that of Agresti and Coull (1998): z²/2 items of each kind are added.
+    * The interval is that of a ratio of means (`intervals.ratios`), as votes of one input are no independent draws,
+    * but nowhere outside of Wilson's for n whole inputs: none between 0 and 1 differ more than such that are 0 or 1.
+    * Where all inputs are 0 or 1, as where all are 0 or all 1, it is Wilson's. Few equal inputs are no certainty.
+    * Where all have one share in between, it is that of Agresti and Coull (1998): z²/2 inputs of each kind are added.
 
     Unequal wholes count as (Σ w)² / Σ w² equal ones.
     """
@@ -53,7 +53,7 @@ def _of_bounded(estimate: Estimate, own: Array, weights: Array, level: float) ->
     if ((own == 0) | (own == 1)).all():
         return Estimate(share, low, high, estimate.n)
     if estimate.low is None or estimate.high is None:
-        low, high = _pseudo_item_bounds(share, n, level)
+        low, high = _pseudo_input_bounds(share, n, level)
         return Estimate(share, low, high, estimate.n)
     return Estimate(share, max(low, estimate.low), min(high, estimate.high), estimate.n)
 
@@ -66,8 +66,8 @@ def _score_bounds(share: float, n: float, level: float) -> tuple[float, float]:
     return 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half
 
 
-def _pseudo_item_bounds(share: float, n: float, level: float) -> tuple[float, float]:
-    """Bounds for n items of one share, with z²/2 items of share 0 and as many of share 1 beside them."""
+def _pseudo_input_bounds(share: float, n: float, level: float) -> tuple[float, float]:
+    """Bounds for n inputs of one share, with z²/2 inputs of share 0 and as many of share 1 beside them."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     count = n + z**2
     mean = (n * share + z**2 / 2) / count
@@ -76,15 +76,15 @@ def _pseudo_item_bounds(share: float, n: float, level: float) -> tuple[float, fl
 
 
 def paired_difference(both: int, only_a: int, only_b: int, neither: int, level: float = LEVEL) -> Estimate:
-    """The share right in b minus that in a, of the same items; Newcombe's (1998, paired data) method 10.
+    """The share right in b minus that in a, of the same inputs; Newcombe's (1998, paired data) method 10.
 
     Wilson's intervals of the two shares are combined as if from correlated estimates, φ being the correlation of the
     two columns less a correction for continuity:
 
         low  = d - √(x² - 2 φ x y + y²), x = p_b - low_b, y = high_a - p_a, and with the ends exchanged for high.
 
-    Two systems that are right on the same items have an interval of some width, where a bootstrap has none; below two
-    items there are no bounds.
+    Two systems that are right on the same inputs have an interval of some width, where a bootstrap has none; below two
+    inputs there are no bounds.
     """
     n = both + only_a + only_b + neither
     a, b = wilson(both + only_a, n, level), wilson(both + only_b, n, level)
@@ -107,10 +107,10 @@ def paired_difference(both: int, only_a: int, only_b: int, neither: int, level: 
 
 
 def mcnemar_mid_p(only_a: int, only_b: int) -> float:
-    """Two-sided mid-p of McNemar's test: `only_a` items are right in a alone, `only_b` in b alone.
+    """Two-sided mid-p of McNemar's test: `only_a` inputs are right in a alone, `only_b` in b alone.
 
-    Under the null each such item is a fair coin: p = 2 P(X ≤ k) - P(X = k), X ~ Binomial(only_a + only_b, ½) and k the
-    smaller count. The exact test is far too cautious, the asymptotic one not cautious enough for few items; the mid-p
+    Under the null each such input is a fair coin: p = 2 P(X ≤ k) - P(X = k), X ~ Binomial(only_a + only_b, ½) and k the
+    smaller count. The exact test is far too cautious, the asymptotic one not cautious enough for few inputs; the mid-p
     keeps near its level (Fagerland, Lydersen and Laake, 2013).
     """
     if min(only_a, only_b) < 0:

@@ -61,13 +61,13 @@ def difference_of_means(a: Sequence[float], b: Sequence[float], level: float = 0
 
 
 def compare_runs(a: list[Array], b: list[Array], rule: Rule, bootstrap: Bootstrap) -> RunsComparison:
-    """The mean score over b's runs minus that over a's, by how far items and runs could have moved it.
+    """The mean score over b's runs minus that over a's, by how far inputs and runs could have moved it.
 
-    `a` and `b` hold the statistics [n, m] of each run; at least one has several. Items and runs are crossed: S runs
-    with the same n items have Var[mean] = σ²_run / S + σ²_item / n + σ²_both / (n S), where σ²_both is what a run does
-    to an item of its own. Half the interval is
+    `a` and `b` hold the statistics [n, m] of each run; at least one has several. Inputs and runs are crossed: S runs
+    with the same n inputs have Var[mean] = σ²_run / S + σ²_input / n + σ²_both / (n S), where σ²_both is what a run
+    does to an input of its own. Half the interval is
 
-        √(t_{n-1}² V_items + t_ν² V_runs),
+        √(t_{n-1}² V_inputs + t_ν² V_runs),
 
     the root of the sum of the squared halves of both (Graybill and Wang, 1980): runs are few, and their variance may
     come out as nearly nothing, where degrees of freedom of the sum (Satterthwaite's) would forget how few they are.
@@ -75,19 +75,19 @@ def compare_runs(a: list[Array], b: list[Array], rule: Rule, bootstrap: Bootstra
     - V_runs is the sum over sides of the variance of the runs' scores / S, which holds σ²_both / (n S) as well, and ν
       Welch's. Where one side is a single run, its runs are taken to vary as the other side's do: without that, equal
       methods would be told apart in a fifth of all cases.
-    - V_items is the bootstrap's for the difference of the means, less what it shares with the runs. What is shared
+    - V_inputs is the bootstrap's for the difference of the means, less what it shares with the runs. What is shared
       counts at least as if it were known, should the scores of the runs happen to be alike.
     """
     points = [np.array([float(rule(run.sum(axis=0))) for run in side]) for side in (a, b)]
     scores = [np.stack([rule(resampled_sums(bootstrap, run)) for run in side]) for side in (a, b)]  # [S, resamples]
     difference = float(points[1].mean() - points[0].mean())
     shared, of_runs, degrees = _of_runs(points, scores)
-    of_items = max(0.0, float((scores[1].mean(axis=0) - scores[0].mean(axis=0)).var()) - shared)
-    items = bootstrap.n - 1
+    of_inputs = max(0.0, float((scores[1].mean(axis=0) - scores[0].mean(axis=0)).var()) - shared)
+    inputs = bootstrap.n - 1
 
     def half(level: float) -> float:
-        t_items, t_runs = (float(stdtrit(count, (1 + level) / 2)) for count in (items, degrees))
-        return math.sqrt(t_items**2 * of_items + max(t_runs**2 * of_runs, t_items**2 * shared))
+        t_inputs, t_runs = (float(stdtrit(count, (1 + level) / 2)) for count in (inputs, degrees))
+        return math.sqrt(t_inputs**2 * of_inputs + max(t_runs**2 * of_runs, t_inputs**2 * shared))
 
     size = max(float(np.abs(side).max()) for side in points)
     if bootstrap.n < 2 or not half(bootstrap.level) > TIE * size:  # nothing varies, or some score is not defined
@@ -99,7 +99,7 @@ def compare_runs(a: list[Array], b: list[Array], rule: Rule, bootstrap: Bootstra
 
 
 def _of_runs(points: list[Array], scores: list[Array]) -> tuple[float, float, float]:
-    """What items share with runs, the variance of the difference that is the runs', and its degrees of freedom."""
+    """What inputs share with runs, the variance of the difference that is the runs', and its degrees of freedom."""
     counts = [len(side) for side in points]
     shared = [_shared_with_runs(side) for side in scores]
     variances = [float(side.var(ddof=1)) / len(side) if len(side) > 1 else 0.0 for side in points]
@@ -115,7 +115,7 @@ def _of_runs(points: list[Array], scores: list[Array]) -> tuple[float, float, fl
 
 
 def _shared_with_runs(scores: Array) -> float:
-    """σ²_both / (n S), from resampled scores [S, resamples]: runs differ by σ²_both / n under one draw of items."""
+    """σ²_both / (n S), from resampled scores [S, resamples]: runs differ by σ²_both / n under one draw of inputs."""
     runs = len(scores)
     return float((scores.var(axis=1).mean() - scores.mean(axis=0).var()) / (runs - 1)) if runs > 1 else 0.0
 

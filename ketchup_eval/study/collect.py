@@ -1,7 +1,7 @@
 """What a study found, read from its runs: the content of `study.json`, from which tables, page and claims are made.
 
 It can be read while the study still runs; what is not there yet is absent. Every number is {value, low, high, n}: over
-seeds where a method has several (n seeds, Student's t), else over items.
+seeds where a method has several (n seeds, Student's t), else over inputs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -147,7 +147,7 @@ def _model(node: Node, folder: Path) -> Content | None:
     if not scores:
         return None
     shown = {name: {key: score[key] for key in ("value", "low", "high", "n")} for name, score in scores.items()}
-    return {**node.labels, "seeds": [], "over": "items", "scores": shown, "runs": [node.name]}
+    return {**node.labels, "seeds": [], "over": "inputs", "scores": shown, "runs": [node.name]}
 
 
 def _methods(plan: Plan, runs: Sequence[Content]) -> Iterator[Content]:
@@ -171,7 +171,7 @@ def _together(runs: Sequence[Content]) -> Content:
         **{key: first[key] for key in ("task", "student", "method", "algorithm", "options", "learning_rate")},
         "seeds": [run["seed"] for run in runs],
         "runs": [run["run"] for run in runs],
-        "over": "seeds" if many else "items",
+        "over": "seeds" if many else "inputs",
         "best_validation": sum(best) / len(best) if best else None,
         "scores": {
             name: asdict(mean_over_seeds([score["value"] for score in scores]))

@@ -29,12 +29,12 @@ class OverInputs:
             return "Hall's over inputs, within Wilson's for shares"
         return f"percentile bootstrap over inputs, {self.resamples} resamples; for shares Hall's within Wilson's"
 
-    def means(self, items: Array) -> list[Estimate]:
+    def means(self, values: Array) -> list[Estimate]:
         """See `ketchup_eval.stats.intervals.means`."""
-        found = intervals.means(items)
+        found = intervals.means(values)
         if self.resamples is None:
             return found
-        return _between(found, self._bootstrap(items).resampled_means(items))
+        return _between(found, self._bootstrap(values).resampled_means(values))
 
     def ratios(self, above: Array, below: Array) -> list[Estimate]:
         """See `ketchup_eval.stats.intervals.ratios`."""
@@ -43,13 +43,13 @@ class OverInputs:
             return found
         both = ~(np.isnan(above) | np.isnan(below))
         drawn = self._bootstrap(above)
-        ends = [drawn.resampled_means(np.where(both, items, np.nan)) for items in (above, below)]
+        ends = [drawn.resampled_means(np.where(both, values, np.nan)) for values in (above, below)]
         with np.errstate(divide="ignore", invalid="ignore"):
             return _between(found, np.where(ends[1] == 0, np.nan, ends[0] / ends[1]))
 
-    def _bootstrap(self, items: Array) -> Bootstrap:
+    def _bootstrap(self, values: Array) -> Bootstrap:
         assert self.resamples is not None
-        return Bootstrap(len(items), self.seed, self.resamples)
+        return Bootstrap(len(values), self.seed, self.resamples)
 
 
 def _between(found: Sequence[Estimate], resampled: Array) -> list[Estimate]:

@@ -91,7 +91,7 @@ def write(folder, node, steps):
         result["students"][0]["name"] = node.labels["model"]
         write_kept_json(folder / node.name / "variance.json", result)
     elif node.kind == "compare":
-        row = {"score": "accuracy", "difference": number(1.0, 0.5, 1.5), "test": "t over runs and items", "p": 0.01}
+        row = {"score": "accuracy", "difference": number(1.0, 0.5, 1.5), "test": "t over runs and inputs", "p": 0.01}
         row |= {"higher_is_better": True, "detectable": 1.0}
         write_kept_json(folder / f"{node.name}.json", {"comparisons": [row]})
     log_path(folder, node.name).parent.mkdir(parents=True, exist_ok=True)

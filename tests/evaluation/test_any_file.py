@@ -102,8 +102,8 @@ def test_json_lines_go_with_json_references_by_id(folder):
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        (plain(OUTPUTS["a"][:2]), "out has 2 lines for 3 items; write one line per item"),
-        (plain([*OUTPUTS["a"], "more"]), "out has 4 lines for 3 items"),
+        (plain(OUTPUTS["a"][:2]), "out has 2 lines for 3 inputs; write one line per input"),
+        (plain([*OUTPUTS["a"], "more"]), "out has 4 lines for 3 inputs"),
         (json_lines("prediction", OUTPUTS["a"]), '3 missing ("1", "2", "3"), 3 extra ("europarl-test-0" at line 1, '),
         (json_lines("prediction", OUTPUTS["a"]).replace("id", "ID"), 'out:1: the field "id" is missing'),
         ("Loading\n" + json_lines("prediction", OUTPUTS["a"]), "out:1: this is no JSON object"),
@@ -168,7 +168,7 @@ def prompts(*words):
     """What the judge would be asked first."""
     done = ketchup("judge", *words, "--criteria", "overall", "--dry-run")
     assert done.exit_code == 0, done.output
-    assert "3 items" in done.stdout
+    assert "3 inputs" in done.stdout
     return done.stdout
 
 

@@ -176,7 +176,7 @@ def test_plain_lines_go_with_references(tmp_path):
     (tmp_path / "ref.txt").write_text("a b c d\n")
     done = invoke(tmp_path, *given, "--references", tmp_path / "ref.txt")
     assert done.exit_code == 1
-    assert "out.txt has 2 lines for 1 items; write one line per item" in done.stderr
+    assert "out.txt has 2 lines for 1 inputs; write one line per input" in done.stderr
 
 
 def test_one_item_has_no_interval(tmp_path):
@@ -325,7 +325,7 @@ def test_seeds_of_a_method_are_taken_together(evaluated):
     write_outputs(evaluated / "good-2.jsonl", [f"de hond {i} loopt" for i in range(40)])
     words = ["compare", "--a", "good", evaluated / "good-2.jsonl", "--b", "bad", "--json"]
     (row, *_) = json.loads(invoke(evaluated, *words).stdout)["comparisons"]
-    assert row["test"] == "t over runs and items"
+    assert row["test"] == "t over runs and inputs"
     assert row["difference"]["low"] < row["difference"]["value"] < row["difference"]["high"]
     assert (row["a"], row["b"]) == ("good good-2.jsonl", "bad")
     assert "as the other method's runs do" in " ".join(invoke(evaluated, *words[:-1]).stdout.split())

@@ -14,7 +14,7 @@ def model(method, task, scores, **owner):
         **owner,
         "method": method,
         "seeds": [],
-        "over": "items",
+        "over": "inputs",
         "scores": {name: number(*values) for name, values in scores.items()},
         "runs": [f"evaluate-{method}-{next(iter(owner.values()))}-{task}"],
     }
@@ -32,7 +32,7 @@ def method(name, task, student, by_seed, intervals=None, algorithm="llmr", optio
         "learning_rate": 1e-5,
         "seeds": list(range(seeds)),
         "runs": [f"{student}-{task}-{name}-s{seed}" for seed in range(seeds)],
-        "over": "seeds" if seeds > 1 else "items",
+        "over": "seeds" if seeds > 1 else "inputs",
         "best_validation": 1.0,
         "scores": {
             score: number(sum(values) / seeds, *(intervals or {}).get(score, ()), n=seeds if seeds > 1 else 50)
@@ -49,7 +49,7 @@ def comparison(name, task, student, score, p, holm):
         "method": name,
         "score": score,
         "difference": number(1.0, 0.5, 1.5),
-        "test": "t over runs and items",
+        "test": "t over runs and inputs",
         "p": p,
         "higher_is_better": score != "ter",
         "detectable": 1.0,

@@ -94,7 +94,7 @@ def test_scores_of_all_runs_of_a_setting_are_averaged(tmp_path):
 @pytest.mark.parametrize("other", [{"n": 200}, {"signature": "profile:openai"}])
 def test_unlike_scores_are_not_put_side_by_side(tmp_path, other):
     runs = [scored(run(tmp_path, "a"), 40.0), scored(run(tmp_path, "b", seed=1), 50.0, **other)]
-    with pytest.raises(RunError, match="scored on other items or by other metrics"):
+    with pytest.raises(RunError, match="scored on other inputs or by other metrics"):
         curves_of(runs)
 
 

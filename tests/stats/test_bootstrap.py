@@ -19,7 +19,7 @@ def literal_means(column, seed, resamples):
 
 
 @pytest.fixture
-def items():
+def values():
     """Two skewed columns that depend on each other; the second is absent for one input in five."""
     generator = np.random.default_rng(3)
     first = generator.exponential(size=30)
@@ -28,33 +28,33 @@ def items():
     return np.stack([first, second], axis=1)
 
 
-def test_means_agree_with_a_literal_loop(items):
-    found = Bootstrap(30, seed=8, resamples=200).resampled_means(items)
-    for column, means in zip(items.T, found.T, strict=True):
+def test_means_agree_with_a_literal_loop(values):
+    found = Bootstrap(30, seed=8, resamples=200).resampled_means(values)
+    for column, means in zip(values.T, found.T, strict=True):
         assert means.tolist() == pytest.approx(literal_means(column.tolist(), seed=8, resamples=200))
 
 
-def test_blocks_do_not_show(items, monkeypatch):
-    whole = Bootstrap(30, seed=1, resamples=50).resampled_means(items)
+def test_blocks_do_not_show(values, monkeypatch):
+    whole = Bootstrap(30, seed=1, resamples=50).resampled_means(values)
     monkeypatch.setattr(bootstrap, "BLOCK_ENTRIES", 30 * 7)
-    np.testing.assert_allclose(Bootstrap(30, seed=1, resamples=50).resampled_means(items), whole, rtol=1e-12)
+    np.testing.assert_allclose(Bootstrap(30, seed=1, resamples=50).resampled_means(values), whole, rtol=1e-12)
 
 
-def test_the_seed_decides_and_nothing_else(items):
+def test_the_seed_decides_and_nothing_else(values):
     np.random.seed(0)
     first = Bootstrap(30, seed=1, resamples=50)
     np.random.seed(1)
     again = Bootstrap(30, seed=1, resamples=50)
-    np.testing.assert_array_equal(first.resampled_means(items), first.resampled_means(items))
-    np.testing.assert_array_equal(first.resampled_means(items), again.resampled_means(items))
-    assert (first.resampled_means(items) != Bootstrap(30, seed=2, resamples=50).resampled_means(items)).any()
+    np.testing.assert_array_equal(first.resampled_means(values), first.resampled_means(values))
+    np.testing.assert_array_equal(first.resampled_means(values), again.resampled_means(values))
+    assert (first.resampled_means(values) != Bootstrap(30, seed=2, resamples=50).resampled_means(values)).any()
 
 
 def test_equal_columns_are_resampled_equally():
     # Columns of several sizes and layouts: rounding must be the same, so that a system does not differ from itself.
-    items = np.random.default_rng(1).lognormal(3, 2, size=(1001, 13))
-    items[17, 4] = np.nan
-    found = Bootstrap(1001, seed=0, resamples=100).resampled_means(np.concatenate([items, items], axis=1))
+    values = np.random.default_rng(1).lognormal(3, 2, size=(1001, 13))
+    values[17, 4] = np.nan
+    found = Bootstrap(1001, seed=0, resamples=100).resampled_means(np.concatenate([values, values], axis=1))
     np.testing.assert_array_equal(found[:, :13], found[:, 13:])
 
 
@@ -81,7 +81,7 @@ def test_settings_that_cannot_work_are_named(settings, message):
         Bootstrap(**settings)
 
 
-def test_items_that_do_not_fit_are_refused():
+def test_values_that_do_not_fit_are_refused():
     bootstrap = Bootstrap(3, seed=0)
     with pytest.raises(ValueError, match=r"not \[4, 2\]"):
         bootstrap.resampled_means(np.zeros((4, 2)))

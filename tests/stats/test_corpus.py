@@ -122,7 +122,7 @@ def test_a_rule_without_a_value_has_no_p_value_and_no_interval():
 
 
 def test_shuffles_without_a_value_are_no_evidence():
-    """The rule has no value where fewer than 5 of 9 items are a's own or more than 7: those count against a finding."""
+    """The rule has no value where fewer than 5 of 9 inputs are a's or more than 7: those count against a finding."""
     a, b = np.zeros((9, 2)), np.ones((9, 2))
 
     def sometimes(sums):

@@ -23,8 +23,8 @@ def test_a_constant_or_a_single_item_has_none():
     assert spearman(np.ones(1), np.ones(1), seed=1).value is None
 
 
-def test_items_in_perfect_order_are_no_certainty():
-    """Every resample of a perfect order is one: nothing to tell how far other items would stray."""
+def test_inputs_in_perfect_order_are_no_certainty():
+    """Every resample of a perfect order is one: nothing to tell how far other inputs would stray."""
     found = spearman(np.arange(5.0), np.arange(5.0) ** 3, seed=1, resamples=200)
     assert (found.value, found.low, found.high) == (pytest.approx(1), None, None)
 

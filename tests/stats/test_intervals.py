@@ -31,7 +31,7 @@ def literal_bounds(value, influence, a, level):
 
 
 @pytest.fixture
-def items():
+def values():
     """Two skewed, dependent columns of 30 inputs."""
     generator = np.random.default_rng(3)
     first = generator.lognormal(size=30)
@@ -39,31 +39,31 @@ def items():
 
 
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
-def test_means_are_halls_by_bisection(items, level):
-    for column, found in zip(items.T, means(items, level), strict=True):
+def test_means_are_halls_by_bisection(values, level):
+    for column, found in zip(values.T, means(values, level), strict=True):
         low, high = literal_bounds(column.mean(), column - column.mean(), stats.skew(column) / 3, level)
         assert (found.value, found.low, found.high) == pytest.approx((column.mean(), max(low, 0), high), rel=1e-9)
 
 
-def test_ratios_are_halls_by_bisection(items):
-    x, y = items.T
+def test_ratios_are_halls_by_bisection(values):
+    x, y = values.T
     influence = (x - x.mean() / y.mean() * y) / y.mean()
     rho = np.mean(influence * (y - y.mean())) / (y.mean() * influence.std())
     low, high = literal_bounds(x.mean() / y.mean(), influence, stats.skew(influence) / 3 - rho, 0.95)
-    (found,) = ratios(items[:, :1], items[:, 1:])
+    (found,) = ratios(values[:, :1], values[:, 1:])
     assert (found.value, found.low, found.high) == pytest.approx((x.mean() / y.mean(), low, high), rel=1e-9)
 
 
-def test_items_without_skew_and_tails_have_students_interval():
-    items = np.repeat([[1.0], [4.0]], 8, axis=0)
-    (found,) = means(items)
-    theirs = stats.t.interval(0.95, 15, loc=2.5, scale=stats.sem(items[:, 0]))
+def test_values_without_skew_and_tails_have_students_interval():
+    values = np.repeat([[1.0], [4.0]], 8, axis=0)
+    (found,) = means(values)
+    theirs = stats.t.interval(0.95, 15, loc=2.5, scale=stats.sem(values[:, 0]))
     assert bounds(found) == pytest.approx(theirs)
 
 
-def test_the_general_form_sees_how_means_and_ratios_bend(items):
+def test_the_general_form_sees_how_means_and_ratios_bend(values):
     """Closed forms against derivatives taken by moving the weights."""
-    x, y = items.T
+    x, y = values.T
 
     def mean(weights):
         return weights @ x, x - weights @ x
@@ -72,15 +72,15 @@ def test_the_general_form_sees_how_means_and_ratios_bend(items):
         value = (weights @ x) / (weights @ y)
         return value, (x - value * y) / (weights @ y)
 
-    for statistic, expected in ((mean, means(items[:, :1])), (ratio, ratios(items[:, :1], items[:, 1:]))):
+    for statistic, expected in ((mean, means(values[:, :1])), (ratio, ratios(values[:, :1], values[:, 1:]))):
         found = of_weights(statistic, 30)
         assert (found.value, found.high) == pytest.approx((expected[0].value, expected[0].high), rel=1e-6)
         assert max(found.low, 0) == pytest.approx(expected[0].low, rel=1e-5)
 
 
-def test_a_scale_is_a_change_of_the_statistic(items):
+def test_a_scale_is_a_change_of_the_statistic(values):
     """The interval of θ on the log scale is exp of that of log θ: chain rule by hand."""
-    x = items[:, 0]
+    x = values[:, 0]
 
     def mean(weights):
         return weights @ x, x - weights @ x
@@ -156,19 +156,19 @@ def test_pairing_shortens_the_interval_of_a_ratio():
     assert paired.high - paired.low < (shuffled.high - shuffled.low) / 10
 
 
-def test_absent_inputs_are_as_if_they_were_not_there(items):
-    padded = np.insert(items, [3, 17], np.nan, axis=0)
+def test_absent_inputs_are_as_if_they_were_not_there(values):
+    padded = np.insert(values, [3, 17], np.nan, axis=0)
     assert [(e.value, e.low, e.high, e.n) for e in means(padded)] == [
-        pytest.approx((e.value, e.low, e.high, e.n)) for e in means(items)
+        pytest.approx((e.value, e.low, e.high, e.n)) for e in means(values)
     ]
     padded[0, 1] = np.nan  # either of a pair
-    (found,), (expected,) = ratios(padded[:, :1], padded[:, 1:]), ratios(items[1:, :1], items[1:, 1:])
+    (found,), (expected,) = ratios(padded[:, :1], padded[:, 1:]), ratios(values[1:, :1], values[1:, 1:])
     assert (*bounds(found), found.n) == pytest.approx((*bounds(expected), expected.n))
 
 
-def test_units_only_scale_an_interval(items):
+def test_units_only_scale_an_interval(values):
     for factor in (1e-150, 1e150):
-        for found, expected in zip(means(factor * items), means(items), strict=True):
+        for found, expected in zip(means(factor * values), means(values), strict=True):
             assert bounds(found) == pytest.approx((factor * expected.low, factor * expected.high))
             assert expected.scaled(2, 1) == Estimate(
                 2 * expected.value + 1, 2 * expected.low + 1, 2 * expected.high + 1, 30
@@ -181,14 +181,14 @@ numbers = st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1.0, 1e-300, math.nan])
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12))
 def test_whatever_the_inputs_an_interval_holds_its_value(pairs):
     """And it is there for two inputs or more that differ by more than rounding, also where one has all the rest."""
-    items = np.array(pairs)
-    for found in (*means(items), *ratios(items[:, :1], items[:, 1:])):
+    values = np.array(pairs)
+    for found in (*means(values), *ratios(values[:, :1], values[:, 1:])):
         assert found.value is None or math.isfinite(found.value)
         assert (found.low is None) == (found.high is None)
         if found.low is not None:
             assert found.low <= found.value <= found.high < math.inf
             assert found.low < found.high
-    for column, found in zip(items.T, means(items), strict=True):
+    for column, found in zip(values.T, means(values), strict=True):
         known = column[~np.isnan(column)]
         assert found.n == len(known)
         if len(known) > 1 and np.ptp(known) > 1e-9 * np.abs(known).max():
@@ -198,8 +198,8 @@ def test_whatever_the_inputs_an_interval_holds_its_value(pairs):
 def test_inputs_that_are_alike_say_nothing_of_the_next():
     assert means(np.full((7, 1), 0.1)) == [Estimate(pytest.approx(0.1), None, None, 7)]
     assert ratios(np.full((7, 1), 0.3), np.full((7, 1), 0.1)) == [Estimate(pytest.approx(3), None, None, 7)]
-    items = np.random.default_rng(1).lognormal(3, 2, size=(1001, 1))
-    assert ratios(items, items) == [Estimate(1.0, None, None, 1001)]
+    values = np.random.default_rng(1).lognormal(3, 2, size=(1001, 1))
+    assert ratios(values, values) == [Estimate(1.0, None, None, 1001)]
 
 
 def test_too_few_inputs():
@@ -221,7 +221,7 @@ def test_no_bound_is_below_0_where_no_input_is():
     assert ratios(np.abs(parts) ** 9, wholes)[0].low == 0
 
 
-def test_items_that_do_not_fit_are_refused():
+def test_values_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"not \[3\]"):
         means(np.zeros(3))
     with pytest.raises(ValueError, match=r"\[3, 2\] and denominators \[3, 1\]"):

@@ -21,12 +21,12 @@ def test_the_value_is_the_mean_of_scipys_correlations():
 
 
 def test_the_p_value_counts_the_orders_that_agree_as_much():
-    """Of the 24 orders of four items, at two places alike, only the order itself and its reverse reach |ρ| = 1."""
+    """Of the 24 orders of four arms, at two places alike, only the order itself and its reverse reach |ρ| = 1."""
     foretold = np.array([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]])
     reached = [[[1.0], [2.0], [3.0], [4.0]], [[4.0], [3.0], [2.0], [1.0]]]
     found, p = mean_rank_correlation(foretold, reached, 0)
     assert (found.value, p) == (pytest.approx(1.0), pytest.approx(2 / 24))
-    assert (found.low, found.high) == (None, None)  # four items
+    assert (found.low, found.high) == (None, None)  # four arms
 
 
 def test_places_that_contradict_each_other_leave_nothing():

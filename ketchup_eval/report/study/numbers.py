@@ -104,7 +104,7 @@ def heading(column: Column) -> str:
 
 def _cell(label: str, cell: Cell) -> Number:
     more = [f"by seed: {', '.join(map(_full, cell.by_seed))}"] if len(cell.by_seed) > 1 else []
-    over = f"{len(cell.by_seed)} seeds" if len(cell.by_seed) > 1 else "n counts items"
+    over = f"{len(cell.by_seed)} seeds" if len(cell.by_seed) > 1 else "n counts inputs"
     return Number.of(label, cell.estimate, cell.sources, [over, *more], p_words(cell.p), best=cell.best)
 
 

@@ -106,7 +106,7 @@ def _scores(content: Content, student: str) -> StudyTable:
         if cells:
             rows[name] = Row(name, trained, cells)
     about = (
-        "Intervals are 95%, Student's t over seeds; where one run stands alone, over items. "
+        "Intervals are 95%, Student's t over seeds; where one run stands alone, over inputs. "
         f"{_against(content['plan']['reference'].get('compare'))}Bold or *: the best of the student's methods."
     )
     return StudyTable("table1", student, f"scores of student {student}", about, _by_task(content, columns), _of(rows))
