@@ -134,9 +134,9 @@ def _numbers(
         _check_shape("student_logits", student_logits, teacher_logits.shape)
         log_pi = F.log_softmax(student_logits.to(found["q"].dtype), dim=-1)
         pi = log_pi.exp()
-        chosen = log_pi.gather(-1, ids.clamp(0, log_pi.shape[-1] - 1)[..., None])[..., 0]
+        own = log_pi.gather(-1, ids.clamp(0, log_pi.shape[-1] - 1)[..., None])[..., 0]
         found |= {
-            "log_prob": chosen,
+            "log_prob": own,
             "entropy": -torch.where(pi > 0, pi * log_pi, 0).sum(-1),
             "collision": pi.square().sum(-1),
             "own_value": expected_value(teacher_logits, pi),

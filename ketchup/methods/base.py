@@ -18,30 +18,30 @@ Writer = Literal["reference", "teacher", "student"]
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """One prompt with the `tokens[T]` after it; `chosen[T]` is False for those that the environment writes.
+    """One prompt with the `tokens[T]` after it; `action_mask[T]` is False for those that the environment writes.
 
-    A policy gradient weighs each action: `weights` has one number per *chosen* token, `teacher_log_probs` what the
+    A policy gradient weighs each action: `weights` has one number per *action*, `teacher_log_probs` what the
     teacher thinks of it and `sampler_log_probs` what it was drawn with, where the engine told, in nats. With
     `most_ratio` the whole trajectory counts as its importance ratio, held at that: see `ketchup.maths.importance`.
     """
 
     prompt: list[int]
     tokens: Tensor
-    chosen: Tensor
+    action_mask: Tensor
     weights: Tensor | None = None
     teacher_log_probs: Tensor | None = None
     sampler_log_probs: Tensor | None = None
     most_ratio: float | None = None
 
     @classmethod
-    def of(cls, prompt: list[int], tokens: Sequence[int], chosen: Sequence[bool]) -> "Trajectory":
+    def of(cls, prompt: list[int], tokens: Sequence[int], action_mask: Sequence[bool]) -> "Trajectory":
         """From lists: what was read from a file or is a reference."""
-        return cls(prompt, torch.tensor(tokens, dtype=torch.long), torch.tensor(chosen, dtype=torch.bool))
+        return cls(prompt, torch.tensor(tokens, dtype=torch.long), torch.tensor(action_mask, dtype=torch.bool))
 
     @property
     def actions(self) -> int:
         """How many tokens count in the loss."""
-        return int(self.chosen.sum())
+        return int(self.action_mask.sum())
 
 
 class Loss(NamedTuple):

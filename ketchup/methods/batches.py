@@ -17,7 +17,7 @@ def action_states(model: LanguageModel, batch: Sequence[Trajectory]) -> tuple[Te
     """
     shared = context(model, [row.prompt for row in batch], shared=False)
     tokens = pad_sequence([row.tokens for row in batch], batch_first=True, padding_value=model.pad_id)
-    mask = pad_sequence([row.chosen for row in batch], batch_first=True)
+    mask = pad_sequence([row.action_mask for row in batch], batch_first=True)
     tokens, mask = tokens.to(model.device), mask.to(model.device)
     hidden = hidden_states(model, shared, torch.arange(len(batch), device=model.device), tokens)
     return hidden[mask], tokens[mask]

@@ -13,13 +13,13 @@ CALCULATOR_WINDOW = 128
 
 @dataclass
 class Written:
-    """A rollout being written: its tokens, which of them the model chose, and how far the calculator has read.
+    """A rollout being written: its tokens, which of them are actions of the model, and how far the calculator has read.
 
     `log_probs` are those that the engine drew the tokens with, NaN for those that it did not draw or does not tell.
     """
 
     tokens: list[int]
-    chosen: list[bool]
+    action_mask: list[bool]
     log_probs: list[float]
     read: int = 0
 
@@ -31,13 +31,13 @@ class Written:
     def extend(self, tokens: list[int], log_probs: list[float]) -> None:
         """Goes on with tokens that the model chose."""
         self.tokens.extend(tokens)
-        self.chosen.extend([True] * len(tokens))
+        self.action_mask.extend([True] * len(tokens))
         self.log_probs.extend(log_probs)
 
     def force(self, start: int, tokens: list[int]) -> None:
         """Puts what the environment writes in place of all from `start` on."""
         self.tokens[start:] = tokens
-        self.chosen[start:] = [False] * len(tokens)
+        self.action_mask[start:] = [False] * len(tokens)
         self.log_probs[start:] = [math.nan] * len(tokens)
 
 
@@ -63,15 +63,15 @@ class Calculator:
 
     def action_mask(self, tokens: Sequence[int]) -> list[bool]:
         """Which tokens of a finished text are actions: all but those that are just what the environment writes."""
-        chosen = [True] * len(tokens)
+        mask = [True] * len(tokens)
         found = self.next_forced(tokens, 0)
         while found:
             start, forced = found
             end = start + len(forced)
             if list(tokens[start:end]) == forced:
-                chosen[start:end] = [False] * len(forced)
+                mask[start:end] = [False] * len(forced)
             found = self.next_forced(tokens, end)
-        return chosen
+        return mask
 
     def due(self, tokens: Sequence[int]) -> list[int]:
         """What the environment writes after `tokens`, if anything."""

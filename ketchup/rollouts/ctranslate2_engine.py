@@ -125,9 +125,9 @@ class CTranslate2Engine:
         given = prefixes or [[] for _ in prompts]
         runner = self._runner(seed)
         results: list[list[_Row]] = [[] for _ in prompts]
-        for chosen in self._batches([len(a) + len(b) for a, b in zip(prompts, given, strict=True)], samples):
-            rows = self._batch(runner, [prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
-            for index, written in zip(chosen, rows, strict=True):
+        for batch in self._batches([len(a) + len(b) for a, b in zip(prompts, given, strict=True)], samples):
+            rows = self._batch(runner, [prompts[i] for i in batch], [given[i] for i in batch], samples, decoding)
+            for index, written in zip(batch, rows, strict=True):
                 results[index] = [copy.deepcopy(row) for row in written for _ in range(samples // len(written))]
         # it returns the likeliest row of an input first; samples come in no order
         shuffled = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ ENGINES: Table[Callable[[LanguageModel], Engine]] = Table(
 )
 
 
-class Chosen(NamedTuple):
+class Choice(NamedTuple):
     """An engine and why it is that one, as a manifest says it."""
 
     engine: Engine
@@ -43,7 +43,7 @@ class Chosen(NamedTuple):
         return f"{self.engine.name} on {self.engine.model.device} ({self.why})"
 
 
-def chosen(name: EngineName, model: LanguageModel) -> Chosen:
+def choose(name: EngineName, model: LanguageModel) -> Choice:
     """The named engine with the model's weights; `auto` is CTranslate2 where it can sample it, else transformers.
 
     On a GPU too, if CTranslate2's build and libraries are there for it. What `auto` leaves aside is said once. It is
@@ -55,7 +55,7 @@ def chosen(name: EngineName, model: LanguageModel) -> Chosen:
     library, _, computes = name.partition(":")
     if library == "ctranslate2" and (reason := ctranslate2_engine.reason_against(model, computes or "float32")):
         raise UsageError(f"{reason}; use --engine transformers.")
-    return Chosen(ENGINES[name](model), "asked for")
+    return Choice(ENGINES[name](model), "asked for")
 
 
 def check_tells(engine: Engine, decoding: Decoding) -> None:
@@ -68,19 +68,19 @@ def check_tells(engine: Engine, decoding: Decoding) -> None:
 
 
 def engine(name: EngineName, model: LanguageModel) -> Engine:
-    """What `chosen` chooses."""
-    return chosen(name, model).engine
+    """What `choose` takes."""
+    return choose(name, model).engine
 
 
-def _fastest(model: LanguageModel) -> Chosen:
+def _fastest(model: LanguageModel) -> Choice:
     reason = ctranslate2_engine.reason_against(model)
     if reason is None:
         try:
-            return Chosen(CTranslate2Engine(model), "the fastest that draws from the model's own distribution")
+            return Choice(CTranslate2Engine(model), "the fastest that draws from the model's own distribution")
         except CTranslate2Error as error:
             reason = error.reason
     _say(f"{reason}; it is sampled with transformers.")
-    return Chosen(TransformersEngine(model), reason)
+    return Choice(TransformersEngine(model), reason)
 
 
 @cache

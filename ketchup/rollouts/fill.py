@@ -17,7 +17,7 @@ from ketchup.models.language_model import LanguageModel
 from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import Bar
-from ketchup.rollouts.engines import Chosen, check_tells, chosen
+from ketchup.rollouts.engines import Choice, check_tells, choose
 from ketchup.rollouts.sampling import sample
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.tasks.base import Input
@@ -103,9 +103,9 @@ def fill(
     """
 
     @cache
-    def runner() -> Chosen:
+    def runner() -> Choice:
         with phases.phase("hand-over"):
-            found = chosen(writer.engine, writer.model)
+            found = choose(writer.engine, writer.model)
         if writer.corrected:
             check_tells(found.engine, writer.decoding)
         if processes.main:

@@ -104,16 +104,16 @@ def _cut(machine: Calculator, row: Written, limit: int) -> bool:
         if row.tokens[start : row.read] != forced:
             row.force(start, forced)
             return True
-        row.chosen[start : row.read] = [False] * len(forced)
+        row.action_mask[start : row.read] = [False] * len(forced)
         found = machine.next_forced(row.tokens, row.read)
     return False
 
 
 def _as_rollouts(model: LanguageModel, ids: Sequence[str], rows: list[Written]) -> Rollouts:
     tokens, token_mask = pad([row.tokens for row in rows], model.pad_id)
-    chosen, _ = pad([[int(c) for c in row.chosen] for row in rows], 0)
-    ended = torch.tensor([bool(row.tokens) and row.tokens[-1] in model.eos_ids and row.chosen[-1] for row in rows])
-    actions = chosen.bool() & token_mask
+    chose, _ = pad([[int(action) for action in row.action_mask] for row in rows], 0)
+    ended = torch.tensor([bool(row.tokens) and row.tokens[-1] in model.eos_ids and row.action_mask[-1] for row in rows])
+    actions = chose.bool() & token_mask
     return Rollouts(tuple(ids), tokens, token_mask, actions, ended, _log_probs(rows, actions))
 
 

@@ -62,13 +62,13 @@ def write(
     found: list[list[Written]] = [[] for _ in prompts]
     size = max(1, _rows_at_once(model, len(prompts[order[0]]) + decoding.max_new_tokens) // drawn)
     for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        rows = _Batch(model, [prompts[index] for index in chosen], drawn).write(decoding, generator, machine)
-        for place, index in enumerate(chosen):
+        batch = order[start : start + size]
+        rows = _Batch(model, [prompts[index] for index in batch], drawn).write(decoding, generator, machine)
+        for place, index in enumerate(batch):
             found[index] = rows[place * drawn : (place + 1) * drawn]
     copies = samples // drawn
     return [
-        Written(list(row.tokens), list(row.chosen), list(row.log_probs))
+        Written(list(row.tokens), list(row.action_mask), list(row.log_probs))
         for rows in found
         for row in rows
         for _ in range(copies)
@@ -110,17 +110,17 @@ class _Batch:
             for place, row in enumerate(open_rows):
                 if row is None:
                     continue
-                chosen = id(row) not in due
-                if not chosen:
+                action = id(row) not in due
+                if not action:
                     tokens[place] = due[id(row)].pop(0)
                     if not due[id(row)]:
                         del due[id(row)]
                 row.tokens.append(tokens[place])
-                row.chosen.append(chosen)
-                row.log_probs.append(log_probs[place] if chosen else math.nan)
-                if chosen and tokens[place] in self.model.eos_ids:
+                row.action_mask.append(action)
+                row.log_probs.append(log_probs[place] if action else math.nan)
+                if action and tokens[place] in self.model.eos_ids:
                     open_rows[place] = None
-                elif chosen and machine and (forced := machine.due(row.tokens)):
+                elif action and machine and (forced := machine.due(row.tokens)):
                     due[id(row)] = list(forced)
             self.last = torch.tensor(tokens, device=self.model.device)[:, None]
             left = [place for place, row in enumerate(open_rows) if row is not None]

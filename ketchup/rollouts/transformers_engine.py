@@ -62,9 +62,9 @@ class TransformersEngine:
                     1, BATCH_TOKENS // (samples * (max(len(prompts[i]) for i in group) + decoding.max_new_tokens))
                 )
                 for start in range(0, len(group), size):
-                    chosen = group[start : start + size]
-                    rows = self._generate([prompts[i] for i in chosen], [given[i] for i in chosen], samples, decoding)
-                    for place, index in enumerate(chosen):
+                    batch = group[start : start + size]
+                    rows = self._generate([prompts[i] for i in batch], [given[i] for i in batch], samples, decoding)
+                    for place, index in enumerate(batch):
                         results[index] = rows[place * samples : (place + 1) * samples]
         drawn = [row for rows in results for row in rows]
         return Drawn([tokens for tokens, _ in drawn], None if decoding.greedy else [told for _, told in drawn])

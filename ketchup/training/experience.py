@@ -135,7 +135,7 @@ class Student:
     def _current(self) -> Engine:
         """The engine, with the weights of this moment."""
         if self._engine is None:
-            found = engines.chosen(self.engine_name, self.weights.ordinary())
+            found = engines.choose(self.engine_name, self.weights.ordinary())
             self._engine = found.engine
             self._told(str(found))
         elif self._stale:
@@ -206,15 +206,15 @@ def as_trajectories(
     samples, lengths = rollouts.samples, rollouts.token_mask.sum(1).tolist()
     log_p = None if values is None else values.q - values.logsumexp
     for index, length in enumerate(lengths):
-        chosen = rollouts.action_mask[index, :length]
-        row = Trajectory(prompts[index // samples], rollouts.tokens[index, :length], chosen)
+        mask = rollouts.action_mask[index, :length]
+        row = Trajectory(prompts[index // samples], rollouts.tokens[index, :length], mask)
         if weights is not None and log_p is not None:
             drawn = rollouts.sampler_log_prob
             row = replace(
                 row,
                 weights=weights.weights[index, : row.actions],
-                teacher_log_probs=log_p[index, :length][chosen],
-                sampler_log_probs=None if drawn is None else drawn[index, :length][chosen],
+                teacher_log_probs=log_p[index, :length][mask],
+                sampler_log_probs=None if drawn is None else drawn[index, :length][mask],
                 most_ratio=most_ratio,
             )
         rows.append(row)

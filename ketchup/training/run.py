@@ -277,7 +277,7 @@ def _references(
     with progress("tokenise", total=len(inputs), unit="rows") as bar:
         for one, prompt in zip(inputs, prompts, strict=True):
             tokens = target_ids(student, task, one.reference)
-            chosen = machine.action_mask(tokens) if machine else [True] * len(tokens)
-            rows.append(Trajectory.of(prompt, tokens, chosen))
+            mask = machine.action_mask(tokens) if machine else [True] * len(tokens)
+            rows.append(Trajectory.of(prompt, tokens, mask))
             bar.advance()
     return rows

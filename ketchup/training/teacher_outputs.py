@@ -78,23 +78,23 @@ def teacher_outputs(
 
 
 def _trajectory(prompt: list[int], row: Mapping[str, Any], vocabulary: int, file: Path) -> Trajectory:
-    tokens, chosen = row.get("tokens"), row.get("chosen")
+    tokens, mask = row.get("tokens"), row.get("chosen")
     if not (
         isinstance(tokens, list)
-        and isinstance(chosen, list)
-        and len(tokens) == len(chosen)
+        and isinstance(mask, list)
+        and len(tokens) == len(mask)
         and all(type(token) is int and 0 <= token < vocabulary for token in tokens)
-        and all(isinstance(choice, bool) for choice in chosen)
+        and all(isinstance(action, bool) for action in mask)
     ):
         raise RunError(
             f'{file} has no output for the input {row["input"]}, but other "tokens" or "chosen"; remove that line and '
             "run again."
         )
-    return Trajectory.of(prompt, tokens, chosen)
+    return Trajectory.of(prompt, tokens, mask)
 
 
 def _rows(block: Block, rollouts: Rollouts, _values: None) -> Iterator[dict[str, Any]]:
-    for one, tokens, written, chosen in zip(
+    for one, tokens, written, mask in zip(
         block, rollouts.tokens, rollouts.token_mask, rollouts.action_mask, strict=True
     ):
-        yield {"id": one.id, "tokens": tokens[written].tolist(), "chosen": chosen[written].tolist()}
+        yield {"id": one.id, "tokens": tokens[written].tolist(), "chosen": mask[written].tolist()}

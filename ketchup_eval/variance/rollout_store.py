@@ -56,7 +56,7 @@ class Written:
     """The tokens of a block's rollouts, an input's neighbours, and which of them the student chose."""
 
     tokens: list[list[int]]
-    actions: list[list[bool]]
+    action_mask: list[list[bool]]
 
 
 class PartStore:

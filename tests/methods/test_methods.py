@@ -30,8 +30,8 @@ def literal_losses(name, student, teacher, batch):
     """Each token's divergence in float64 from plain forward passes, summed over the actions: one sum per part."""
     sums = [0.0, 0.0]
     for row in batch:
-        for t, chosen in enumerate(row.chosen):
-            if chosen:
+        for t, action in enumerate(row.action_mask):
+            if action:
                 p, pi = (
                     tiny.next_logits(m, row.prompt, row.tokens[:t].tolist()).softmax(-1).tolist()
                     for m in (teacher, student)

@@ -13,7 +13,7 @@ from ketchup.errors import ModelError, UsageError
 from ketchup.rollouts import conversion, transformers_engine
 from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine, reason_against
 from ketchup.rollouts.engines import ENGINES as ENGINE_CLASSES
-from ketchup.rollouts.engines import chosen, engine
+from ketchup.rollouts.engines import choose, engine
 from ketchup.rollouts.types import Decoding
 from tests import tiny
 from tests.rollouts import contract
@@ -259,21 +259,21 @@ def test_a_runner_is_made_on_the_models_device(monkeypatch):
     assert (asked["device"], asked["device_index"], asked["compute_type"]) == ("cuda", 1, "float32")
 
 
-def test_why_an_engine_was_chosen(monkeypatch):
+def test_why_an_engine_was_choose(monkeypatch):
     model = tiny.language_model("t5")
-    assert str(chosen("auto", model)).startswith("ctranslate2 on cpu (the fastest")
-    assert str(chosen("transformers", model)) == "transformers on cpu (asked for)"
+    assert str(choose("auto", model)).startswith("ctranslate2 on cpu (the fastest")
+    assert str(choose("transformers", model)) == "transformers on cpu (asked for)"
     narrow = replace(model, network=tiny.network("t5", 6).to(torch.bfloat16))
-    assert str(chosen("auto", narrow)) == (
+    assert str(choose("auto", narrow)) == (
         "transformers on cpu (CTranslate2 does not support 'tiny-t5-0' (its weights are bfloat16))"
     )
     with pytest.raises(UsageError, match=r"its weights are bfloat16\); use --engine transformers"):
-        chosen("ctranslate2", narrow)
+        choose("ctranslate2", narrow)
 
     def no_library(*_):
         raise RuntimeError("Library libcublas.so.12 is not found or cannot be loaded")
 
     monkeypatch.setattr(CTranslate2Engine, "_gap", no_library)
-    found = chosen("auto", model)
+    found = choose("auto", model)
     assert found.engine.name == "transformers"
     assert "libcublas.so.12 is not found" in found.why

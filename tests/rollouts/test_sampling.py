@@ -77,17 +77,17 @@ def exact_outputs():
     """Every (tokens, which are actions) with its probability, the environment writing at once."""
     done, stack = Counter(), [((), (), 1.0)]
     while stack:
-        tokens, chosen, probability = stack.pop()
-        if tokens and ((tokens[-1] == EOS and chosen[-1]) or len(tokens) == LIMIT):
-            done[tokens, chosen] += probability
+        tokens, actions, probability = stack.pop()
+        if tokens and ((tokens[-1] == EOS and actions[-1]) or len(tokens) == LIMIT):
+            done[tokens, actions] += probability
             continue
-        forced = calculated(list(tokens)) if chosen and chosen[-1] else []
+        forced = calculated(list(tokens)) if actions and actions[-1] else []
         if forced:
             written = tuple(forced[: LIMIT - len(tokens)])
-            stack.append((tokens + written, chosen + (False,) * len(written), probability))
+            stack.append((tokens + written, actions + (False,) * len(written), probability))
             continue
         for token, share in NEXT[tokens[-1] if tokens else None].items():
-            stack.append(((*tokens, token), (*chosen, True), probability * share))
+            stack.append(((*tokens, token), (*actions, True), probability * share))
     return done
 
 
@@ -97,8 +97,8 @@ def model():
 
 
 def outputs(rollouts):
-    for tokens, mask, chosen in zip(rollouts.tokens, rollouts.token_mask, rollouts.action_mask, strict=True):
-        yield tuple(tokens[mask].tolist()), tuple(chosen[mask].tolist())
+    for tokens, mask, actions in zip(rollouts.tokens, rollouts.token_mask, rollouts.action_mask, strict=True):
+        yield tuple(tokens[mask].tolist()), tuple(actions[mask].tolist())
 
 
 def without_sums_above_two(exact):
@@ -126,11 +126,11 @@ def test_each_action_has_the_chance_that_it_was_drawn_with_and_forced_tokens_hav
     """Rows that were cut, mended and continued among them; the chances are those of the chain."""
     rollouts = sample(ChainEngine(), model, ["x"], [[2]], 500, Decoding(LIMIT), 3, calculator=True)
     assert (rollouts.action_mask != rollouts.token_mask).any()
-    for tokens, chosen, found in zip(
+    for tokens, actions, found in zip(
         rollouts.tokens.tolist(), rollouts.action_mask.tolist(), rollouts.sampler_log_prob.tolist(), strict=True
     ):
         states = [None, *tokens[:-1]]
-        for state, token, action, log_prob in zip(states, tokens, chosen, found, strict=True):
+        for state, token, action, log_prob in zip(states, tokens, actions, found, strict=True):
             assert log_prob == pytest.approx(math.log(NEXT[state][token]) if action else 0)
 
 
@@ -150,14 +150,14 @@ def test_without_the_calculator_every_token_is_an_action(model):
 def test_eos_counts_as_an_action_and_truncation_is_not_an_end(model):
     rollouts = sample(ChainEngine(), model, ["x", "y"], [[2], [3]], 300, Decoding(LIMIT), 0, calculator=True)
     assert rollouts.samples == 300
-    for tokens, mask, chosen, ended in zip(
+    for tokens, mask, actions, ended in zip(
         *(vars(rollouts)[name] for name in ("tokens", "token_mask", "action_mask", "ended")), strict=True
     ):
         written = tokens[mask].tolist()
         assert bool(ended) == (written[-1] == EOS)
         assert ended or len(written) == LIMIT
-        assert not ended or chosen[mask][-1]
-        assert not chosen[~mask].any()
+        assert not ended or actions[mask][-1]
+        assert not actions[~mask].any()
     assert 0 < rollouts.ended.float().mean() < 1
 
 

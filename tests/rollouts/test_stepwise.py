@@ -25,7 +25,7 @@ class Stepwise:
     def sample(self, prompts, prefixes, samples, decoding, seed):
         assert prefixes is None
         rows = stepwise.write(self.model, prompts, samples, decoding, seed, Calculator(self.model))
-        assert all(all(row.chosen) for row in rows)
+        assert all(all(row.action_mask) for row in rows)
         told = None if decoding.greedy else [row.log_probs for row in rows]  # not a number for greedy rows
         assert told or all(math.isnan(one) for row in rows for one in row.log_probs)
         return Drawn([row.tokens for row in rows], told)
@@ -58,13 +58,13 @@ def test_the_calculator_writes_where_it_must_and_nowhere_else(kind, monkeypatch)
     machine = Calculator(model)
     monkeypatch.setattr(stepwise, "CACHE_BYTES", 100_000)  # several batches
     rows = stepwise.write(model, [[2, 3], [4], [5, 4, 3]], 1000, Decoding(9), 0, machine)
-    forced = [row for row in rows if False in row.chosen]
+    forced = [row for row in rows if False in row.action_mask]
     assert len(forced) > 50
     for row in rows:
         read = Written.drawn(list(row.tokens), list(row.log_probs))
         assert not sampling._cut(machine, read, 9)
-        assert (read.tokens, read.chosen) == (row.tokens, row.chosen)
-        assert len(row.tokens) == 9 or (row.tokens[-1] in model.eos_ids and row.chosen[-1])
+        assert (read.tokens, read.action_mask) == (row.tokens, row.action_mask)
+        assert len(row.tokens) == 9 or (row.tokens[-1] in model.eos_ids and row.action_mask[-1])
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
@@ -75,8 +75,8 @@ def test_actions_after_the_calculator_come_from_the_model(kind):
     rows = stepwise.write(model, [prompt], 6000, Decoding(9), 1, Calculator(model))
     total = variance = count = 0.0
     for row in rows:
-        for place, chosen in enumerate(row.chosen):
-            if chosen and False in row.chosen[:place]:
+        for place, action in enumerate(row.action_mask):
+            if action and False in row.action_mask[:place]:
                 log_pi = tiny.next_logits(model, prompt, row.tokens[:place]).log_softmax(-1)
                 entropy = -(log_pi.exp() * log_pi).sum()
                 total += float(log_pi[row.tokens[place]] + entropy)

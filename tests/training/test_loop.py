@@ -24,8 +24,8 @@ EOS = 1
 SFT = method("sft", {})
 
 
-def demonstration(prompt, tokens, chosen=None):
-    return Trajectory.of(prompt, tokens, chosen or [True] * len(tokens))
+def demonstration(prompt, tokens, mask=None):
+    return Trajectory.of(prompt, tokens, mask or [True] * len(tokens))
 
 
 def cross_entropy(model, batch):
@@ -52,9 +52,9 @@ def literal_log_prob(model, prompt, written, token):
 
 
 def literal_loss(model, row):
-    """-sum of the chosen tokens' log-probabilities."""
+    """-sum of the actions' log-probabilities."""
     tokens = row.tokens.tolist()
-    places = [place for place, chosen in enumerate(row.chosen) if chosen]
+    places = [place for place, action in enumerate(row.action_mask) if action]
     return -sum(literal_log_prob(model, row.prompt, tokens[:place], tokens[place]) for place in places)
 
 
@@ -111,8 +111,8 @@ def test_eos_counts_as_an_action_though_it_is_the_pad_as_well():
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_the_environments_tokens_are_read_but_not_learnt(kind):
     model = tiny.language_model(kind)
-    chosen = [True, False, True, True]
-    row, other = (demonstration([2, 3], [2, forced, 4, EOS], chosen) for forced in (3, 5))
+    mask = [True, False, True, True]
+    row, other = (demonstration([2, 3], [2, forced, 4, EOS], mask) for forced in (3, 5))
     with torch.no_grad():
         losses = [cross_entropy(model, [one]).item() for one in (row, other)]
         assert losses[0] == pytest.approx(literal_loss(model, row).item(), rel=1e-5)
@@ -125,7 +125,7 @@ def test_the_environments_tokens_are_read_but_not_learnt(kind):
 
 def test_environment_tokens_count_neither_in_validation(rows):
     model = tiny.language_model("t5")
-    half = [replace(row, chosen=torch.arange(len(row.tokens)) % 2 == 0) for row in rows]
+    half = [replace(row, action_mask=torch.arange(len(row.tokens)) % 2 == 0) for row in rows]
     with torch.no_grad():
         total = sum(literal_loss(model, row) for row in half).item()
     actions = sum(row.actions for row in half)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from ketchup.rollouts import engines
-from ketchup.rollouts.engines import Chosen
+from ketchup.rollouts.engines import Choice
 from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup.training import sampler_gap
 from ketchup_eval.cli import app
@@ -47,9 +47,9 @@ def mismatched(monkeypatch):
     def other(name, model):
         runner = TransformersEngine(tiny.a_little_off(model))
         monkeypatch.setattr(runner, "update", lambda model: None)
-        return Chosen(runner, "planted")
+        return Choice(runner, "planted")
 
-    monkeypatch.setattr(engines, "chosen", other)
+    monkeypatch.setattr(engines, "choose", other)
     sampler_gap._say.cache_clear()
 
 

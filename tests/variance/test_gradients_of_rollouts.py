@@ -41,7 +41,7 @@ def literal(student, weights, parameters):
     means, squares = [], []
     for row in weights:
         found = []
-        for tokens, actions, own in zip(ROLLOUTS.tokens, ROLLOUTS.actions, row, strict=True):
+        for tokens, actions, own in zip(ROLLOUTS.tokens, ROLLOUTS.action_mask, row, strict=True):
             shared = context(student, [ROLLOUTS.prompt])
             hidden = hidden_states(student, shared, torch.tensor([0]), torch.tensor([tokens]))
             if len(parameters) == 1:

@@ -17,7 +17,7 @@ from ketchup.estimators import NUMBERS, Numbers, estimator
 from ketchup.maths.importance import log_ratios, truncated_ratios
 from ketchup.maths.tabular import random_world
 from ketchup.rollouts import fill
-from ketchup.rollouts.engines import Chosen
+from ketchup.rollouts.engines import Choice
 from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup_eval.cli import app
 from ketchup_eval.stats.intervals import means, ratios
@@ -169,9 +169,9 @@ def mismatched(monkeypatch):
     """An engine that draws from weights that are a little off."""
 
     def other(name, model):
-        return Chosen(TransformersEngine(tiny.a_little_off(model)), "planted")
+        return Choice(TransformersEngine(tiny.a_little_off(model)), "planted")
 
-    monkeypatch.setattr(fill, "chosen", other)
+    monkeypatch.setattr(fill, "choose", other)
 
 
 def study(folder, inputs, *more):

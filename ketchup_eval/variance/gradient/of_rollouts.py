@@ -33,7 +33,7 @@ class InputRollouts:
 
     prompt: list[int]
     tokens: list[list[int]]
-    actions: list[list[bool]]
+    action_mask: list[list[bool]]
 
 
 class Gradients(Protocol):
@@ -87,9 +87,9 @@ class HeadGradients:
         shape = (self.kept,) if exact else (self.kept // 2 + 1,)
         mean = torch.zeros(len(weights), *shape, dtype=torch.float64 if exact else torch.complex128)
         squares = torch.zeros(len(weights), dtype=torch.float64)
-        for index, hidden, chosen in _all_states(self.student, rollouts):
-            own = weights[:, index, : len(chosen)].double().to(hidden.device)
-            delta, states = self._delta(hidden, chosen), hidden.float()
+        for index, hidden, actions in _all_states(self.student, rollouts):
+            own = weights[:, index, : len(actions)].double().to(hidden.device)
+            delta, states = self._delta(hidden, actions), hidden.float()
             gram = ((states @ states.T) * (delta @ delta.T)).double()
             squares += ((own @ gram) * own).sum(1).cpu()
             mean += (self._outer(own, delta, states) if exact else self._shortened(own, delta, states)).cpu()
@@ -97,10 +97,10 @@ class HeadGradients:
             mean = torch.fft.irfft(mean, self.kept)
         return mean / samples, squares / samples
 
-    def _delta(self, hidden: Tensor, chosen: Tensor) -> Tensor:
+    def _delta(self, hidden: Tensor, actions: Tensor) -> Tensor:
         raw = logits(self.student, hidden)
         delta = -raw.softmax(-1)
-        delta[torch.arange(len(chosen)), chosen] += 1
+        delta[torch.arange(len(actions)), actions] += 1
         cap = logit_cap(self.student)
         return delta if cap is None else delta * (1 - (raw / cap).square())
 
@@ -123,7 +123,7 @@ class WeightGradients:
 
     def __init__(self, student: LanguageModel, pattern: str, seed: int, projection: int | None = None) -> None:
         self.student = student
-        self.weights = _chosen(student, pattern)
+        self.weights = _matching(student, pattern)
         self.length = sum(weight.numel() for weight in self.weights)
         self.kept = _kept(self.length, projection)
         if self.kept < self.length:
@@ -136,9 +136,9 @@ class WeightGradients:
         at_once = self.kept == self.length or rows >= len(weights)  # the sum is shortened, not each of its terms
         total = torch.zeros(len(weights), self.length if at_once else self.kept)
         squares = torch.zeros(len(weights), dtype=torch.float64)
-        for index, hidden, chosen in _states(self.student, rollouts):
-            log_pi = logits(self.student, hidden).log_softmax(-1)[torch.arange(len(chosen)), chosen]
-            own = weights[:, index, : len(chosen)].to(log_pi)
+        for index, hidden, actions in _states(self.student, rollouts):
+            log_pi = logits(self.student, hidden).log_softmax(-1)[torch.arange(len(actions)), actions]
+            own = weights[:, index, : len(actions)].to(log_pi)
             for some in (slice(start, start + rows) for start in range(0, len(own), rows)):
                 flat = self._gradients(log_pi, own[some])
                 squares[some] += torch.linalg.vector_norm(flat, dim=1).double().square()
@@ -210,8 +210,8 @@ def _all_states(student: LanguageModel, rollouts: InputRollouts) -> Iterator[tup
     """What `_states` gives, from passes of many rollouts each."""
     here, shared = student.device, context(student, [rollouts.prompt])
     ids, kept = pad(rollouts.tokens, student.pad_id)
-    actions, _ = pad([[int(one) for one in row] for row in rollouts.actions], 0)
-    kept = kept & actions.bool()
+    mask, _ = pad([[int(one) for one in row] for row in rollouts.action_mask], 0)
+    kept = kept & mask.bool()
     for rows in row_chunks(kept, shared.ahead):
         width = int(kept[rows].nonzero()[:, 1].max()) + 1
         hidden = hidden_states(student, shared, torch.zeros_like(rows).to(here), ids[rows, :width].to(here))
@@ -223,8 +223,8 @@ def _all_states(student: LanguageModel, rollouts: InputRollouts) -> Iterator[tup
 def _states(student: LanguageModel, rollouts: InputRollouts) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Of each rollout with actions: its number, the states [L, H] in which it chose, and what it chose [L]."""
     shared = context(student, [rollouts.prompt])
-    for index, (tokens, actions) in enumerate(zip(rollouts.tokens, rollouts.actions, strict=True)):
-        kept = torch.tensor(actions, dtype=torch.bool)
+    for index, (tokens, mask) in enumerate(zip(rollouts.tokens, rollouts.action_mask, strict=True)):
+        kept = torch.tensor(mask, dtype=torch.bool)
         if not kept.any():
             continue
         ids, _ = pad([tokens], student.pad_id)
@@ -233,7 +233,7 @@ def _states(student: LanguageModel, rollouts: InputRollouts) -> Iterator[tuple[i
         yield index, hidden[kept.to(here)], ids[0][kept].to(here)
 
 
-def _chosen(student: LanguageModel, pattern: str) -> Sequence[Tensor]:
+def _matching(student: LanguageModel, pattern: str) -> Sequence[Tensor]:
     named = dict(student.network.named_parameters())
     if pattern == "last-block":
         blocks = set(student.network._no_split_modules or ())

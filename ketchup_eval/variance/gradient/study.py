@@ -99,7 +99,7 @@ class GradientStudy:
         squares = np.empty((len(names), len(inputs)))
         for place, one in enumerate(inputs):
             mine = slice(place * samples, (place + 1) * samples)
-            own = InputRollouts(prompt(one), written.tokens[mine], written.actions[mine])
+            own = InputRollouts(prompt(one), written.tokens[mine], written.action_mask[mine])
             mean, square = self.taken.of(own, by_input[:, place])
             means[:, place], squares[:, place] = mean.numpy(), square.numpy()
             if not np.isfinite(squares[:, place]).all():
