@@ -12,7 +12,7 @@ from ketchup.manifests import check_same_settings
 from ketchup.models.builtin import model_of
 from ketchup.runs import Run
 from ketchup_eval.cli import app
-from ketchup_eval.evaluation.settings import system_named
+from ketchup_eval.evaluation.evaluation_settings import system_named
 from ketchup_eval.inputs import RowsFrom
 from ketchup_eval.judge.plan import task_and_rows
 from ketchup_eval.predictions import predictions_file

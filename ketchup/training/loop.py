@@ -34,7 +34,7 @@ from ketchup.training.gradient import accumulate
 from ketchup.training.metrics import forget_after
 from ketchup.training.sampler_gap import say_if_far, with_effective_share
 from ketchup.training.selection import Selection, graded
-from ketchup.training.settings import SCHEDULERS, TrainSettings
+from ketchup.training.train_settings import SCHEDULERS, TrainSettings
 from ketchup.training.validation import validate
 from ketchup.training.weights import StudentWeights
 

@@ -31,9 +31,9 @@ from ketchup.training.adapters import AdapterWeights
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
 from ketchup.training.selection import Selection, selection
-from ketchup.training.settings import TrainSettings
 from ketchup.training.shards import ShardedWeights, shard
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
+from ketchup.training.train_settings import TrainSettings
 from ketchup.training.weights import StudentWeights
 
 

@@ -50,7 +50,7 @@ def compare(
     from ketchup.files import atomic_write_json
     from ketchup_eval.comparison.compare import compare as compared
     from ketchup_eval.comparison.compare import comparison_json
-    from ketchup_eval.evaluation.settings import EvaluationSettings
+    from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings
 
     together = len(a) > 1 if seeds is None else seeds
     if len(a) > 1 and not together:

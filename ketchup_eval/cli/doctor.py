@@ -18,7 +18,7 @@ def doctor(
     if not judge:
         raise UsageError("Say what to check: --judge.")
     from ketchup_eval.judge.health import checks
-    from ketchup_eval.judge.settings import ReplySettings
+    from ketchup_eval.judge.judge_settings import ReplySettings
 
     found = checks(base_url, ReplySettings(model))
     for check in found:

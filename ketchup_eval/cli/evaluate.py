@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ketchup.devices import Where
     from ketchup_eval.comparison.correlate import Correlation
     from ketchup_eval.evaluation.evaluate import Evaluation
-    from ketchup_eval.evaluation.settings import EvaluationSettings, System
+    from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings, System
 
 WIDTH = 150
 """Columns of a table that is not printed on a terminal."""
@@ -81,7 +81,7 @@ def evaluate(
     from ketchup.models.served.starting import check_words
     from ketchup.runs import Run
     from ketchup.tasks import task_named
-    from ketchup_eval.evaluation.settings import EvaluationSettings, system_named
+    from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings, system_named
     from ketchup_eval.metrics import metrics_for
 
     if (predictions is None) == (not runs):

@@ -98,9 +98,9 @@ def judge(
     """Compare outputs pairwise by a language model; run the same command again to continue after a stop."""
     from ketchup.runs import Run
     from ketchup_eval.inputs import RowsFrom
+    from ketchup_eval.judge.judge_settings import ReplySettings
     from ketchup_eval.judge.plan import describe_judgement, make_plan
     from ketchup_eval.judge.run import Asking, check_extent, judge_settings, run_judge
-    from ketchup_eval.judge.settings import ReplySettings
     from ketchup_eval.judge.verdicts import VerdictStore
 
     sampling = ReplySettings(serve or model, temperature, max_tokens, seed, logprobs, constrained)

@@ -26,7 +26,7 @@ from ketchup_eval.cli.threads import use_threads
 
 if TYPE_CHECKING:
     from ketchup.tasks.metric import TaskMetric
-    from ketchup.training.settings import TrainSettings
+    from ketchup.training.train_settings import TrainSettings
 
 NO_SETTINGS = {
     "name",
@@ -203,7 +203,7 @@ def _settings(ctx: typer.Context) -> "TrainSettings":
     from ketchup.models.builtin import model_of
     from ketchup.models.served.starting import check_words
     from ketchup.training.presets import preset
-    from ketchup.training.settings import TrainSettings
+    from ketchup.training.train_settings import TrainSettings
 
     values: dict[str, Any] = {name: value for name, value in ctx.params.items() if name not in NO_SETTINGS}
     of_methods = given(ctx)

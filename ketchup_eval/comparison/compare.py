@@ -13,10 +13,10 @@ from ketchup.runs import Run
 from ketchup.tasks import task_named
 from ketchup.tasks.base import Input, Task
 from ketchup_eval.evaluation.evaluate import DEFAULT_TASK
+from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
 from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Series, describing_series
 from ketchup_eval.evaluation.segments import segment_statistics
-from ketchup_eval.evaluation.settings import EvaluationSettings
 from ketchup_eval.inputs import find_inputs
 from ketchup_eval.metrics import metrics_for, unread, with_bleu_tokenizer
 from ketchup_eval.metrics.base import Metric, Scale, references_of

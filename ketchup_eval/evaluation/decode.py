@@ -25,7 +25,7 @@ from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import Run
 from ketchup.tasks.base import Input, Task
-from ketchup_eval.evaluation.settings import EvaluationSettings, System
+from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings, System
 from ketchup_eval.predictions import Prediction
 
 

@@ -13,10 +13,10 @@ from ketchup.hashes import content_hash
 from ketchup.runs import Run
 from ketchup.tasks import task_named
 from ketchup.tasks.base import Input, Task
+from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings, System
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
 from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Score, describing_series, scores, scores_json
 from ketchup_eval.evaluation.segments import keep_statistics, segment_statistics
-from ketchup_eval.evaluation.settings import EvaluationSettings, System
 from ketchup_eval.inputs import find_inputs
 from ketchup_eval.metrics import metrics_for, unread
 from ketchup_eval.predictions import Prediction, read_outputs, read_predictions

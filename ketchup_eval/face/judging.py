@@ -6,10 +6,10 @@ from pathlib import Path
 from ketchup.choices import Split
 from ketchup.runs import Run
 from ketchup_eval.inputs import RowsFrom
+from ketchup_eval.judge.judge_settings import DEFAULT_MODEL, ReplySettings
 from ketchup_eval.judge.plan import make_plan
 from ketchup_eval.judge.results import JudgeResult
 from ketchup_eval.judge.run import LOCAL, Asking, judge_settings, run_judge
-from ketchup_eval.judge.settings import DEFAULT_MODEL, ReplySettings
 
 
 def judge(

@@ -9,7 +9,7 @@ from ketchup.models.builtin import model_of
 from ketchup_eval.comparison.compare import CompareResult
 from ketchup_eval.comparison.compare import compare as compare_runs
 from ketchup_eval.evaluation.evaluate import Evaluation, evaluate_system, write_scores
-from ketchup_eval.evaluation.settings import EvaluationSettings, system_named
+from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings, system_named
 from ketchup_eval.face.places import RUNS, check_alone, check_url, folder_of
 
 

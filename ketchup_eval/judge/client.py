@@ -14,8 +14,8 @@ from ketchup.remote.endpoint import Endpoint
 from ketchup.remote.failures import CallError, refused_parameter
 from ketchup.remote.remedies import Asked
 from ketchup_eval.judge.completions import Completion, read_completion
+from ketchup_eval.judge.judge_settings import ReplySettings
 from ketchup_eval.judge.replies import preference_for_a
-from ketchup_eval.judge.settings import ReplySettings
 from ketchup_eval.judge.verdicts import Verdict
 
 TOKENS_OF_CHOICE = 20

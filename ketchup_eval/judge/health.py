@@ -11,7 +11,7 @@ from ketchup.remote.calls import Patience
 from ketchup.remote.failures import CallError, failure_of
 from ketchup.remote.listing import LONGEST_TRY, Listing, listing, named
 from ketchup_eval.judge.client import Judge
-from ketchup_eval.judge.settings import ReplySettings
+from ketchup_eval.judge.judge_settings import ReplySettings
 from ketchup_eval.judge.verdicts import Verdict
 
 WORDS = ("zebra", "quartz")

@@ -11,7 +11,7 @@ import numpy as np
 from ketchup.errors import DataError
 from ketchup.user_files import json_rows
 from ketchup_eval.judge.effects import item_votes, of_means
-from ketchup_eval.judge.settings import JudgeSettings
+from ketchup_eval.judge.judge_settings import JudgeSettings
 from ketchup_eval.stats.bootstrap import Array, Bootstrap, Estimate
 from ketchup_eval.stats.proportions import shares
 

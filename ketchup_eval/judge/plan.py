@@ -16,8 +16,8 @@ from ketchup.tasks.base import Input
 from ketchup_eval.inputs import RowsFrom, find_inputs
 from ketchup_eval.judge.criteria import criteria, template
 from ketchup_eval.judge.human import Preference, read_preferences
+from ketchup_eval.judge.judge_settings import JudgeSettings
 from ketchup_eval.judge.protocol import Pair, Question, make_pairs, questions, sample_ids
-from ketchup_eval.judge.settings import JudgeSettings
 from ketchup_eval.judge.verdicts import VerdictStore
 from ketchup_eval.predictions import Prediction, predictions_file, read_outputs
 from ketchup_eval.scores_file import recorded

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ketchup.hashes import content_hash
+from ketchup_eval.judge.judge_settings import ReplySettings
 from ketchup_eval.judge.replies import Id
-from ketchup_eval.judge.settings import ReplySettings
 
 VARIANTS = ((True, True), (True, False), (False, True), (False, False))
 """(a is shown first, a is called "A"), in the order of the columns of every array of votes."""

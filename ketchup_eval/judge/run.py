@@ -18,9 +18,9 @@ from ketchup_eval.judge.asking import ask_missing
 from ketchup_eval.judge.criteria import criteria as criteria_of
 from ketchup_eval.judge.files import write_result
 from ketchup_eval.judge.health import check_constrained
+from ketchup_eval.judge.judge_settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.plan import Plan, task_and_rows
 from ketchup_eval.judge.results import JudgeResult, judge_result
-from ketchup_eval.judge.settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.verdicts import VerdictStore
 
 LOCAL = "http://127.0.0.1:8000/v1"

@@ -8,7 +8,7 @@ from ketchup_eval.report.numbers import interval, number, percent
 from ketchup_eval.report.tables import Table
 from ketchup_eval.stats.intervals import ENOUGH
 from ketchup_eval.variance.result import StudentResult, VarianceResult
-from ketchup_eval.variance.settings import AnalysisSettings
+from ketchup_eval.variance.variance_settings import AnalysisSettings
 
 ROUNDING = 1e-4
 """Nats per action below which nothing is said of the engine: float32 adds up to within some 1e-6."""

@@ -9,10 +9,10 @@ from ketchup.errors import UsageError
 from ketchup.models.builtin import model_of
 from ketchup.rollouts.types import Decoding
 from ketchup.tasks import task_named
+from ketchup_eval.variance.gradient.gradient_settings import BASELINES, GradientSettings, check_numbers, controls
 from ketchup_eval.variance.gradient.rows import rows_of
-from ketchup_eval.variance.gradient.settings import BASELINES, GradientSettings, check_numbers, controls
 from ketchup_eval.variance.over_inputs import OverInputs
-from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
+from ketchup_eval.variance.variance_settings import AnalysisSettings, RolloutSettings, estimators_of
 
 KS = (1, 2, 4, 8, 16)
 DEMO_TEACHER = "demo-teacher"

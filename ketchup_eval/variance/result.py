@@ -16,7 +16,7 @@ from ketchup_eval.variance.lengths import length_variances
 from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
 from ketchup_eval.variance.rollout_store import PartStore, ScoredBlock
 from ketchup_eval.variance.sampler import SamplerGap, gap_columns, sampler_gap, weights_of
-from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
+from ketchup_eval.variance.variance_settings import AnalysisSettings, RolloutSettings
 
 CORRECT = "--correct-sampler"
 Of = Literal["returns", "gradients"]

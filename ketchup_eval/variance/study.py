@@ -23,11 +23,11 @@ from ketchup.runs import OF_VARIANCE, Run
 from ketchup.tasks import task_named
 from ketchup.tasks.base import Input, Task
 from ketchup.tasks.rows import load_inputs
-from ketchup_eval.variance.gradient.settings import check_inputs
+from ketchup_eval.variance.gradient.gradient_settings import check_inputs
 from ketchup_eval.variance.gradient.study import GradientStudy
 from ketchup_eval.variance.result import VarianceResult, student_result
 from ketchup_eval.variance.rollout_store import PartStore
-from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings
+from ketchup_eval.variance.variance_settings import AnalysisSettings, RolloutSettings
 
 ROWS_PER_PART = 256
 """Rollouts sampled, scored and written together: what a kill can lose at most."""

@@ -27,7 +27,7 @@ from ketchup.tasks import task_named
 from ketchup.tasks.rows import load_inputs
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import _optimiser_step
-from ketchup.training.settings import TrainSettings
+from ketchup.training.train_settings import TrainSettings
 from ketchup.training.weights import StudentWeights
 
 BATCH = 8

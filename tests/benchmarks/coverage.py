@@ -18,7 +18,7 @@ from scipy import stats
 from ketchup_eval.stats.intervals import ratios
 from ketchup_eval.variance.per_input import PerInput, concatenate
 from ketchup_eval.variance.rollout_store import read_part
-from ketchup_eval.variance.settings import estimators_of
+from ketchup_eval.variance.variance_settings import estimators_of
 
 KS = (1, 4, 16)
 RESAMPLES = 1000

@@ -25,8 +25,8 @@ from ketchup.tasks.base import Input
 from ketchup_eval.variance.estimates import summarise
 from ketchup_eval.variance.per_input import PerInput, concatenate
 from ketchup_eval.variance.rollout_store import PartStore
-from ketchup_eval.variance.settings import AnalysisSettings, RolloutSettings, estimators_of
 from ketchup_eval.variance.study import ROWS_PER_PART, run_variance
+from ketchup_eval.variance.variance_settings import AnalysisSettings, RolloutSettings, estimators_of
 
 MANY, ONE = (1, 2, 4, 8, 16), (4,)
 INPUTS, SAMPLES, LENGTH = 200, 32, 128

@@ -52,7 +52,7 @@ def student():
 
 def rows_asked(ks, baselines):
     from ketchup_eval.variance.gradient.rows import GradientRows, rows_of
-    from ketchup_eval.variance.settings import estimators_of
+    from ketchup_eval.variance.variance_settings import estimators_of
 
     return GradientRows(rows_of(estimators_of(ks, ["segment", "one-step"], []), baselines), "raw")
 

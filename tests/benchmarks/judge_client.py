@@ -18,8 +18,8 @@ from ketchup.tasks.base import Input
 from ketchup_eval.cli.program import OBJECTS_PER_COLLECTION
 from ketchup_eval.judge import plan as plan_module
 from ketchup_eval.judge.asking import ask_missing
+from ketchup_eval.judge.judge_settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.plan import make_plan
-from ketchup_eval.judge.settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.verdicts import VerdictStore
 from tests.judge.given import write_jsonl
 from tests.judge.mock_server import MODEL, Answer, MockServer

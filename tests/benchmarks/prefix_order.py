@@ -22,8 +22,8 @@ from ketchup.remote.serving import serving
 from ketchup.tasks import task_named
 from ketchup.tasks.rows import load_inputs
 from ketchup_eval.judge.asking import ask_missing
+from ketchup_eval.judge.judge_settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.plan import make_plan
-from ketchup_eval.judge.settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.verdicts import VerdictStore
 from tests.judge.given import write_jsonl
 from tests.judge.vllm_models import OPTIONS, SETTINGS, python_with_vllm

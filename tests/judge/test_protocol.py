@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ketchup_eval.judge.effects import A_FIRST, A_IS_A
+from ketchup_eval.judge.judge_settings import ReplySettings
 from ketchup_eval.judge.protocol import VARIANTS, Pair, query_of, questions, sample_ids
-from ketchup_eval.judge.settings import ReplySettings
 
 TEMPLATE = "Compare.\n{source}\nText [{first_id}]: {first}\nText [{second_id}]: {second}\nWhich?"
 PAIR = Pair("1", "x", "The source.", "by a", "by b")

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from ketchup.models.builtin import resolve
 from ketchup_eval.cli import app
 from ketchup_eval.judge.health import check_constrained
-from ketchup_eval.judge.settings import ReplySettings
+from ketchup_eval.judge.judge_settings import ReplySettings
 from tests.judge.given import verdict_rows, words, write_inputs, write_jsonl
 from tests.judge.vllm_models import OPTIONS, SETTINGS, Served, metric, python_with_vllm, served, tiny_qwen2
 from tests.study.given import plan_with_judge, study_to_judge

@@ -7,9 +7,9 @@ import time
 
 from ketchup.tasks.base import Input
 from ketchup_eval.judge import plan as plan_module
+from ketchup_eval.judge.judge_settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.plan import make_plan
 from ketchup_eval.judge.results import judge_result
-from ketchup_eval.judge.settings import JudgeSettings, ReplySettings
 from ketchup_eval.judge.verdicts import Verdict, VerdictStore
 from ketchup_eval.report.judge_page import write_judge_page
 from tests.judge.given import write_jsonl

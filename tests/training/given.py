@@ -8,7 +8,7 @@ from ketchup.tasks.base import Prompts, Task
 from ketchup.training.experience import Inputs, Student
 from ketchup.training.loop import train
 from ketchup.training.selection import selection
-from ketchup.training.settings import TrainSettings
+from ketchup.training.train_settings import TrainSettings
 from ketchup.training.validation import validate
 from ketchup.training.weights import StudentWeights
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from ketchup.errors import UsageError
 from ketchup.methods import METHODS, method
 from ketchup.training.presets import PRESETS, preset
-from ketchup.training.settings import TrainSettings
+from ketchup.training.train_settings import TrainSettings
 from ketchup_eval.cli import app
 from tests import tiny
 from tests.commands import write_data

@@ -17,7 +17,7 @@ from ketchup.training import selection as selecting
 from ketchup.training.checkpoints import TrainerState
 from ketchup.training.experience import Inputs
 from ketchup.training.selection import Selection, graded, selection
-from ketchup.training.settings import TrainSettings
+from ketchup.training.train_settings import TrainSettings
 from ketchup_eval.cli import app
 from ketchup_eval.evaluation.selecting import metric_to_select_by
 

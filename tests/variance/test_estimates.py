@@ -10,8 +10,8 @@ from ketchup.maths.tabular import random_world
 from ketchup_eval.stats.bootstrap import Estimate
 from ketchup_eval.variance import estimates
 from ketchup_eval.variance.per_input import InputStatistics, PerInput, concatenate
-from ketchup_eval.variance.settings import estimators_of
 from ketchup_eval.variance.theory import PIECES
+from ketchup_eval.variance.variance_settings import estimators_of
 from tests import reference
 from tests.maths.strategies import TAILS
 

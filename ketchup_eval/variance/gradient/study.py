@@ -14,10 +14,10 @@ from ketchup.processes import Processes
 from ketchup.progress import Bar
 from ketchup.rollouts.fill import complete
 from ketchup.tasks.base import Input
+from ketchup_eval.variance.gradient.gradient_settings import GradientSettings
 from ketchup_eval.variance.gradient.of_rollouts import Gradients, InputRollouts, check_memory, gradients
 from ketchup_eval.variance.gradient.quality import Measured, Recommendation, RowQuality, qualities, recommendation
 from ketchup_eval.variance.gradient.rows import GradientRows
-from ketchup_eval.variance.gradient.settings import GradientSettings
 from ketchup_eval.variance.gradient.store import GradientStore, InputGradients
 from ketchup_eval.variance.rollout_store import PartStore
 

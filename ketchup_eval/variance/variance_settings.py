@@ -12,7 +12,7 @@ from ketchup.estimators import Estimator, estimator, k_step
 from ketchup.models.served.needs import check_baseline, check_gauge, check_row
 from ketchup.rollouts.names import check_engine
 from ketchup.rollouts.types import Decoding
-from ketchup_eval.variance.gradient.settings import GradientSettings
+from ketchup_eval.variance.gradient.gradient_settings import GradientSettings
 from ketchup_eval.variance.over_inputs import OverInputs
 
 
