@@ -99,7 +99,9 @@ def _inner(line: str, found: set[str]) -> str:
         words = shlex.split(line)
     except ValueError:  # quotes that do not close
         words = line.split()
-    shown = words if words == [line] and not line.startswith("--") else _command(words, found)
+    if words == [line] and not _NAME.fullmatch(line.partition("=")[0]):
+        return line  # nothing of it was taken off: looking into it again would never end
+    shown = _command(words, found)
     return line if shown == words else shlex.join(shown).replace(shlex.quote(HIDDEN), HIDDEN)
 
 

@@ -45,6 +45,20 @@ def test_a_command_keeps_all_but_its_secrets(words, shown):
         ["--base-url", "http://127.0.0.1:8000/v1", "--base-url", "http://[::1]:8000/v1", "--k", "1", "-2", "-", "--"],
         ["--serve-options", "--enable-prompt-tokens-details  --dtype 'bf 16'", "a\u00a0b", " ", "", "@scope/model"],
         ["--data", "mail@host/rows", "--name", "key", "https://host:8000/a@b"],
+        [
+            "--k,",
+            "--a,b",
+            "--(x)",
+            "--",
+            "---",
+            "--a,=",
+            "--\u2026",
+            "--name",
+            "--x y",
+            "'--k,'",
+            "\\--k,",
+            "--k, --k,",
+        ],
     ],
 )
 def test_all_else_is_kept_as_it_is(words):
