@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,61 @@ def test_the_readmes_python_runs(batch):
         teacher, ids, mask, estimator="k-step:4", baseline="leave-one-out", groups=[0, 0, 1, 1, 2, 2]
     )
     assert names["loss"] == -(expected.weights * log_probs).sum() / mask.sum()
+
+
+def test_every_number_that_would_make_a_weight_wrong_is_refused(batch):
+    """Each of these was once a weight: another token's logit, NaN, or a baseline that is not there."""
+    teacher, _, ids, mask = batch
+    q, v = teacher.gather(-1, ids.clamp(min=0)[..., None])[..., 0], teacher.amax(-1)
+    holed = teacher.clone()
+    holed[5, 0, int(ids[5, 0])] = torch.nan
+    banned = teacher.clone()
+    banned[5, 1, int(ids[5, 1])] = -torch.inf
+    over = ids.clone()
+    over[4, 2:4] = VOCABULARY
+    numbers = {"teacher_logits": None, "ids": None}
+    cases = [
+        ({"mask": None}, r"ids has -100 at \[0, 5\] and 10 more places, and tokens are 0 to 6"),
+        ({"ids": over}, r"ids has 7 at \[4, 2\] and 1 more places"),
+        ({"ids": ids.double()}, "ids must be whole numbers, not torch.float64"),
+        ({"teacher_logits": holed}, r"q is nan at \[5, 0\]: mend the logits"),
+        ({"teacher_logits": banned}, r"q is -inf at \[5, 1\]: mend the logits"),
+        ({"teacher_logits": teacher[0], "ids": ids[0], "mask": mask[0]}, r"teacher_logits has the shape \[9, 7\]"),
+        ({"teacher_logits": teacher.nan_to_num().long()}, "must be floating-point numbers, not torch.int64"),
+        ({"mask": mask * 2}, "mask must be True"),
+        ({"mask": mask.double() * 0.5}, "mask must be True"),
+        ({**numbers, "q": q.nan_to_num().long(), "v": v}, "q must be floating-point numbers"),
+        ({**numbers, "q": q[0], "v": v[0], "mask": mask[0]}, r"q has the shape \[9\], and \[R, T\] is wanted"),
+        ({**numbers, "q": v, "v": q}, r"q is above v at \[0, 0\] and \d+ more places"),
+        ({**numbers, "q": q, "v": v, "gauge": "logprob"}, r"q is .* at \[.*\] and \d+ more places, and in the gauge"),
+        ({**numbers, "q": q, "v": v, "log_probs": q, "estimator": "reverse-kl:0"}, "at most 0: take log_softmax first"),
+        ({"baseline": "leave-one-out", "groups": range(ROWS)}, "groups has one rollout of each"),
+        ({"baseline": "grpo"}, "say which by groups"),
+        ({"estimator": "placebo:shuffled", "groups": list("abcdef")}, "groups has one rollout of each"),
+    ]
+    for given, said in cases:
+        with pytest.raises(UsageError, match=said):
+            ketchup.credit(**{"teacher_logits": teacher, "ids": ids, "mask": mask, **given})
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0, 0), (4, 3)])
+def test_a_batch_without_an_action_has_no_weights(shape):
+    """A micro-batch of which nothing is left, under every row and baseline: 0 wherever something has a place."""
+    ids, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.bool)
+    logits = torch.full((*shape, 5), torch.nan)
+    rows = [row.examples[-1] for name, row in ketchup.ESTIMATORS.items() if name != "all-action"]
+    for estimator, baseline in product(rows, ketchup.BASELINES):
+        given = {"estimator": estimator, "baseline": baseline, "groups": [0] * shape[0]}
+        found = ketchup.credit(logits, ids, mask, student_logits=logits, **given)
+        assert found.weights.shape == shape
+        assert not found.weights.any()
+
+
+def test_masks_of_numbers_and_forbidden_tokens_are_fine(batch):
+    """A mask of 0 and 1, as trainers have it, and -inf for a token that is neither taken nor the teacher's best."""
+    teacher, _, ids, mask = batch
+    plain = ketchup.credit(teacher, ids, mask).weights
+    assert torch.equal(ketchup.credit(teacher, ids, mask.long()).weights, plain)
+    assert torch.equal(ketchup.credit(teacher, ids, mask.float()).weights, plain)
+    found = ketchup.credit(torch.tensor([[[-torch.inf, 3.0, 2.0], [1.0, -torch.inf, 5.0]]]), torch.tensor([[2, 0]]))
+    assert found.weights.tolist() == [[2.0 + (1.0 - 5.0), 1.0]]  # q_0 + A_1, then q_1

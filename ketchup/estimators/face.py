@@ -1,6 +1,6 @@
 """Credit for people's own trainers: from logits, or two numbers a token, to the weights of a policy gradient."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,11 @@ from ketchup.errors import UsageError
 from ketchup.estimators import Numbers
 from ketchup.estimators import baseline as baseline_named
 from ketchup.estimators import estimator as estimator_named
+from ketchup.estimators.numbers import gauge_needs
 from ketchup.maths.divergences import expected_value, token_statistics
+
+ABOVE = 1e-2
+"""How far, relative to 1 + |v|, q may lie above v by rounding: bfloat16 keeps three digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +72,9 @@ def credit(
         loss = -(w.weights * log_probs).sum() / w.mask.sum()
         loss.backward()
 
-    Raises `UsageError` for a row that does not exist, shapes that do not fit, groups of different size, and a number
-    that the row needs and was not given.
+    Raises `UsageError` for a row that does not exist, shapes and types that do not fit, ids that are no tokens and
+    numbers that are not finite at an action, groups of different size or of one where samples are compared, and a
+    number that the row needs and was not given.
     """
     checks.choice("gauge", gauge, Gauge)
     row, less = estimator_named(estimator), baseline_named(baseline)
@@ -78,20 +83,26 @@ def credit(
     given = _numbers(teacher_logits, ids, q, v, student_logits, log_probs)
     if teacher_logits is None and (row.gauge or gauge) == "logprob":
         given["logsumexp"] = torch.zeros_like(given["q"])
-    shape = given["q"].shape
-    actions = torch.ones(shape, dtype=torch.bool, device=given["q"].device) if mask is None else mask.bool()
-    _check_shape("mask", actions, shape)
-    row, less, sees = estimator_named(estimator), baseline_named(baseline), given.keys()
-    lacking = sorted((row.needs | less.needs) - sees)
+    actions = _actions(mask, given["q"])
+    needs = row.needs | less.needs
+    lacking = sorted(needs - given.keys())
     if lacking:
         raise UsageError(
             f"{estimator} with the baseline {baseline} needs {', '.join(lacking)}: give the logits of both."
         )
-    if (row.compares_samples or less.compares_samples) and groups is None:
-        raise UsageError(
-            f"{estimator} with the baseline {baseline} compares samples of one input: say which by groups."
-        )
-    order, samples = _by_group(groups, shape[0])
+    if teacher_logits is not None and ids is not None:
+        _check_ids(ids, actions, teacher_logits.shape[-1])
+    _check_numbers(given, actions, needs | gauge_needs(row.gauge or gauge))
+    if teacher_logits is None and (row.gauge or gauge) == "logprob":
+        _check_log_probs(given["q"], actions)
+    order, samples = _by_group(groups, len(actions))
+    if (row.compares_samples or less.compares_samples) and (groups is None or (order and samples == 1)):
+        which = "say which by groups" if groups is None else "and groups has one rollout of each"
+        raise UsageError(f"{estimator} with the baseline {baseline} compares samples of one input: {which}.")
+    signature = f"{row.signature(gauge)}|baseline:{less.name}"
+    if not actions.numel():  # no rollout, or none that is longer than 0
+        nothing = torch.zeros_like(given["q"])
+        return Weighted(nothing, nothing, actions, signature)
     place = torch.tensor(order, device=actions.device)
     numbers = Numbers.of(actions[place], samples, **{name: x[place] for name, x in given.items()})
     returns = row.returns(numbers, gauge)
@@ -102,7 +113,7 @@ def credit(
         _spread(weights[there], actions),
         _spread(returns[there], actions),
         actions,
-        f"{row.signature(gauge)}|baseline:{less.name}",
+        signature,
     )
 
 
@@ -118,11 +129,16 @@ def _numbers(
     if teacher_logits is not None:
         if ids is None or q is not None or v is not None:
             raise UsageError("credit takes teacher_logits with ids, or q and v in their place.")
+        _check_axes("teacher_logits", teacher_logits, "[R, T, V]")
         _check_shape("ids", ids, teacher_logits.shape[:-1])
+        if ids.dtype == torch.bool or ids.is_floating_point():
+            raise UsageError(f"ids must be whole numbers, not {ids.dtype}.")
         found |= token_statistics(teacher_logits, ids.clamp(0, teacher_logits.shape[-1] - 1))._asdict()
     elif q is None or v is None:
         raise UsageError("credit takes teacher_logits with ids, or both q and v.")
     else:
+        _check_axes("q", q, "[R, T]")
+        _check_axes("v", v, "[R, T]")
         _check_shape("v", v, q.shape)
         found |= {"q": q, "v": v}
     if log_probs is not None:
@@ -142,6 +158,60 @@ def _numbers(
             "own_value": expected_value(teacher_logits, pi),
         }
     return {name: values.detach() for name, values in found.items()}
+
+
+def _actions(mask: Tensor | None, q: Tensor) -> Tensor:
+    if mask is None:
+        return torch.ones_like(q, dtype=torch.bool)
+    _check_shape("mask", mask, q.shape)
+    if not ((mask == 0) | (mask == 1)).all():
+        raise UsageError("mask must be True (or 1) at actions and False (or 0) elsewhere, and has other numbers.")
+    return mask.bool()
+
+
+def _check_ids(ids: Tensor, actions: Tensor, vocabulary: int) -> None:
+    """What stands outside the vocabulary would be taken for another token's logit."""
+    outside = actions & ((ids < 0) | (ids >= vocabulary))
+    if outside.any():
+        raise UsageError(
+            f"ids has {int(ids[outside][0])} at {_where(outside)}, and tokens are 0 to {vocabulary - 1}: leave it out "
+            "of the mask."
+        )
+
+
+def _check_numbers(given: Mapping[str, Tensor], actions: Tensor, needs: Collection[str]) -> None:
+    for name in sorted(needs & given.keys()):
+        wrong = actions & ~given[name].isfinite()
+        if wrong.any():
+            found = float(given[name][wrong][0])
+            raise UsageError(f"{name} is {found} at {_where(wrong)}: mend the logits, or leave it out of the mask.")
+    above = actions & (given["q"] - given["v"] > ABOVE * (1 + given["v"].abs()))
+    if above.any():
+        raise UsageError(
+            f"q is above v at {_where(above)}, and v is the teacher's largest logit: take both from the same logits."
+        )
+
+
+def _check_log_probs(q: Tensor, actions: Tensor) -> None:
+    above = actions & (q > ABOVE)
+    if above.any():
+        raise UsageError(
+            f"q is {float(q[above][0]):g} at {_where(above)}, and in the gauge logprob it is a log-probability, at "
+            "most 0: take log_softmax first, or give teacher_logits."
+        )
+
+
+def _where(places: Tensor) -> str:
+    """Which actions, by the first of them."""
+    first = places.nonzero()[0].tolist()
+    return f"{first}" if int(places.sum()) == 1 else f"{first} and {int(places.sum()) - 1} more places"
+
+
+def _check_axes(name: str, values: Tensor, axes: str) -> None:
+    if values.ndim != axes.count(",") + 1:
+        raise UsageError(f"{name} has the shape {list(values.shape)}, and {axes} is wanted.")
+    if not values.is_floating_point():
+        raise UsageError(f"{name} must be floating-point numbers, not {values.dtype}.")
 
 
 def _check_shape(name: str, values: Tensor, shape: Sequence[int]) -> None:
