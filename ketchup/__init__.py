@@ -1,7 +1,8 @@
 """Reinforcement-learning knowledge distillation of language models, measured.
 
 What this module shows is public: it is documented in docs/api.md, and stays as it is between minor versions. All else
-may change. Names are loaded when they are first used; `credit`, `k_step_returns` and the tables need torch alone.
+may change. Names are loaded when they are first used; `credit` and `k_step_returns` need torch alone, the tables not
+even that.
 """
 
 from importlib import import_module

@@ -3,52 +3,16 @@
 Each process of a machine has a GPU of its own, or all compute on the CPU.
 """
 
-import math
 import os
-import re
 from dataclasses import dataclass, field
 
 import torch
 
-from ketchup.choices import SERVED, Dtype
+from ketchup.choices import SERVED
 from ketchup.errors import UsageError
+from ketchup.where import Where, check_name
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def check_name(name: str) -> None:
-    """Raises `UsageError` for what is no name of a device on any machine."""
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", name):
-        raise UsageError(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}.")
-
-
-@dataclass(frozen=True)
-class Where:
-    """What was asked for; see `own_device` and `placement`.
-
-    `teacher_memory` is the most GB (1e9 bytes) of the teacher's weights on each device: what does not fit goes to the
-    next GPU, then to the machine's memory, then to its disk. `None` puts all of it on the device of the process, or
-    over all GPUs where it is larger than one. With `teacher_url` it computes behind that server, which `teacher_key` is
-    the key of, and here are no weights of it.
-    """
-
-    device: str = "auto"
-    teacher_dtype: Dtype = "auto"
-    student_dtype: Dtype = "auto"
-    teacher_memory: float | None = None
-    teacher_url: str | None = None
-    teacher_key: str | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        check_name(self.device)
-        for option, given in (
-            ("--teacher-dtype", self.teacher_dtype != "auto"),
-            ("--teacher-memory", self.teacher_memory is not None),
-        ):
-            if given and self.teacher_url is not None:
-                raise UsageError(f"{option} is of a teacher that is loaded here; leave it out with --teacher-url.")
-        if self.teacher_memory is not None and not 0 < self.teacher_memory < math.inf:
-            raise UsageError(f"--teacher-memory must be a number of GB above 0, not {self.teacher_memory:g}.")
 
 
 @dataclass(frozen=True)
@@ -69,7 +33,7 @@ class Placement:
         return {"teacher_dtype": teacher, "student_dtype": name_of(self.student)}
 
 
-def placement(device: torch.device, where: Where = Where()) -> Placement:
+def placement(device: torch.device, where: Where = Where()) -> Placement:  # noqa: B008 (it is frozen)
     """Resolves what was left open; raises `UsageError` for a type that the device does not compute in.
 
     A teacher is only read: on a GPU that has it, bfloat16 is enough. A student is sampled from, scored and moved by

@@ -37,8 +37,8 @@ PARTS = {
 INTRODUCTION = """# API
 
 What `import ketchup` shows is public and stays as it is between minor versions; all else may change. Names are loaded
-when they are first used: `credit`, `k_step_returns` and the tables need torch alone. This page is written by
-`scripts/api_page.py` from the docstrings.
+when they are first used: `credit` and `k_step_returns` need torch alone, the tables not even that. This page is
+written by `scripts/api_page.py` from the docstrings.
 
 Axes: B inputs, N samples of each, R = B x N rollouts (those of an input are neighbours), T actions of a rollout, V
 vocabulary. Errors are one sentence, and of the classes in `ketchup.errors`, each a `KetchupError`. An option that an

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from ketchup import devices
-from ketchup.devices import Where, check_device, own_device, placement
+from ketchup.devices import check_device, own_device, placement
 from ketchup.errors import UsageError
 from ketchup.models.placement import usual_processes
+from ketchup.where import Where
 from tests import tiny
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ketchup.devices import Where, placement
+from ketchup.devices import placement
 from ketchup.models.placement import load_student, load_teacher
 from ketchup.models.scoring import score
 from ketchup.rollouts.engines import engine
+from ketchup.where import Where
 from tests import tiny
 from tests.models.test_placement import PROMPTS, SAMPLES
 from tests.rollouts import contract

@@ -4,12 +4,9 @@
 the state are needed again; w_t is what is left, c Σ_{i>t} A_i (Petit et al., 2019). c = 1 is unbiased.
 """
 
-import torch
-
-from ketchup import checks
+from ketchup import checks, maths
 from ketchup.estimators.base import Estimator, text_of
 from ketchup.estimators.objectives import EXPECTED_RETURN
-from ketchup.maths.returns import later_sums
 
 
 def build(c: float = 1.0) -> Estimator:
@@ -17,10 +14,10 @@ def build(c: float = 1.0) -> Estimator:
     checks.share("The c of all-action", c)
     return Estimator(
         f"all-action:{text_of(c)}",
-        lambda n: c * later_sums(n.advantages),
+        lambda n: c * maths.returns.later_sums(n.advantages),
         EXPECTED_RETURN,
         unbiased=c == 1,
         needs=EXPECTED_RETURN.needs,
-        coefficients=lambda n: torch.tensor([0.0] + [c] * n, dtype=torch.float64),
+        coefficients=lambda n: maths.distances.alike(0.0, c, n),
         all_actions=True,
     )

@@ -1,15 +1,19 @@
 """What an estimator and a baseline are: from the stored numbers of rollouts to the weights of a policy gradient."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from ketchup import maths
 from ketchup.choices import Gauge, Tail
 from ketchup.estimators.numbers import Numbers
-from ketchup.maths.baselines import Total
-from ketchup.maths.returns import later_sums
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ketchup.maths.baselines import Total
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class Objective:
 
     def returns(self, numbers: Numbers) -> Tensor:
         """The full return of each action, [R, T], 0 in padding."""
-        later = torch.where(numbers.mask, self.later(numbers), 0)
-        return torch.where(numbers.mask, self.first(numbers), 0) + later_sums(later)
+        later = self.later(numbers).where(numbers.mask, 0)
+        return self.first(numbers).where(numbers.mask, 0) + maths.returns.later_sums(later)
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,13 @@ class Estimator:
     def returns(self, numbers: Numbers, gauge: Gauge) -> Tensor:
         """The estimate [R, T] in nats, 0 in padding, before any baseline; `DataError` where a number is lacking."""
         numbers.check(self.needs, self.name)
-        return torch.where(numbers.mask, self.formula(self.seen(numbers, gauge)), 0)
+        return self.formula(self.seen(numbers, gauge)).where(numbers.mask, 0)
 
     def target(self, numbers: Numbers, gauge: Gauge) -> Tensor:
         """What `returns` would be without bias, [R, T]: the full return of the objective."""
         seen = self.seen(numbers, gauge)
         full = self.objective.returns(seen)
-        return torch.where(numbers.mask, full - self.objective.first(seen), 0) if self.all_actions else full
+        return (full - self.objective.first(seen)).where(numbers.mask, 0) if self.all_actions else full
 
     def seen(self, numbers: Numbers, gauge: Gauge) -> Numbers:
         """The numbers in the row's own gauge, or else in the one given."""
@@ -105,7 +109,7 @@ class Baseline:
         `numbers` are those that the row has seen, in its gauge.
         """
         numbers.check(self.needs, f"the baseline {self.name}")
-        return torch.where(numbers.mask, self.weigh(returns, numbers, objective, total), 0)
+        return self.weigh(returns, numbers, objective, total).where(numbers.mask, 0)
 
 
 def text_of(parameter: float) -> str:

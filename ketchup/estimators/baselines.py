@@ -1,19 +1,17 @@
 """The baselines of the table: means over the batch or the other samples of an input, and what a state is worth."""
 
-from torch import Tensor
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ketchup import maths
 from ketchup.estimators.base import Baseline, Objective
 from ketchup.estimators.numbers import Numbers, known
-from ketchup.maths.baselines import (
-    Total,
-    leave_one_out_baseline,
-    leave_one_out_per_step_baseline,
-    mean_baseline,
-    mean_per_step_baseline,
-    min_variance_baseline,
-    score_norms,
-    standardised,
-)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ketchup.maths.baselines import Total
 
 
 def none() -> Baseline:
@@ -24,7 +22,9 @@ def none() -> Baseline:
 def mean() -> Baseline:
     """Minus the mean return over the batch's actions."""
     return Baseline(
-        "mean", lambda returns, n, _, total: returns - mean_baseline(returns, n.mask, total), unbiased=False
+        "mean",
+        lambda returns, n, _, total: returns - maths.baselines.mean_baseline(returns, n.mask, total),
+        unbiased=False,
     )
 
 
@@ -32,7 +32,7 @@ def mean_per_step() -> Baseline:
     """Minus the mean return over the batch's rollouts that have an action t."""
     return Baseline(
         "mean-per-step",
-        lambda returns, n, _, total: returns - mean_per_step_baseline(returns, n.mask, total),
+        lambda returns, n, _, total: returns - maths.baselines.mean_per_step_baseline(returns, n.mask, total),
         unbiased=False,
     )
 
@@ -61,7 +61,7 @@ def leave_one_out() -> Baseline:
     """Minus the mean return over all actions of the input's other samples."""
     return Baseline(
         "leave-one-out",
-        lambda returns, n, _o, _t: returns - leave_one_out_baseline(returns, n.mask, n.samples),
+        lambda returns, n, _o, _t: returns - maths.baselines.leave_one_out_baseline(returns, n.mask, n.samples),
         unbiased=True,
         compares_samples=True,
     )
@@ -71,7 +71,9 @@ def leave_one_out_per_step() -> Baseline:
     """Minus the mean return of the input's other samples at the same t."""
     return Baseline(
         "leave-one-out-per-step",
-        lambda returns, n, _o, _t: returns - leave_one_out_per_step_baseline(returns, n.mask, n.samples),
+        lambda returns, n, _o, _t: (
+            returns - maths.baselines.leave_one_out_per_step_baseline(returns, n.mask, n.samples)
+        ),
         unbiased=True,
         compares_samples=True,
     )
@@ -81,12 +83,16 @@ def grpo() -> Baseline:
     """Standardised over all actions of an input's samples."""
     return Baseline(
         "grpo",
-        lambda returns, n, _o, _t: standardised(returns, n.mask, n.samples),
+        lambda returns, n, _o, _t: maths.baselines.standardised(returns, n.mask, n.samples),
         unbiased=False,
         compares_samples=True,
     )
 
 
 def _min_variance(returns: Tensor, n: Numbers, _: Objective, total: Total) -> Tensor:
-    norms = score_norms(known(n.log_prob), known(n.collision))
-    return returns - min_variance_baseline(returns, n.mask, norms, total)
+    norms = maths.baselines.score_norms(known(n.log_prob), known(n.collision))
+    return returns - maths.baselines.min_variance_baseline(returns, n.mask, norms, total)
+
+
+def _leave_one_out_per_step(returns: Tensor, n: Numbers, _o: Objective, _t: Total) -> Tensor:
+    return returns - maths.baselines.leave_one_out_per_step_baseline(returns, n.mask, n.samples)

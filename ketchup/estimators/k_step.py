@@ -1,16 +1,16 @@
 """K-step returns (Fan et al., 2026): q_t and every K-th later advantage, with either tail (Eq. 7, Algorithm 1)."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from ketchup import checks
+from ketchup import checks, maths
 from ketchup.choices import Tail
 from ketchup.estimators.base import Estimator
 from ketchup.estimators.numbers import Numbers
 from ketchup.estimators.objectives import EXPECTED_RETURN
-from ketchup.maths.returns import clipped_step_returns, k_step_returns
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def build(k: int, tail: Tail = "segment") -> Estimator:
@@ -18,23 +18,17 @@ def build(k: int, tail: Tail = "segment") -> Estimator:
     checks.whole("The K of k-step", k, most=checks.LONGEST)
     return Estimator(
         f"k-step:{k}",
-        lambda numbers: k_step_returns(numbers.q, numbers.v, numbers.mask, k, tail),
+        lambda numbers: maths.returns.k_step_returns(numbers.q, numbers.v, numbers.mask, k, tail),
         EXPECTED_RETURN,
         unbiased=k == 1,
         needs=EXPECTED_RETURN.needs,
-        coefficients=partial(_coefficients, k, tail),
+        coefficients=lambda n: maths.distances.steps(k, tail, n),
         clipped=partial(clipped_returns, k=k, tail=tail),
         k=k,
         tail=tail,
     )
 
 
-def clipped_returns(numbers: Numbers, limit: float, k: int, tail: Tail) -> Tensor:
+def clipped_returns(numbers: Numbers, limit: float, k: int, tail: Tail) -> "Tensor":
     """K-step returns whose every step reward is first held within ± `limit`."""
-    return clipped_step_returns(numbers.q, numbers.v, numbers.mask, k, tail, limit)
-
-
-def _coefficients(k: int, tail: Tail, n: int) -> Tensor:
-    t = torch.arange(n + 1)
-    kept = t % k == 0
-    return (kept if tail == "segment" else kept | (t > n - n % k)).double()
+    return maths.returns.clipped_step_returns(numbers.q, numbers.v, numbers.mask, k, tail, limit)

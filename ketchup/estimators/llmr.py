@@ -2,8 +2,7 @@
 
 from functools import partial
 
-import torch
-
+from ketchup import maths
 from ketchup.estimators.base import Estimator
 from ketchup.estimators.k_step import clipped_returns
 from ketchup.estimators.objectives import EXPECTED_RETURN
@@ -17,6 +16,6 @@ def build() -> Estimator:
         EXPECTED_RETURN,
         unbiased=True,
         needs=EXPECTED_RETURN.needs,
-        coefficients=lambda n: torch.ones(n + 1, dtype=torch.float64),
+        coefficients=lambda n: maths.distances.powers(1.0, n),
         clipped=partial(clipped_returns, k=1, tail="one-step"),
     )

@@ -3,13 +3,9 @@
 What is called an n-step return elsewhere. The paper's K-step return differs: it jumps K actions at a time, to the end.
 """
 
-import torch
-from torch import Tensor
-
-from ketchup import checks
+from ketchup import checks, maths
 from ketchup.estimators.base import Estimator
 from ketchup.estimators.objectives import EXPECTED_RETURN
-from ketchup.maths.returns import later_sums
 
 
 def build(n: int) -> Estimator:
@@ -17,18 +13,9 @@ def build(n: int) -> Estimator:
     checks.whole("The n of n-step", n, most=checks.LONGEST)
     return Estimator(
         f"n-step:{n}",
-        lambda numbers: numbers.q + _next(numbers.advantages, n - 1),
+        lambda numbers: numbers.q + maths.distances.next_sums(numbers.advantages, n - 1),
         EXPECTED_RETURN,
         unbiased=False,
         needs=EXPECTED_RETURN.needs,
-        coefficients=lambda following: (torch.arange(following + 1) < n).double(),
+        coefficients=lambda following: maths.distances.nearest(n, following),
     )
-
-
-def _next(later: Tensor, count: int) -> Tensor:
-    """Σ x_i over the `count` actions after t, of `later[R, T]`, which is 0 in padding."""
-    sums = later_sums(later)
-    beyond = torch.zeros_like(sums)
-    if count < sums.shape[1]:
-        beyond[:, : sums.shape[1] - count] = sums[:, count:]
-    return sums - beyond

@@ -1,16 +1,18 @@
 """What is known of each action of a batch of rollouts, and all that an estimator may look at."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
+from ketchup import maths
 from ketchup.choices import Gauge
 from ketchup.errors import DataError
-from ketchup.maths.gauges import gauge_constant
-from ketchup.maths.masked import compact
-from ketchup.maths.returns import advantages, remaining_actions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GAUGED = ("q", "v", "mean", "logsumexp", "own_value")
 """Those that a constant added to the teacher's logits of a state shifts."""
@@ -39,24 +41,24 @@ class Numbers:
     own_value: Tensor | None = None
 
     @classmethod
-    def of(cls, actions: Tensor, samples: int, **values: Tensor | None) -> "Numbers":
+    def of(cls, actions: Tensor, samples: int, **values: Tensor | None) -> Numbers:
         """From values [R, T] at the tokens of rollouts, of which `actions[R, T]` tells those that the student chose.
 
         What a calculator writes is no action: the action after it is *one* step ahead of the one before it.
         """
-        known = {name: compact(x, actions)[0] for name in NUMBERS if (x := values.get(name)) is not None}
-        return cls(compact(actions, actions)[1], samples, **known)
+        known = {name: maths.masked.compact(x, actions)[0] for name in NUMBERS if (x := values.get(name)) is not None}
+        return cls(maths.masked.compact(actions, actions)[1], samples, **known)
 
-    def without(self, rows: Tensor) -> "Numbers":
+    def without(self, rows: Tensor) -> Numbers:
         """The same batch, in which `rows[R]` have no actions."""
         return replace(self, mask=self.mask & ~rows[:, None])
 
-    def in_gauge(self, gauge: Gauge) -> "Numbers":
+    def in_gauge(self, gauge: Gauge) -> Numbers:
         """With the constant of each state's logits chosen, see `ketchup.maths.gauges`; padding is shifted too."""
         if gauge == "raw":
             return self
         self.check(gauge_needs(gauge), f"the gauge {gauge}")
-        constant = gauge_constant(self.mean, self.logsumexp, gauge)
+        constant = maths.gauges.gauge_constant(self.mean, self.logsumexp, gauge)
         shifted = {name: getattr(self, name) for name in GAUGED}
         return replace(self, **{name: x - constant for name, x in shifted.items() if x is not None})
 
@@ -71,12 +73,12 @@ class Numbers:
     @cached_property
     def advantages(self) -> Tensor:
         """A_t = q_t - v_t ≤ 0 [R, T], 0 in padding."""
-        return advantages(self.q, self.v, self.mask)
+        return maths.returns.advantages(self.q, self.v, self.mask)
 
     @cached_property
     def remaining(self) -> Tensor:
         """The number of actions after each [R, T]; negative in padding."""
-        return remaining_actions(self.mask)
+        return maths.returns.remaining_actions(self.mask)
 
 
 NUMBERS = tuple(field.name for field in fields(Numbers) if field.name not in ("mask", "samples"))

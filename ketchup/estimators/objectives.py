@@ -4,35 +4,37 @@ A = q - v is the teacher's hard advantage, ℓ = q - logsumexp its log-probabili
 distribution that was sampled, Ē = Σ_a π(a) q(a), H the student's entropy.
 """
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ketchup.estimators.base import Objective
 from ketchup.estimators.numbers import Numbers, known
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def _log_p(n: Numbers) -> Tensor:
+
+def _log_p(n: Numbers) -> "Tensor":
     return n.q - known(n.logsumexp)
 
 
-def _own_log_p(n: Numbers) -> Tensor:
+def _own_log_p(n: Numbers) -> "Tensor":
     return known(n.own_value) - known(n.logsumexp)
 
 
-def _log_ratio(n: Numbers) -> Tensor:
+def _log_ratio(n: Numbers) -> "Tensor":
     return _log_p(n) - known(n.log_prob)
 
 
-def _own_log_ratio(n: Numbers) -> Tensor:
+def _own_log_ratio(n: Numbers) -> "Tensor":
     return _own_log_p(n) + known(n.entropy)
 
 
-def _own_value(n: Numbers) -> Tensor:
+def _own_value(n: Numbers) -> "Tensor":
     return known(n.own_value)
 
 
-def _zero(n: Numbers) -> Tensor:
-    return torch.zeros_like(n.q)
+def _zero(n: Numbers) -> "Tensor":
+    return n.q.new_zeros(n.q.shape)
 
 
 EXPECTED_RETURN = Objective("expected-return", lambda n: n.q, lambda n: n.advantages, _own_value, frozenset({"q", "v"}))

@@ -6,14 +6,14 @@ A weight that does not depend on the rollout leaves E[w_t ∇ log π] = 0, whate
 samples bring a little of it back, as one of those has this rollout's return.)
 """
 
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from ketchup.estimators.base import Estimator
 from ketchup.estimators.numbers import Numbers
 from ketchup.estimators.objectives import EXPECTED_RETURN, NOTHING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Kind = Literal["constant", "shuffled"]
 
@@ -21,7 +21,7 @@ Kind = Literal["constant", "shuffled"]
 def build(kind: Kind) -> Estimator:
     """`kind` says whose weights they are."""
     if kind == "constant":
-        return Estimator("placebo:constant", lambda n: torch.ones_like(n.q), NOTHING, unbiased=True, needs=frozenset())
+        return Estimator("placebo:constant", _ones, NOTHING, unbiased=True, needs=frozenset())
     return Estimator(
         "placebo:shuffled",
         _of_the_next_sample,
@@ -32,6 +32,10 @@ def build(kind: Kind) -> Estimator:
     )
 
 
-def _of_the_next_sample(n: Numbers) -> Tensor:
+def _ones(n: Numbers) -> "Tensor":
+    return n.q.new_ones(n.q.shape)
+
+
+def _of_the_next_sample(n: Numbers) -> "Tensor":
     returns = EXPECTED_RETURN.returns(n)
     return returns.view(-1, n.samples, returns.shape[1]).roll(1, dims=1).view_as(returns)

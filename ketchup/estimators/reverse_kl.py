@@ -4,14 +4,15 @@
 the sequence's (MiniLLM: Gu et al., 2024). What is between has a bias for either.
 """
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from ketchup import checks
+from ketchup import checks, maths
 from ketchup.estimators.base import Estimator, text_of
-from ketchup.estimators.discount import discounted, powers
 from ketchup.estimators.numbers import Numbers
 from ketchup.estimators.objectives import SEQUENCE_KL, STATE_KL
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def build(gamma: float) -> Estimator:
@@ -23,11 +24,11 @@ def build(gamma: float) -> Estimator:
         SEQUENCE_KL if gamma > 0 else STATE_KL,
         unbiased=gamma in (0, 1),
         needs=SEQUENCE_KL.needs,
-        coefficients=lambda n: powers(gamma, n),
+        coefficients=lambda n: maths.distances.powers(gamma, n),
         gauge="logprob",
     )
 
 
-def _returns(n: Numbers, gamma: float) -> Tensor:
+def _returns(n: Numbers, gamma: float) -> "Tensor":
     terms = SEQUENCE_KL.first(n)
-    return terms + discounted(torch.where(n.mask, terms, 0), gamma)
+    return terms + maths.distances.discounted_sums(terms.where(n.mask, 0), gamma)

@@ -4,12 +4,9 @@ A K-step return counts every K-th later advantage, so 1/K of the future on avera
 less variance, as every advantage enters.
 """
 
-import torch
-
-from ketchup import checks
+from ketchup import checks, maths
 from ketchup.estimators.base import Estimator, text_of
 from ketchup.estimators.objectives import EXPECTED_RETURN
-from ketchup.maths.returns import later_sums
 
 
 def build(c: float) -> Estimator:
@@ -17,9 +14,9 @@ def build(c: float) -> Estimator:
     checks.share("The c of shrink", c)
     return Estimator(
         f"shrink:{text_of(c)}",
-        lambda n: n.q + c * later_sums(n.advantages),
+        lambda n: n.q + c * maths.returns.later_sums(n.advantages),
         EXPECTED_RETURN,
         unbiased=c == 1,
         needs=EXPECTED_RETURN.needs,
-        coefficients=lambda n: torch.tensor([1.0] + [c] * n, dtype=torch.float64),
+        coefficients=lambda n: maths.distances.alike(1.0, c, n),
     )

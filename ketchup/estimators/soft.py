@@ -4,8 +4,7 @@ G_0 = [lse_0 + Σ ℓ_i] + Σ_{i≥1} (lse_i - v_i): the hard return pays the st
 state as well, so that hard and soft are different objectives.
 """
 
-import torch
-
+from ketchup import maths
 from ketchup.estimators.base import Estimator
 from ketchup.estimators.objectives import LOG_LIKELIHOOD
 
@@ -18,6 +17,6 @@ def build() -> Estimator:
         LOG_LIKELIHOOD,
         unbiased=True,
         needs=LOG_LIKELIHOOD.needs,
-        coefficients=lambda n: torch.ones(n + 1, dtype=torch.float64),
+        coefficients=lambda n: maths.distances.powers(1.0, n),
         gauge="logprob",
     )

@@ -14,3 +14,19 @@ logit of the action taken, and v_t = max_a q(s_t, a), in nats up to a constant p
 "Eq." and "Alg." number the formulas of Fan et al., *KETCHUP: K-Step Return Estimation for Sequential Knowledge
 Distillation* (arXiv 2504.19024).
 """
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ketchup.maths import baselines, distances, divergences, gauges, importance, masked, returns, tabular
+
+__all__ = ["baselines", "distances", "divergences", "gauges", "importance", "masked", "returns", "tabular"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """A module of formulas, loaded when it is first used: whoever only names a row of a table needs no torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{name}")

@@ -1,16 +1,19 @@
 """What a method is: on whose tokens it learns, and what each of them costs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from ketchup import checks
 from ketchup.errors import UsageError
 from ketchup.methods.credit import Credit
-from ketchup.models.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ketchup.models.language_model import LanguageModel
 
 Writer = Literal["reference", "teacher", "student"]
 """Whose tokens are prefixes: the data set's answers, outputs the teacher wrote once, the student's fresh rollouts."""
@@ -34,8 +37,10 @@ class Trajectory:
     most_ratio: float | None = None
 
     @classmethod
-    def of(cls, prompt: list[int], tokens: Sequence[int], action_mask: Sequence[bool]) -> "Trajectory":
+    def of(cls, prompt: list[int], tokens: Sequence[int], action_mask: Sequence[bool]) -> Trajectory:
         """From lists: what was read from a file or is a reference."""
+        import torch
+
         return cls(prompt, torch.tensor(tokens, dtype=torch.long), torch.tensor(action_mask, dtype=torch.bool))
 
     @property
@@ -51,7 +56,7 @@ class Loss(NamedTuple):
     sums: Mapping[str, Tensor]
 
 
-LossFunction = Callable[[LanguageModel, LanguageModel | None, Sequence[Trajectory]], Loss]
+LossFunction: TypeAlias = "Callable[[LanguageModel, LanguageModel | None, Sequence[Trajectory]], Loss]"
 """From student, teacher (for methods that compare with it) and a batch; the loop alone decides what to divide by."""
 
 

@@ -5,18 +5,23 @@
 with an estimate Ĝ_t of the return in a gauge, and a baseline b. All of it is a function of a few numbers per action.
 """
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ketchup import checks
 from ketchup.choices import Clip, Gauge, Truncation
 from ketchup.errors import UsageError
 from ketchup.estimators import Baseline, Estimator, Numbers
 from ketchup.estimators.baselines import none
-from ketchup.maths.baselines import Total
-from ketchup.models.scoring import StudentValues, TeacherValues
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ketchup.maths.baselines import Total
+    from ketchup.models.scoring import StudentValues, TeacherValues
 
 CLIP_RANGE = 100.0
 
@@ -50,6 +55,8 @@ class Credit:
     @property
     def needs_student(self) -> bool:
         """Whether the student's probabilities enter, which costs a forward pass of it."""
+        from ketchup.models.scoring import StudentValues
+
         return bool((self.estimator.needs | self.baseline.needs) & set(StudentValues.__dataclass_fields__))
 
 
@@ -88,9 +95,9 @@ def assign(
     if credit.clip == "step":
         assert credit.estimator.clipped is not None
         held = credit.estimator.clipped(seen, credit.clip_range)
-        free = credit.estimator.clipped(seen, torch.inf)
+        free = credit.estimator.clipped(seen, math.inf)
         weights = credit.baseline.weights(held, seen, credit.estimator.objective, total)
         return Weights(weights, free, numbers.mask & (held != free), numbers.mask)
     weights = credit.baseline.weights(returns, seen, credit.estimator.objective, total)
-    limit = credit.clip_range if credit.clip == "return" else torch.inf
+    limit = credit.clip_range if credit.clip == "return" else math.inf
     return Weights(weights.clamp(-limit, limit), returns, weights.abs() > limit, numbers.mask)

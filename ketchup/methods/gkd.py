@@ -7,9 +7,7 @@ which has the same expected gradient and less variance.
 from functools import partial
 
 from ketchup import checks
-from ketchup.maths.divergences import generalised_jsd
 from ketchup.methods.base import Method, Sampling, two_writers
-from ketchup.methods.divergence_loss import DivergenceLoss
 from ketchup.methods.options import Beta, SamplesPerInput, StudentShare, Temperature, TopK
 
 
@@ -22,5 +20,8 @@ def build(
 ) -> Method:
     """`beta` weighs the teacher in the mixture; `student_share` is that paper's λ, 1 for purely on-policy."""
     checks.share("--beta", beta, ends=False)
+    from ketchup.maths.divergences import generalised_jsd
+    from ketchup.methods.divergence_loss import DivergenceLoss
+
     parts = two_writers(DivergenceLoss(partial(generalised_jsd, beta=beta)), student_share)
     return Method("gkd", parts, compares=True, sampling=Sampling(samples_per_input, temperature, top_k))

@@ -6,9 +6,7 @@
 from functools import partial
 
 from ketchup import checks
-from ketchup.maths.divergences import student_to_mixture, teacher_to_mixture
 from ketchup.methods.base import Method, Part, Sampling
-from ketchup.methods.divergence_loss import DivergenceLoss
 from ketchup.methods.options import Beta, SamplesPerInput, Temperature, TopK
 
 
@@ -17,6 +15,9 @@ def build(
 ) -> Method:
     """`beta` is the student's share of mixture and loss; f-distill has 0.85 on XSum, 0.25 in translation."""
     checks.share("--beta", beta, ends=False)
+    from ketchup.maths.divergences import student_to_mixture, teacher_to_mixture
+    from ketchup.methods.divergence_loss import DivergenceLoss
+
     parts = (
         Part("student", DivergenceLoss(partial(student_to_mixture, beta=beta)), beta),
         Part("teacher", DivergenceLoss(partial(teacher_to_mixture, beta=beta)), 1 - beta),

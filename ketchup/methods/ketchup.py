@@ -7,7 +7,6 @@ from ketchup.estimators import baseline as baseline_named
 from ketchup.estimators import estimator
 from ketchup.methods.base import Method, Sampling
 from ketchup.methods.credit import Credit
-from ketchup.methods.likelihood import policy_gradient
 from ketchup.methods.options import (
     BaselineName,
     Clip,
@@ -36,4 +35,6 @@ def build(
     """`k` actions make a step; the other options are those of `Credit` and `Sampling`."""
     checks.whole("--k", k, most=checks.LONGEST)
     credit = Credit(estimator(f"k-step:{k}:{tail}"), baseline_named(baseline), gauge, clip, clip_range, truncation)
+    from ketchup.methods.likelihood import policy_gradient
+
     return policy_gradient("ketchup", credit, Sampling(samples_per_input, temperature, top_k))

@@ -4,7 +4,6 @@ from ketchup.estimators import baseline as baseline_named
 from ketchup.estimators import estimator
 from ketchup.methods.base import Method, Sampling
 from ketchup.methods.credit import Credit
-from ketchup.methods.likelihood import policy_gradient
 from ketchup.methods.options import BaselineName, Clip, ClipRange, Gauge, SamplesPerInput, Temperature, TopK, Truncation
 
 
@@ -20,4 +19,6 @@ def build(
 ) -> Method:
     """The options are those of `Credit` and `Sampling`."""
     credit = Credit(estimator("llmr"), baseline_named(baseline), gauge, clip, clip_range, truncation)
+    from ketchup.methods.likelihood import policy_gradient
+
     return policy_gradient("llmr", credit, Sampling(samples_per_input, temperature, top_k))

@@ -4,7 +4,6 @@ from ketchup.estimators import baseline as baseline_named
 from ketchup.estimators import estimator as estimator_named
 from ketchup.methods.base import Method, Sampling
 from ketchup.methods.credit import Credit
-from ketchup.methods.likelihood import policy_gradient
 from ketchup.methods.options import (
     BaselineName,
     Clip,
@@ -31,4 +30,6 @@ def build(
 ) -> Method:
     """`estimator` is a row such as `shrink:0.25`; the other options are those of `Credit` and `Sampling`."""
     credit = Credit(estimator_named(estimator), baseline_named(baseline), gauge, clip, clip_range, truncation)
+    from ketchup.methods.likelihood import policy_gradient
+
     return policy_gradient("reinforce", credit, Sampling(samples_per_input, temperature, top_k))

@@ -4,9 +4,10 @@ The paper's simplest competitor, and what it pre-distils students with before re
 """
 
 from ketchup.methods.base import Method, Part
-from ketchup.methods.likelihood import cross_entropy
 
 
 def build() -> Method:
     """No options."""
+    from ketchup.methods.likelihood import cross_entropy
+
     return Method("seqkd", (Part("teacher", cross_entropy),))

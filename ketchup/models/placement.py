@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import torch
 
-from ketchup.devices import Placement, Where, check_device, gpus, placement
+from ketchup.devices import Placement, check_device, gpus, placement
 from ketchup.errors import UsageError
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import Memory, load, parameters_of
 from ketchup.models.memory import GIGABYTE, free_bytes
+from ketchup.where import Where
 
 SHARE_OF_A_GPU = 0.8
 """Of a GPU's free memory, for a spread teacher's weights: the rest is for the student and for what passes compute."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ketchup import checks
 from ketchup.choices import Dtype, EngineName, Split
-from ketchup.devices import Where, own_device, placement
+from ketchup.devices import own_device, placement
 from ketchup.errors import UsageError
 from ketchup.models.builtin import model_of
 from ketchup.models.language_model import LanguageModel
@@ -27,6 +27,7 @@ from ketchup.rollouts.types import Decoding
 from ketchup.tasks import task_named
 from ketchup.tasks.base import Input, Task
 from ketchup.tasks.rows import load_inputs
+from ketchup.where import Where
 
 Prompts = Sequence[str] | Sequence[Sequence[int]]
 LONGEST = 128

@@ -3,16 +3,20 @@
 Axes: B inputs, N samples an input, R = B x N rows (an input's samples adjacent), T actions.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from ketchup import checks
 from ketchup.errors import UsageError
-from ketchup.models.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ketchup.models.language_model import LanguageModel
 
 Mends = Literal["never", "few", "always"]
 """Whether an engine draws rows whole and mends them where a calculator disagrees, or has them written token by token.

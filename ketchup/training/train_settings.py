@@ -7,9 +7,9 @@ from typing import Any
 
 from ketchup import checks
 from ketchup.choices import Dtype, EngineName, Normalization, Precision, PromptStyle, SavedDtype, Schedule
-from ketchup.devices import Where
 from ketchup.errors import UsageError
 from ketchup.rollouts.names import check_engine
+from ketchup.where import Where
 
 SCHEDULERS: dict[Schedule, str] = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 """What transformers calls the schedules; its own "constant" knows no warm-up."""

@@ -13,7 +13,7 @@ from ketchup_eval.cli.devices import Device, StudentDtype, TeacherDtype, Teacher
 from ketchup_eval.cli.output import say, say_json, show
 
 if TYPE_CHECKING:
-    from ketchup.devices import Where
+    from ketchup.where import Where
     from ketchup_eval.comparison.correlate import Correlation
     from ketchup_eval.evaluation.evaluate import Evaluation
     from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings, System
@@ -139,7 +139,7 @@ def evaluate(
         for system in systems:
             say(describe_evaluation(system, settings))
         return
-    from ketchup.devices import Where
+    from ketchup.where import Where
     from ketchup_eval.cli.processes import share_among
     from ketchup_eval.cli.threads import use_threads
 

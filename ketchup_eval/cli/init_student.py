@@ -87,9 +87,10 @@ def _new(
 def _kept(layers: int, out: Path, teacher: str, decoder_layers: int | None, student_dtype: Dtype) -> None:
     import torch
 
-    from ketchup.devices import Where, placement
+    from ketchup.devices import placement
     from ketchup.models.layers import check_saved, choose_layers, keep_layers
     from ketchup.models.loading import load
+    from ketchup.where import Where
 
     placed = placement(torch.device("cpu"), Where("cpu", student_dtype=student_dtype))
     model = load(teacher, dtype=placed.student)

@@ -1,7 +1,7 @@
 """The options of `ketchup train` that belong to methods, made of the signatures of their builders.
 
 So a method with an option of its own is a file and a row, or a plug-in. They are read when the command is parsed, not
-before: the methods need torch.
+before: plug-ins bring methods of their own.
 """
 
 import inspect

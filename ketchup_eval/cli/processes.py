@@ -22,7 +22,7 @@ from ketchup.machine import cores
 from ketchup_eval.cli.command import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from ketchup.devices import Where
+    from ketchup.where import Where
 
 LAUNCHED = "KETCHUP_LAUNCHED"
 """Set in a process that was started by another, which has nothing more to start."""

@@ -113,8 +113,8 @@ def variance(
     teacher = servers.teacher_named(teacher, teacher_url, serve)
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     checks.whole("--threads", threads, most=checks.MOST_WORKERS)
-    from ketchup.devices import Where
     from ketchup.models.served.starting import check_words
+    from ketchup.where import Where
     from ketchup_eval.variance.options import analysis_asked, rollouts_asked
 
     check_words(serve, serve_python, serve_options)

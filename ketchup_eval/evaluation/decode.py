@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, cast
 
 from ketchup.choices import PromptStyle
-from ketchup.devices import Where, placement
+from ketchup.devices import placement
 from ketchup.errors import RunError
 from ketchup.hashes import content_hash
 from ketchup.manifests import note_circumstances, run_of_all
@@ -25,6 +25,7 @@ from ketchup.rollouts.stopping import before_stop
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import Run
 from ketchup.tasks.base import Input, Task
+from ketchup.where import Where
 from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings, System
 from ketchup_eval.predictions import Prediction
 

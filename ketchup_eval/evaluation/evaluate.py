@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ketchup import plugins
 from ketchup.choices import SERVED
@@ -13,6 +13,7 @@ from ketchup.hashes import content_hash
 from ketchup.runs import Run
 from ketchup.tasks import task_named
 from ketchup.tasks.base import Input, Task
+from ketchup.where import Where
 from ketchup_eval.evaluation.evaluation_settings import EvaluationSettings, System
 from ketchup_eval.evaluation.outputs import Outputs, outputs_of
 from ketchup_eval.evaluation.scores import UNKNOWN_TEACHER, Score, describing_series, scores, scores_json
@@ -22,9 +23,6 @@ from ketchup_eval.metrics import metrics_for, unread
 from ketchup_eval.predictions import Prediction, read_outputs, read_predictions
 from ketchup_eval.scores_file import write_split
 from ketchup_eval.stats.bootstrap import Array
-
-if TYPE_CHECKING:
-    from ketchup.devices import Where
 
 DEFAULT_TASK = "demo"
 
@@ -40,7 +38,7 @@ class Evaluation:
     statistics: Mapping[str, Array]
 
 
-def evaluate_system(system: System, settings: EvaluationSettings, where: "Where | None" = None) -> Evaluation | None:
+def evaluate_system(system: System, settings: EvaluationSettings, where: Where | None = None) -> Evaluation | None:
     """Decodes what is missing, then scores; a stopped evaluation goes on with the same call.
 
     Of several processes that decode together, the main one scores; the others get `None`.
@@ -48,8 +46,7 @@ def evaluate_system(system: System, settings: EvaluationSettings, where: "Where 
     settings = settings.completed(system.settings)
     task, inputs = _rows(settings)
     metrics_for(task, settings.metrics, settings.bleu_tokenize)  # a wrong name must not wait for the decoding
-    from ketchup.devices import Where  # noqa: PLC0415  (torch, as have the next)
-    from ketchup.processes import Processes  # noqa: PLC0415
+    from ketchup.processes import Processes  # noqa: PLC0415  (torch, as has the next)
     from ketchup_eval.evaluation.decode import decode  # noqa: PLC0415
 
     where = where or Where()

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ketchup.choices import Dtype, EngineName, Gauge, PromptStyle, Split, Tails
-from ketchup.devices import Where
 from ketchup.runs import Run
 from ketchup.tasks import short_name
+from ketchup.where import Where
 from ketchup_eval.face.places import RUNS, check_alone, check_url, folder_of
 from ketchup_eval.report.variance_files import write_variance
 from ketchup_eval.variance.options import BATCH, GRADIENT_OF, KS, analysis_asked, rollouts_asked

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ketchup.choices import BleuTokenizer, Dtype, EngineName, PromptStyle, Split, Which
-from ketchup.devices import Where
 from ketchup.models.builtin import model_of
+from ketchup.where import Where
 from ketchup_eval.comparison.compare import CompareResult
 from ketchup_eval.comparison.compare import compare as compare_runs
 from ketchup_eval.evaluation.evaluate import Evaluation, evaluate_system, write_scores

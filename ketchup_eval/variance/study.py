@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from ketchup import plugins
-from ketchup.devices import Placement, Where, placement
+from ketchup.devices import Placement, placement
 from ketchup.hashes import content_hash
 from ketchup.manifests import note_circumstances, run_of_all
 from ketchup.models.language_model import LanguageModel
@@ -23,6 +23,7 @@ from ketchup.runs import OF_VARIANCE, Run
 from ketchup.tasks import task_named
 from ketchup.tasks.base import Input, Task
 from ketchup.tasks.rows import load_inputs
+from ketchup.where import Where
 from ketchup_eval.variance.gradient.gradient_settings import check_inputs
 from ketchup_eval.variance.gradient.study import GradientStudy
 from ketchup_eval.variance.result import VarianceResult, student_result

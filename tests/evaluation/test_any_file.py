@@ -168,7 +168,7 @@ def prompts(*words):
     """What the judge would be asked first."""
     done = ketchup("judge", *words, "--criteria", "overall", "--dry-run")
     assert done.exit_code == 0, done.output
-    assert "3 inputs" in done.stdout
+    assert "3 items" in done.stdout
     return done.stdout
 
 

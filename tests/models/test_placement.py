@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ketchup.devices import Where, placement
+from ketchup.devices import placement
 from ketchup.errors import ModelError
 from ketchup.models.loading import load
 from ketchup.models.placement import load_teacher
 from ketchup.models.scoring import score, score_teacher
 from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup.rollouts.types import Decoding
+from ketchup.where import Where
 from tests import tiny
 
 PROMPTS = [[2, 3, 4, 5, 2], [3], [5, 4, 2]]

@@ -1,15 +1,18 @@
 """Which rows a gradient is measured for, and the weights that each of them gives to the actions of rollouts."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ketchup.choices import Gauge
 from ketchup.errors import UsageError
 from ketchup.estimators import Baseline, Estimator, Numbers, baseline, estimator
 from ketchup.estimators.numbers import gauge_needs
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FULL = LLMR, REVERSE_KL, *_ = tuple(map(estimator, ("llmr", "reverse-kl:1", "reverse-kl:0", "soft")))
 """Rows that are the whole return of their objective."""
@@ -88,6 +91,8 @@ class GradientRows:
 
     def weights(self, names: Sequence[str], numbers: Numbers) -> Tensor:
         """[M, R, T] of the named rows, 0 in padding. Means over the batch are means over these rollouts."""
+        import torch  # noqa: PLC0415  (rows are named, and refused, without it)
+
         return torch.stack([self._weights(self.measured[name], numbers) for name in names])
 
     def _weights(self, row: GradientRow, numbers: Numbers) -> Tensor:
