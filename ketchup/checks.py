@@ -5,6 +5,8 @@ option that was not given, and passes. `because` is what a rule adds to its rang
 """
 
 import math
+from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import get_args
 
 from ketchup.errors import UsageError
@@ -20,6 +22,7 @@ MOST_WORKERS = 1024
 COLDEST, HOTTEST = 0.01, 100.0
 """Temperatures that are not 0: colder ones overflow float32 logits and are greedy in all but name."""
 SEEDS = 2**32
+TRACKERS = ("tensorboard", "wandb", "trackio")
 SHOWN = 40
 
 
@@ -84,6 +87,15 @@ def choice(option: str, value: object, kind: object) -> None:
     words = get_args(kind)
     if value is not None and value not in words:
         raise UsageError(f"{option} must be one of {', '.join(words)}, not {_shown(value)}.")
+
+
+def trackers(names: Iterable[str]) -> None:
+    """Trackers that are known, and installed."""
+    for name in names:
+        if name not in TRACKERS:
+            raise UsageError(f"--track knows {', '.join(TRACKERS)}, not {name}.")
+        if find_spec(name) is None:
+            raise UsageError(f"--track {name} needs that package; install it with pip install {name}.")
 
 
 def _shown(value: object) -> str:

@@ -6,7 +6,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import torch
@@ -14,24 +13,15 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor
 
+from ketchup import checks
 from ketchup.choices import Precision
 from ketchup.devices import describe_device, has_bfloat16, own_device
 from ketchup.errors import UsageError
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-TRACKERS = ("tensorboard", "wandb", "trackio")
 LONGEST_WAIT = timedelta(days=30)
 """A process waits for the others as long as their share takes; if one dies, its launcher ends them all."""
-
-
-def check_trackers(trackers: Sequence[str]) -> None:
-    """Raises `UsageError` for a tracker that is unknown or not installed."""
-    for tracker in trackers:
-        if tracker not in TRACKERS:
-            raise UsageError(f"--track knows {', '.join(TRACKERS)}, not {tracker}.")
-        if find_spec(tracker) is None:
-            raise UsageError(f"--track {tracker} needs that package; install it with pip install {tracker}.")
 
 
 class Processes:
@@ -51,7 +41,7 @@ class Processes:
         sharded: bool = False,
         device: str = "auto",
     ) -> None:
-        check_trackers(trackers)
+        checks.trackers(trackers)
         self.device = own_device(device)
         """Where this process computes."""
         on_gpu = self.device.type == "cuda"

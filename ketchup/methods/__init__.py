@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from ketchup.errors import UsageError
@@ -61,13 +62,18 @@ def options() -> dict[str, Option]:
     """
     found: dict[str, Option] = {}
     for name, row in METHODS.items():
-        for option, parameter in inspect.signature(row.build, eval_str=True).parameters.items():
+        for option, parameter in _parameters(row.build).items():
             kind, said = _kind_and_said(name, parameter)
             known = found.get(option, Option(option, kind, said, {}))
             if known.kind != kind:
                 raise UsageError(f"{option} of {name} has another type than that of {', '.join(known.defaults)}.")
             found[option] = replace(known, defaults={**known.defaults, name: parameter.default})
     return found
+
+
+@cache  # of hundreds of commands that a study looks at
+def _parameters(build: Callable[..., Method]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(build, eval_str=True).parameters
 
 
 def _kind_and_said(method: str, parameter: inspect.Parameter) -> tuple[Any, str]:

@@ -15,17 +15,18 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
-import transformers
 from packaging.version import Version
 from torch import Tensor, nn
-from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput
 
-CACHE = "cache" if Version(transformers.__version__) >= Version("5.24") else "past_key_values"
+if TYPE_CHECKING:
+    from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+CACHE = "cache" if Version(version("transformers")) >= Version("5.24") else "past_key_values"
 """What the installed transformers calls the key-value cache of a forward pass."""
 CAP = "final_logit_softcapping"
 """The field of a configuration that bounds logits: c tanh(logit / c)."""
@@ -51,8 +52,8 @@ class LanguageModel:
     """
 
     name: str
-    network: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    network: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
     vocabulary: int
     eos_ids: tuple[int, ...]
     pad_id: int
@@ -99,7 +100,7 @@ class Context:
     first: Tensor | None
     prompt: Tensor | None
     encoded: Tensor | None
-    cache: DynamicCache | None
+    cache: "DynamicCache | None"
 
     @property
     def ahead(self) -> int:
@@ -139,6 +140,8 @@ def context(model: LanguageModel, prompts: Sequence[Sequence[int]], *, shared: b
         return _unpadded_context(model, prompts, shared=shared)
     ids, mask = pad(prompts, model.pad_id, left=True)
     ids, mask = ids.to(model.device), mask.to(model.device)
+    from transformers import DynamicCache  # noqa: PLC0415  (the import takes seconds, and few commands come here)
+
     cache = DynamicCache(config=model.network.config)
     with _headless(model):
         model.network(
@@ -200,6 +203,8 @@ def logit_cap(model: LanguageModel) -> float | None:
 def _decoded(model: LanguageModel, shared: Context, rows: Tensor, actions: Tensor) -> Tensor:
     """By the decoder of an encoder-decoder model."""
     assert shared.first is not None
+    from transformers.modeling_outputs import BaseModelOutput  # noqa: PLC0415
+
     encoded = None if shared.encoded is None else BaseModelOutput(last_hidden_state=shared.encoded[rows])
     hidden: Tensor = model.network(
         input_ids=None if shared.prompt is None else shared.prompt[rows],
@@ -242,7 +247,7 @@ def _read_together(model: LanguageModel, shared: Context, rows: Tensor, actions:
     return hidden[torch.arange(len(rows), device=actions.device)[:, None], predicting]
 
 
-def _rows_of(cache: DynamicCache, rows: Tensor) -> DynamicCache:
+def _rows_of(cache: "DynamicCache", rows: Tensor) -> "DynamicCache":
     """What a cache holds of these rows, with whatever its layers know beside keys and values."""
     chosen = copy.copy(cache)
     chosen.layers = [copy.copy(layer) for layer in cache.layers]
@@ -258,8 +263,10 @@ def _positions(mask: Tensor) -> Tensor:
     return (mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
-def _decoder_config(model: LanguageModel) -> PretrainedConfig:
+def _decoder_config(model: LanguageModel) -> "PretrainedConfig":
     """The configuration of what writes: in a composite model, one of several."""
+    from transformers import PretrainedConfig  # noqa: PLC0415
+
     config: PretrainedConfig = model.network.config
     parts = (getattr(config, name, None) for name in ("decoder", "text_config"))
     return next((part for part in parts if isinstance(part, PretrainedConfig)), config)

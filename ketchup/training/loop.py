@@ -33,9 +33,9 @@ from ketchup.training.experience import Inputs, Measures, Student, step_trajecto
 from ketchup.training.gradient import accumulate
 from ketchup.training.metrics import forget_after
 from ketchup.training.sampler_gap import say_if_far, with_effective_share
-from ketchup.training.selection import Selection, graded
+from ketchup.training.selection import Selection
 from ketchup.training.train_settings import SCHEDULERS, TrainSettings
-from ketchup.training.validation import validate
+from ketchup.training.validation import graded, validate
 from ketchup.training.weights import StudentWeights
 
 

@@ -7,16 +7,13 @@ from pathlib import Path
 from ketchup import plugins
 from ketchup.choices import PromptStyle, Split
 from ketchup.devices import Placement, placement
-from ketchup.errors import UsageError
 from ketchup.hashes import content_hash
 from ketchup.manifests import run_of_all
-from ketchup.methods import method as method_named
 from ketchup.methods.base import Method, Trajectory, Writer
 from ketchup.models.language_model import LanguageModel
 from ketchup.models.loading import check_same_vocabulary, load
 from ketchup.models.memory import check_room
 from ketchup.models.prompts import default_style, prompt_ids, target_ids
-from ketchup.models.served.needs import GAUGE, check_baseline, check_gauge, check_row, refusal
 from ketchup.models.teacher import Teacher, check_same_tokens, here, teacher_of
 from ketchup.processes import Processes
 from ketchup.progress import progress
@@ -30,7 +27,8 @@ from ketchup.tasks.rows import load_inputs
 from ketchup.training.adapters import AdapterWeights
 from ketchup.training.experience import Inputs
 from ketchup.training.loop import total_steps, train
-from ketchup.training.selection import Selection, selection
+from ketchup.training.refusals import check_training, method_of
+from ketchup.training.selection import selection
 from ketchup.training.shards import ShardedWeights, shard
 from ketchup.training.teacher_outputs import Recipe, teacher_outputs
 from ketchup.training.train_settings import TrainSettings
@@ -46,7 +44,7 @@ def run_training(
     `metric` is the one that `settings.select` names, where that is one of the task. Returns the folder of
     the last checkpoint.
     """
-    method, task = _method(settings), _task(settings)
+    method, task = method_of(settings), _task(settings)
     inputs: dict[Split, list[Input]] = {
         "train": load_inputs(task, "train", settings.data, settings.limit),
         "validation": load_inputs(task, "validation", settings.data, settings.validation_limit),
@@ -117,51 +115,6 @@ def describe_training(settings: TrainSettings, run: Run, metric: TaskMetric | No
         f"steps, {seen:,} inputs seen ({seen / inputs:.2f} epochs){options}, "
         f"the best checkpoint by validation {chosen.name}, into {run}"
     )
-
-
-def check_training(settings: TrainSettings, metric: TaskMetric | None) -> tuple[Method, Selection]:
-    """The method and what it selects by; a `UsageError` for what can be refused before rows and models are there."""
-    method = _method(settings)
-    return method, selection(settings.select, method, metric, ())
-
-
-def _method(settings: TrainSettings) -> Method:
-    served = settings.teacher_url is not None
-    method = method_named(settings.method, settings.options)
-    if served and method.credit and "gauge" not in settings.options:
-        method = method_named(settings.method, {**settings.options, "gauge": GAUGE})
-    wants_teacher = method.compares or "teacher" in method.writers
-    if wants_teacher and settings.teacher is None:
-        raise UsageError(f"The method {method.name!r} learns from a teacher; name one with --teacher.")
-    if not wants_teacher and settings.teacher is not None:
-        raise UsageError(f"The method {method.name!r} learns from references and takes no --teacher.")
-    if settings.correct_sampler and method.credit is None:
-        raise UsageError(
-            f"The method {method.name!r} is no policy gradient, whose rollouts could be weighed; leave out "
-            "--correct-sampler."
-        )
-    if settings.teacher_temperature and "teacher" not in method.writers:
-        raise UsageError(
-            f"The method {method.name!r} learns from no outputs of the teacher; leave out --teacher-temperature."
-        )
-    if served:
-        _check_served(method)
-    return method
-
-
-def _check_served(method: Method) -> None:
-    """Raises `UsageError` for a method that needs more of a teacher than a server gives."""
-    if "teacher" in method.writers and not method.compares:
-        raise UsageError(
-            f"The method {method.name!r} learns from outputs that the teacher writes, and a server is only asked about "
-            "the student's; load the teacher here, without --teacher-url, or let it answer your rows, put the answers "
-            "into a train.jsonl and use the method sft with --data."
-        )
-    if method.credit is None:
-        raise refusal(f"the method {method.name!r}")
-    check_gauge(method.credit.gauge)
-    check_row(method.credit.estimator)
-    check_baseline(method.credit.baseline)
 
 
 def _weights(settings: TrainSettings, placed: Placement, processes: Processes, *, samples: bool) -> StudentWeights:

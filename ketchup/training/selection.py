@@ -10,11 +10,8 @@ from typing import Any
 
 from ketchup.errors import DataError, UsageError
 from ketchup.methods.base import Method
-from ketchup.processes import Processes
-from ketchup.rollouts.fill import BLOCK, of_all
 from ketchup.tasks.base import Input
 from ketchup.tasks.metric import TaskMetric
-from ketchup.training.experience import Inputs, Student
 from ketchup.training.metrics import OWN_SELECTIONS, VALIDATION
 
 RETURN, LOSS = OWN_SELECTIONS
@@ -70,18 +67,6 @@ def selection(name: str | None, method: Method, metric: TaskMetric | None, input
     if name not in OWN_SELECTIONS:
         raise UsageError(f"--select {name} needs the metric of that name, and none was given.")
     return Selection(name, higher_is_better=name == RETURN)
-
-
-def graded(chosen: Selection, student: Student, inputs: Inputs, processes: Processes) -> dict[str, float]:
-    """The metric's score of what the student writes greedily for the validation inputs; nothing without a metric.
-
-    All processes write their share, and all know the score.
-    """
-    if chosen.metric is None:
-        return {}
-    texts = [text for block in of_all(inputs.blocks(BLOCK), student.write, processes) for text in block]
-    score = chosen.metric.score(chosen.inputs, texts)
-    return {f"{VALIDATION}{chosen.name}": score}
 
 
 def _check_references(metric: TaskMetric, inputs: Sequence[Input]) -> None:

@@ -8,6 +8,8 @@ from ketchup.processes import Processes
 from ketchup.rollouts.fill import BLOCK, of_all, seed_of
 from ketchup.training.experience import Inputs, Measures, Student, add_returns, as_trajectories
 from ketchup.training.gradient import micro_batches
+from ketchup.training.metrics import VALIDATION
+from ketchup.training.selection import Selection
 
 
 @torch.no_grad()
@@ -42,6 +44,18 @@ def validate(
     if method.credit is None and None not in parts:
         means["loss"] = sum(p.weight * mean for p, mean in zip(method.parts, parts, strict=True) if mean is not None)
     return {f"validation_{name}": value for name, value in sorted(means.items())}
+
+
+def graded(chosen: Selection, student: Student, inputs: Inputs, processes: Processes) -> dict[str, float]:
+    """The metric's score of what the student writes greedily for the validation inputs; nothing without a metric.
+
+    All processes write their share, and all know the score.
+    """
+    if chosen.metric is None:
+        return {}
+    texts = [text for block in of_all(inputs.blocks(BLOCK), student.write, processes) for text in block]
+    score = chosen.metric.score(chosen.inputs, texts)
+    return {f"{VALIDATION}{chosen.name}": score}
 
 
 def _measured(

@@ -16,6 +16,8 @@ from ketchup_eval.cli.command import Command
 PANEL = "Method"
 GIVEN = "ketchup.method_options"
 """Where the context of the command has their values."""
+MADE, NAMES = "ketchup.options", "ketchup.names_of_method_options"
+"""Where it has all options, and the names of those of methods: parsing asks for them again and again."""
 FEW = 3
 """Methods that an option's help names; what more of them have goes without saying."""
 
@@ -25,6 +27,9 @@ class WithMethodOptions(Command):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Its parameters; raises `UsageError` where an option of a method has the name of one of its own."""
+        if MADE in ctx.meta:
+            made: list[Any] = ctx.meta[MADE]
+            return made
         from ketchup.methods import METHODS
 
         own: list[Any] = super().get_params(ctx)
@@ -32,7 +37,10 @@ class WithMethodOptions(Command):
             if argument.name == "method":
                 argument.help = ", ".join(METHODS)
         place = next(index for index, parameter in enumerate(own) if getattr(parameter, "rich_help_panel", None))
-        return [*own[:place], *_made({parameter.name for parameter in own}), *own[place:]]
+        of_methods = _made({parameter.name for parameter in own})
+        ctx.meta[MADE] = [*own[:place], *of_methods, *own[place:]]
+        ctx.meta[NAMES] = [option.name for option in of_methods]
+        return list(ctx.meta[MADE])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, which finds values of its methods' options in the context."""
@@ -47,9 +55,7 @@ class WithMethodOptions(Command):
 
 def _set_apart(ctx: Any) -> None:
     """Moves the values of methods' options from the parameters of a command to where `given` finds them."""
-    from ketchup.methods import options
-
-    ctx.meta[GIVEN] = {name: ctx.params.pop(name) for name in options()}
+    ctx.meta[GIVEN] = {name: ctx.params.pop(name) for name in ctx.meta[NAMES]}
 
 
 def given(ctx: typer.Context) -> dict[str, Any]:

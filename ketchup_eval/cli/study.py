@@ -14,7 +14,9 @@ from ketchup_eval.cli.output import say, say_json, show
 if TYPE_CHECKING:
     from ketchup_eval.study.claims.base import Judged
     from ketchup_eval.study.collect import Content
+    from ketchup_eval.study.keeping import Keeper
     from ketchup_eval.study.node import Node
+    from ketchup_eval.study.plan import Plan
     from ketchup_eval.study.running import Outcome
 
 EXIT_INCOMPLETE = 3
@@ -63,9 +65,7 @@ def study(
     if probe and not dry_run:
         raise UsageError("--probe goes with --dry-run, which says how long a study takes.")
     from ketchup_eval.cli.plan_check import check_commands
-    from ketchup_eval.report.study.page import write_study_page
     from ketchup_eval.study.graph import graph
-    from ketchup_eval.study.keeping import Keeper
     from ketchup_eval.study.reading import read_plan
     from ketchup_eval.study.running import run_graph, run_node
     from ketchup_eval.study.selection import selected
@@ -80,7 +80,7 @@ def study(
             raise UsageError(f'{plan} has no result "{node}"; --dry-run names all.')
         code = run_node(nodes[node], folder, threads)
         if report:
-            Keeper(read, nodes, folder, partial(write_study_page, folder)).refresh()
+            _keeper(read, nodes, folder).refresh()
         if code:
             _tell_failure(folder, node)
         raise typer.Exit(code)
@@ -98,11 +98,18 @@ def study(
     elif dry_run:
         _show_plan(nodes, chosen, folder, jobs, probe=probe)
     else:
-        keep = Keeper(read, nodes, folder, partial(write_study_page, folder))
+        keep = _keeper(read, nodes, folder)
         outcome = None if report else run_graph(nodes, chosen, folder, jobs, threads, keep.watch)
         _report(*keep.now(), folder, as_json=as_json)
         if outcome is not None:
             _tell(outcome, folder)
+
+
+def _keeper(plan: "Plan", nodes: "dict[str, Node]", folder: Path) -> "Keeper":
+    from ketchup_eval.report.study.page import write_study_page
+    from ketchup_eval.study.keeping import Keeper
+
+    return Keeper(plan, nodes, folder, partial(write_study_page, folder))
 
 
 def _show_plan(nodes: "dict[str, Node]", chosen: "dict[str, Node]", folder: Path, jobs: int, *, probe: bool) -> None:

@@ -161,20 +161,18 @@ def train(
 
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     checks.whole("--threads", threads, most=checks.MOST_WORKERS)
-    from ketchup.methods import method as method_named
     from ketchup.runs import Run
     from ketchup.tasks import short_name
+    from ketchup.training.refusals import check_training
 
     settings, metric = _selecting(_settings(ctx))
     run = Run.new(f"{method}-{short_name(settings.task)}" if name is None else name, runs_dir)
-    method_named(method, settings.options)  # what can be refused without torch is refused before that is loaded
-    from ketchup.processes import check_trackers
-    from ketchup.training.run import check_training, describe_training, run_training
-
-    check_training(settings, metric)
-    check_trackers(track or ())
+    check_training(settings, metric)  # without torch
+    checks.trackers(track or ())
     words_are_checked()
     use_threads(threads)
+    from ketchup.training.run import describe_training, run_training
+
     if dry_run:
         say(describe_training(settings, run, metric, processes))
         return

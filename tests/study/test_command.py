@@ -109,17 +109,29 @@ def test_a_finished_study_is_read_without_torch(tmp_path):
     plan = plan_file(tmp_path)
     for name, node in graph(read_plan(plan), tmp_path / "runs").items():
         write_stamp(tmp_path / "runs" / "tiny", name, Stamp("done", node.words, 1.0, "2026-01-02T03:04:05+00:00", 0))
+    done = without({"torch", "transformers"}, plan, "--runs-dir", tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    assert "19 results are done" in done.stderr
+
+
+def test_a_plan_is_looked_at_without_transformers(tmp_path):
+    """Options of methods need torch, whose import takes a second; models of transformers would take three more."""
+    words = ["--runs-dir", tmp_path / "runs", "--dry-run"]
+    done = without({"transformers", "accelerate", "datasets"}, plan_file(tmp_path), *words)
+    assert done.returncode == 0, done.stderr
+
+
+def without(modules, *words):
+    """The command in a Python of its own, which says at its end which of these modules it has imported."""
     script = (
         "import sys\n"
-        f"sys.argv = ['ketchup', 'study', {str(plan)!r}, '--runs-dir', {str(tmp_path / 'runs')!r}]\n"
+        f"sys.argv = ['ketchup', 'study', *{[str(word) for word in words]!r}]\n"
         "from ketchup_eval.cli import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
-        "sys.exit(', '.join({'torch', 'transformers'} & sys.modules.keys()) or 0)"
+        f"sys.exit(', '.join({modules!r} & sys.modules.keys()) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "19 results are done" in done.stderr
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
 
 def test_jobs_of_a_workflow_know_where_rows_are(tmp_path, monkeypatch):

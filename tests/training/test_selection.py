@@ -13,11 +13,12 @@ from ketchup.files import read_jsonl
 from ketchup.methods import method
 from ketchup.tasks import task_named
 from ketchup.tasks.base import Input
-from ketchup.training import selection as selecting
+from ketchup.training import validation
 from ketchup.training.checkpoints import TrainerState
 from ketchup.training.experience import Inputs
-from ketchup.training.selection import Selection, graded, selection
+from ketchup.training.selection import Selection, selection
 from ketchup.training.train_settings import TrainSettings
+from ketchup.training.validation import graded
 from ketchup_eval.cli import app
 from ketchup_eval.evaluation.selecting import metric_to_select_by
 
@@ -135,7 +136,7 @@ class Writer:
 
 
 def test_a_score_is_of_the_outputs_of_all_processes(monkeypatch):
-    monkeypatch.setattr(selecting, "BLOCK", 1)
+    monkeypatch.setattr(validation, "BLOCK", 1)
     chosen = selection("bleu", method("kl", {}), metric_to_select_by(task_named("europarl"), "bleu"), DUTCH)
     inputs = Inputs([row.id for row in DUTCH], [[0], [1], [2]], {})
     found = graded(chosen, Writer(), inputs, Two({0: [TEXTS[0]], 2: [TEXTS[2]]}))
