@@ -17,6 +17,8 @@ from ketchup.files import parse_object
 
 Row = Mapping[str, Any]
 
+SHOWN = 8
+"""Fields of a row that an error names."""
 BYTE_ORDER_MARK = "\ufeff"
 _FOREIGN_MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16's, with which it begins
@@ -83,10 +85,18 @@ def is_json_lines(path: Path, lines: Sequence[str]) -> bool:
 def text_field(row: Row, field: str, place: str) -> str:
     """The string at a dotted field name; a `DataError` where there is none."""
     value = field_of(row, field)
+    if value is None and field.split(".", maxsplit=1)[0] not in row:
+        there = ", ".join(map(str, list(row)[:SHOWN])) or "none"
+        raise DataError(f'{place}: the field "{field}" is missing; the row has {there[:120]}: add or rename one.')
+    return text_of(value, field, place)
+
+
+def text_of(value: Any, field: str, place: str) -> str:
+    """A value of a field as the string that it is; a `DataError` where it is none."""
     if value is None:
         raise DataError(f'{place}: the field "{field}" is missing or null; add it to the row.')
     if not isinstance(value, str):
-        raise DataError(f'{place}: the field "{field}" is not a string but {json.dumps(value)[:40]}; put it in quotes.')
+        raise DataError(f'{place}: the field "{field}" is not a string but {shown(value)}; put it in quotes.')
     try:
         value.encode()
     except UnicodeEncodeError as error:  # JSON can escape half a character, which no tokenizer takes
@@ -94,6 +104,11 @@ def text_field(row: Row, field: str, place: str) -> str:
             f'{place}: the field "{field}" has half a surrogate pair; write the whole character.'
         ) from error
     return value
+
+
+def shown(value: Any) -> str:
+    """How a value begins, in JSON; what has no form there, as dates of parquet files have none, as Python shows it."""
+    return json.dumps(value, default=str)[:40]
 
 
 def field_of(row: Row, field: str) -> Any:

@@ -117,7 +117,8 @@ def test_a_json_document_is_neither(tmp_path, value):
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ({}, 'here: the field "a.b" is missing or null'),
+        ({}, 'here: the field "a.b" is missing; the row has none: add or rename one'),
+        ({"b;a": "x"}, 'here: the field "a.b" is missing; the row has b;a: add or rename one'),
         ({"a": {"b": None}}, 'here: the field "a.b" is missing or null'),
         ({"a": "b"}, 'here: the field "a.b" is missing or null'),
         ({"a": {"b": 3}}, 'here: the field "a.b" is not a string but 3; put it in quotes'),

@@ -9,17 +9,25 @@ from ketchup.user_files import PlacedRow, json_rows, text_lines
 
 BATCH = 1024
 """Rows of a parquet file that are read at once."""
+LONGEST_VALUE = 2**31 - 1
+"""Characters of a CSV file's value; Python's own limit of 131,072 is less than a long document."""
 
 
 def rows_of_file(path: Path) -> Iterator[PlacedRow]:
     """The rows of a file whose name ends in one of `READERS`."""
     if not path.is_file():
         raise DataError(f"{path} is missing; check the name, which is relative to the task's file.")
-    return READERS[path.suffix](path)
+    empty = True
+    for row in READERS[path.suffix.lower()](path):
+        empty = False
+        yield row
+    if empty:
+        raise DataError(f"{path} has no rows; check the name, or fill it.")
 
 
 def _csv_rows(path: Path) -> Iterator[PlacedRow]:
     """All values are texts; quoted ones may hold commas and line breaks."""
+    csv.field_size_limit(LONGEST_VALUE)
     reader = csv.reader((line + "\n" for line in text_lines(path)), strict=True)
     number, names, start = 0, None, 1
     try:

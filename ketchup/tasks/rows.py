@@ -1,6 +1,5 @@
 """Rows of a task as inputs: from local files, the task's generator or the hub, each row checked before use."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -13,7 +12,7 @@ from ketchup.choices import Split
 from ketchup.errors import DataError
 from ketchup.tasks.base import Input, Task
 from ketchup.tasks.files import rows_of_file
-from ketchup.user_files import PlacedRow, Row, field_of, json_rows, text_field
+from ketchup.user_files import PlacedRow, Row, field_of, json_rows, shown, text_field, text_of
 
 DEFAULT_GENERATED = 1000
 """How many rows an endless generator gives when no limit is named."""
@@ -41,7 +40,7 @@ def load_inputs(task: Task, split: Split, data: Path | None = None, limit: int |
         if split not in task.files:
             raise task.error("rows.files", f"has no {split} rows; add {split} = FILE, or pass --data DIR.")
         rows = rows_of_file(task.files[split])
-        if task.files[split].suffix == ".parquet":
+        if task.files[split].suffix.lower() == ".parquet":
             rows = _with_text_ids(task, rows)
     else:
         rows = _with_text_ids(task, _hub_rows(task, split))
@@ -125,10 +124,8 @@ def references_of(task: Task, row: Row, place: str) -> list[str]:
     if isinstance(field, str):
         values = field_of(row, field)
         if not isinstance(values, list):
-            raise DataError(
-                f'{place}: the field "{field}" is no list of references but {json.dumps(values)[:40]}; make it one.'
-            )
-        found = [text_field({field: value}, field, place) for value in values]
+            raise DataError(f'{place}: the field "{field}" is no list of references but {shown(values)}; make it one.')
+        found = [text_of(value, field, place) for value in values]
     else:
         found = [text_field(row, name, place) for name in field if field_of(row, name) is not None]
     kept = [text for text in found if text.strip()]
@@ -203,7 +200,7 @@ def _hub_rows(task: Task, split: Split) -> Iterator[PlacedRow]:
     except Exception as error:  # the hub's client raises too many kinds to list
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise DataError(f"{name} cannot be loaded from the hub ({reason}): pass local rows with --data DIR") from error
-    without_source = 0
+    number, without_source = -1, 0
     for number, row in enumerate(rows):
         if task.has_source and not _has_text(task, row):
             without_source += 1
@@ -211,6 +208,8 @@ def _hub_rows(task: Task, split: Split) -> Iterator[PlacedRow]:
             yield PlacedRow(number, f"{name} {hub_split} row {number}", row)
     if without_source:
         _log.warning("%s %s: %d rows without a source are left out", name, hub_split, without_source)
+    if without_source > number:
+        raise DataError(f"{name} {hub_split} has no row with a source: name another, or pass rows with --data DIR")
 
 
 def _has_text(task: Task, row: Row) -> bool:

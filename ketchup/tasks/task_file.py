@@ -153,7 +153,7 @@ class _Reader:
     def _files(self) -> dict[str, Path] | None:
         files: Mapping[str, str] = self.content["rows"].get("files") or {}
         for split, name in files.items():
-            if Path(name).suffix not in READERS:
+            if Path(name).suffix.lower() not in READERS:
                 raise self._error(f"rows.files.{split}", f"is {name!r}; its name must end in {' or '.join(READERS)}")
         return {split: self.path.parent / name for split, name in files.items()} or None
 

@@ -112,7 +112,7 @@ def test_a_reference_may_be_empty(tmp_path) -> None:
         (b"[" * 100_000, r"test\.jsonl:2: this is no JSON object \(nested too deeply\)"),
         (b'{"id": ' + b"9" * 5000 + b"}", r"test\.jsonl:2: this is no JSON object \(Exceeds the limit"),
         (b'{"id": "caf\xe9"}', r"test\.jsonl:2: byte 12 is not UTF-8; save"),
-        ({"id": "8", "summary": "s"}, r'test\.jsonl:2: the field "document" is missing or null; add it'),
+        ({"id": "8", "summary": "s"}, r'test\.jsonl:2: the field "document" is missing; the row has id, summary: add'),
         (article(id="8", document=None), r'test\.jsonl:2: the field "document" is missing or null'),
         ({"document": "d", "summary": "s"}, r'test\.jsonl:2: the field "id" is missing'),
         (article(id=8), r'test\.jsonl:2: the field "id" is not a string but 8; put it in quotes'),

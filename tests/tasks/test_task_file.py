@@ -1,6 +1,7 @@
 """A task from a file of one's own: every key is read, and every wrong one named with its file."""
 
 import json
+from datetime import date
 
 import pyarrow as pa
 import pytest
@@ -96,7 +97,10 @@ def test_whole_numbers_are_ids_in_parquet(tmp_path):
         ("a.csv", "id,id\n1,2\n", r"a\.csv:1: two columns are called 'id'; rename one"),
         ("a.csv", "question,answer\nx,y\nx\n", r"a\.csv:3: 1 values for 2 columns; mend the row"),
         ("a.csv", 'question,answer\n"x" y,z\n', r"a\.csv:2: this is no CSV \(.*\); mend the row"),
-        ("a.csv", "question,reply\nx,y\n", r'a\.csv:2: the field "answer" is missing'),
+        ("a.csv", "question,reply\nx,y\n", r'a\.csv:2: the field "answer" is missing; the row has question, reply'),
+        ("a.csv", "question;answer\nx;y\n", r'a\.csv:2: the field "answer" is missing; the row has question;answer'),
+        ("a.csv", "question,answer\n", r"a\.csv has no rows; check the name, or fill it"),
+        ("a.csv", "\n\n", r"a\.csv has no rows"),
         ("a.parquet", "no", r"a\.parquet is no parquet file that can be read"),
         ("b.csv", "", r"a\.csv is missing; check the name, which is relative to the task's file"),
     ],
@@ -132,6 +136,46 @@ def test_references_may_be_several(tmp_path, field, row):
     (found,) = inputs(tmp_path, content, [{"question": "q", **row}])
     assert found.references == ("a", "b")
     assert (found.reference, found.answer) == ("a", ["a", "b"])
+
+
+def test_references_may_stand_inside_another_field(tmp_path):
+    """As SQuAD has them."""
+    content = changed(fields={"reference": None, "references": "answers.text"})
+    (found,) = inputs(tmp_path, content, [{"question": "q", "answers": {"text": ["a", "b"]}}])
+    assert found.references == ("a", "b")
+
+
+def test_names_of_files_end_in_any_case_and_values_may_be_long(tmp_path):
+    """Python's own limit of a CSV value is 131,072 characters."""
+    (tmp_path / "T.CSV").write_text(f"question,answer\n{'a ' * 100_000},2\n", encoding="utf-8-sig")
+    read = task_named(str(write(tmp_path, changed(rows={"files": {"test": "T.CSV"}}))))
+    assert [len(one.source) for one in load_inputs(read, "test")] == [200_000]
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (b"a", """the field "answer" is not a string but "b'a'"; put it in quotes"""),
+        (date(2020, 1, 2), 'the field "answer" is not a string but "2020-01-02"; put it in quotes'),
+        (["a"], r'the field "answer" is not a string but \["a"\]; put it in quotes'),
+        (None, 'the field "answer" is missing or null'),
+        (float("nan"), 'the field "answer" is not a string but NaN'),
+    ],
+)
+def test_values_of_parquet_that_are_no_text_are_named(tmp_path, answer, sentence):
+    parquet.write_table(pa.Table.from_pylist([{"question": "q", "answer": answer}]), tmp_path / "t.parquet")
+    for fields, said in (({}, sentence), ({"reference": None, "references": "answer"}, 'the field "answer"')):
+        read = task_named(str(write(tmp_path, changed(rows={"files": {"test": "t.parquet"}}, fields=fields))))
+        if answer != ["a"] or not fields:
+            with pytest.raises(DataError, match=f"t.parquet row 0: {said}"):
+                load_inputs(read, "test")
+
+
+def test_a_parquet_file_without_rows_is_named(tmp_path):
+    parquet.write_table(pa.table({"question": pa.array([], pa.string())}), tmp_path / "t.parquet")
+    read = task_named(str(write(tmp_path, changed(rows={"files": {"test": "t.parquet"}}))))
+    with pytest.raises(DataError, match=r"t\.parquet has no rows"):
+        load_inputs(read, "test")
 
 
 @pytest.mark.parametrize(
