@@ -6,10 +6,12 @@ A plug-in is imported before the command begins, and does `METRICS["mine"] = Met
 import importlib.util
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ketchup.errors import DataError, KetchupError, UsageError, first_line
+from ketchup.files import is_disk_full
 from ketchup.hashes import file_hash
 
 LOADED: dict[str, str] = {}
@@ -43,18 +45,35 @@ def _load(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UsageError(f"{_place(error, path)}: the plug-in fails ({_said(error)}); mend it there.") from error
     LOADED[str(path)] = digest
 
 
-def _said(error: Exception) -> str:
+@contextmanager
+def failing(what: str) -> Iterator[None]:
+    """What a row of a plug-in or its library raises in the block is a `DataError` with the plug-in's line.
+
+    Errors that are sentences already pass, and so do those of the machine: no memory, a full disk.
+    """
+    try:
+        yield
+    except (KetchupError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if is_disk_full(error):
+            raise
+        places = [place for path in LOADED if (place := _place(error, Path(path))) != path]
+        raise DataError(f"{what} fails ({_said(error)}{f' at {places[-1]}' if places else ''}); mend it.") from error
+
+
+def _said(error: BaseException) -> str:
     said = first_line(error)
     return said if isinstance(error, KetchupError) else f"{type(error).__name__}: {said}"
 
 
-def _place(error: Exception, path: Path) -> str:
+def _place(error: BaseException, path: Path) -> str:
     """The last line of the plug-in itself that was at work."""
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:

@@ -55,6 +55,7 @@ class EstimatorRow:
 
 
 ESTIMATORS: Table[EstimatorRow] = Table(
+    EstimatorRow,
     {
         "llmr": EstimatorRow(llmr.build, "q_t + Σ_{i>t} A_i", "LLMR (Li et al., 2024)", ("llmr",)),
         "k-step": EstimatorRow(
@@ -95,7 +96,7 @@ ESTIMATORS: Table[EstimatorRow] = Table(
             "what needs no teacher",
             ("placebo:constant", "placebo:shuffled"),
         ),
-    }
+    },
 )
 
 
@@ -109,6 +110,7 @@ class BaselineRow:
 
 
 BASELINES: Table[BaselineRow] = Table(
+    BaselineRow,
     {
         "none": BaselineRow(baselines.none, "G_t", ""),
         "mean": BaselineRow(baselines.mean, "G_t - mean over the batch's actions", "compared in the paper"),
@@ -139,7 +141,7 @@ BASELINES: Table[BaselineRow] = Table(
             "(G_t - mean) / standard deviation, both over all actions of the input's samples",
             "GRPO; its bias: arXiv 2503.20783",
         ),
-    }
+    },
 )
 
 

@@ -30,6 +30,7 @@ class MethodRow:
 
 
 METHODS: Table[MethodRow] = Table(
+    MethodRow,
     {
         "sft": MethodRow(sft.build, "pre-distillation"),
         "seqkd": MethodRow(seqkd.build, "pre-distillation"),
@@ -41,7 +42,7 @@ METHODS: Table[MethodRow] = Table(
         "llmr": MethodRow(llmr.build, "policy-gradient"),
         "ketchup": MethodRow(ketchup.build, "policy-gradient"),
         "reinforce": MethodRow(reinforce.build, "policy-gradient"),
-    }
+    },
 )
 
 

@@ -21,6 +21,7 @@ from ketchup.table import Table
 _log = logging.getLogger(__name__)
 
 ENGINES: Table[Callable[[LanguageModel], Engine]] = Table(
+    Callable,
     {
         "ctranslate2": CTranslate2Engine,
         "ctranslate2:int8": partial(CTranslate2Engine, computes="int8"),
@@ -29,7 +30,7 @@ ENGINES: Table[Callable[[LanguageModel], Engine]] = Table(
         "vllm": VllmEngine,
         "vllm:bfloat16": partial(VllmEngine, computes=torch.bfloat16),
         "transformers": TransformersEngine,
-    }
+    },
 )
 
 

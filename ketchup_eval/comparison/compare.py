@@ -158,7 +158,7 @@ class _Pair:
 
     def of_metric(self, metric: Metric, statistics: Mapping[str, Mapping[str, Array]], scale: Scale) -> Comparison:
         sides = [[statistics[run.name][metric.name] for run in side] for side in (self.a, self.b)]
-        return self._compare(scale, sides[0], sides[1], metric.signature(references_of(self.a[0].outputs.items)))
+        return self._compare(scale, sides[0], sides[1], metric.sign(references_of(self.a[0].outputs.items)))
 
     def of_series(self) -> list[Comparison]:
         """The return, over the inputs that all runs have it for."""
@@ -176,7 +176,7 @@ class _Pair:
         n = len(a[0])
         segments_a, segments_b = (np.mean([scale.of_segments(run) for run in side], axis=0) for side in (a, b))
         gains = (segments_b - segments_a) * (1 if scale.higher_is_better else -1)
-        value_a, value_b = (np.mean([scale.rule(run.sum(axis=0), n) for run in side]) for side in (a, b))
+        value_a, value_b = (np.mean([scale.of_sums(run.sum(axis=0), n) for run in side]) for side in (a, b))
         found = self._of_runs(scale, a, b) if len(a) + len(b) > 2 else self._of_pair(scale, a[0], b[0])
         return Comparison(
             a=" ".join(Path(run.name).name for run in self.a),
@@ -200,12 +200,12 @@ class _Pair:
     def _of_runs(self, scale: Scale, a: list[Array], b: list[Array]) -> "_Found":
         n = len(a[0])
         bootstrap = Bootstrap(n, self.settings.seed, self.settings.resamples)
-        result = compare_runs(a, b, lambda sums: scale.rule(sums, n), bootstrap)
+        result = compare_runs(a, b, lambda sums: scale.of_sums(sums, n), bootstrap)
         return _Found(result.difference, "t over runs and inputs", result.p, None, result.detectable)
 
     def _of_pair(self, scale: Scale, a: Array, b: Array) -> "_Found":
         n, seed = len(a), self.settings.seed
-        rule = lambda sums: scale.rule(sums, n)  # noqa: E731
+        rule = lambda sums: scale.of_sums(sums, n)  # noqa: E731
         bootstrap = Bootstrap(n, seed, self.settings.resamples)
         resampled = rule(resampled_sums(bootstrap, b)) - rule(resampled_sums(bootstrap, a))
         observed = float(rule(b.sum(axis=0)) - rule(a.sum(axis=0)))

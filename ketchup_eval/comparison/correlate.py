@@ -80,7 +80,7 @@ def changes(evaluations: Sequence[Evaluation]) -> list[Change]:
 def _corpus(evaluation: Evaluation, metric: str, scale_name: str) -> float:
     values = evaluation.statistics[metric]
     scale = next(scale for scale in METRICS[metric].scales if scale.name == scale_name)
-    return float(scale.rule(values.sum(axis=0), len(values)))
+    return float(scale.of_sums(values.sum(axis=0), len(values)))
 
 
 def _returns(evaluation: Evaluation) -> Array:

@@ -52,11 +52,11 @@ def scores(
         values = statistics[metric.name]
         for scale in metric.scales:
             if scale.nature == "corpus":
-                score = float(scale.rule(values.sum(axis=0), n))
-                estimate = percentile_estimate(score, scale.rule(resampled_sums(bootstrap, values), n), n)
+                score = float(scale.of_sums(values.sum(axis=0), n))
+                estimate = percentile_estimate(score, scale.of_sums(resampled_sums(bootstrap, values), n), n)
             else:
                 estimate = _of_inputs(scale, scale.of_segments(values))
-            found.append(Score(scale.name, estimate, _interval(scale.nature, resamples), metric.signature(references)))
+            found.append(Score(scale.name, estimate, _interval(scale.nature, resamples), metric.sign(references)))
     for one in series:
         estimate = _of_inputs(one.scale, one.values)
         found.append(Score(one.scale.name, estimate, _interval(one.scale.nature, resamples), one.signature))

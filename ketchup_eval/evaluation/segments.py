@@ -10,18 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
+from ketchup.errors import DataError
 from ketchup.files import atomic_write_bytes
 from ketchup.hashes import content_hash
 from ketchup.plugins import LOADED, load_plugins
 from ketchup.progress import progress
-from ketchup_eval.metrics.base import Item, Metric, check_sources, references_of
+from ketchup_eval.metrics.base import Item, Metric, check_sources, counted, references_of
 from ketchup_eval.stats.bootstrap import Array
 
 CHUNK = 250
 """Segments of one piece of work."""
 
 Work = tuple[str, Callable[[Sequence[Item]], Array], Sequence[Item]]
-"""A metric's name and function, and what it is to count in."""
+"""A metric's name and what counts for it, and the items."""
 
 
 def segment_statistics(
@@ -76,7 +77,7 @@ def _key(metric: Metric, items: Sequence[Item]) -> str:
     texts = [item.prediction for item in items]
     references = [item.references[0] if len(item.references) == 1 else list(item.references) for item in items]
     sources = [[item.source for item in items]] if metric.reads_source else []
-    return content_hash([metric.signature(references_of(items)), texts, references, *sources])
+    return content_hash([metric.sign(references_of(items)), texts, references, *sources])
 
 
 def _computed(metrics: Sequence[Metric], items: Sequence[Item], workers: int) -> dict[str, Array]:
@@ -90,6 +91,10 @@ def _computed(metrics: Sequence[Metric], items: Sequence[Item], workers: int) ->
         for (name, *_), statistics in zip(works, done, strict=True):
             parts[name].append(statistics)
             bar.advance(len(statistics), note=name)
+    for name, arrays in parts.items():
+        if len(widths := {array.shape[1] for array in arrays}) > 1:
+            numbers = " and ".join(map(str, sorted(widths)))
+            raise DataError(f'The metric "{name}" gives {numbers} statistics of one item; give as many of each.')
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
@@ -106,5 +111,4 @@ def _mapping(workers: int, works: Sequence[Work]) -> Iterator[Iterable[Array]]:
 
 
 def _work(work: Work) -> Array:
-    _, statistics, items = work
-    return statistics(items)
+    return counted(*work)

@@ -35,10 +35,10 @@ def _task_metric(metric: Metric, scale: Scale) -> TaskMetric:
     def score(inputs: Sequence[Input], texts: Sequence[str]) -> float:
         items = _items(inputs, texts)
         check_sources(metric, items)
-        return float(scale.rule(metric.statistics(items).sum(axis=0), len(items)))
+        return float(scale.of_sums(metric.count(items).sum(axis=0), len(items)))
 
     def signature(inputs: Sequence[Input]) -> str:
-        return metric.signature(references_of(_items(inputs, [""] * len(inputs))))
+        return metric.sign(references_of(_items(inputs, [""] * len(inputs))))
 
     return TaskMetric(scale.name, scale.higher_is_better, score, signature)
 

@@ -15,7 +15,21 @@ from ketchup_eval.metrics.base import Metric
 
 _log = logging.getLogger(__name__)
 
-METRICS: Table[Metric] = Table(
+
+class MetricTable(Table[Metric]):
+    """The metrics, of whose scores no two are called alike: files and tables have them by name."""
+
+    def check(self, name: str, row: Metric) -> None:
+        """Raises `UsageError` for a score that another metric has, too."""
+        super().check(name, row)
+        taken = {scale.name: other for other, known in self.items() for scale in known.scales}
+        for scale in row.scales:
+            if scale.name in taken:
+                raise UsageError(f"the metric {taken[scale.name]!r} has a score {scale.name!r} already; rename it")
+
+
+METRICS: Table[Metric] = MetricTable(
+    Metric,
     {
         "rouge": rouge.METRIC,
         "rouge-unicode": rouge.UNICODE,
@@ -27,7 +41,7 @@ METRICS: Table[Metric] = Table(
         "accuracy": accuracy("dpo-st"),
         "accuracy-openai": accuracy("openai"),
         "accuracy-flexible": accuracy("flexible"),
-    }
+    },
 )
 
 BY_MODEL = {"bertscore": bertscore.metric, "comet": comet.metric}
