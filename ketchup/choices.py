@@ -24,7 +24,7 @@ PromptStyle = Literal["source", "chat", "plain"]
 """`source`: the prefixed source of an encoder-decoder model; `chat`: the tokenizer's chat template around the
 task's instruction; `plain`: the instruction and a line that opens the answer, for base models."""
 EngineName = str
-"""One of `READY_ENGINES`, or what a plug-in adds to `ketchup.rollouts.engines.ENGINES`."""
+"""One of `READY_ENGINES`, vLLM with `:tpN` behind it, or what a plug-in adds to `ketchup.rollouts.engines.ENGINES`."""
 READY_ENGINES = (
     "auto",
     "ctranslate2",
@@ -36,7 +36,7 @@ READY_ENGINES = (
     "transformers",
 )
 """What `--engine` takes without a plug-in. What follows a colon is the type that it computes in, where that is not the
-model's own."""
+model's own; `vllm:tp2` and `vllm:bfloat16:tp2` spread the model over two GPUs."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """Of a model's weights."""

@@ -50,21 +50,33 @@ def placement(device: torch.device, where: Where = Where()) -> Placement:  # noq
     )
 
 
-def own_device(name: str) -> torch.device:
+def own_device(name: str, each: int = 1) -> torch.device:
     """The device of this process by name: auto, cpu, cuda or cuda:N; `UsageError` for what is not here.
 
-    `auto` is a GPU where there is one. Of several processes on a machine each takes the GPU of its own number.
+    `auto` is a GPU where there is one. Of several processes on a machine each takes the GPU of its own number, and is
+    lent `each` - 1 further ones: see `gpus_of`.
     """
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    check_device(name, beside)
+    beside = _beside()
+    check_device(name, beside, each)
     if name == "cpu" or (name == "auto" and not gpus()):
         return torch.device("cpu")
     index = int(os.environ.get("LOCAL_RANK", "0")) if beside > 1 else _index(name)
     return torch.device("cuda", torch.cuda.current_device() if index is None else index)
 
 
-def check_device(name: str, processes: int = 1) -> None:
-    """Raises `UsageError` unless so many processes of this machine can compute there."""
+def gpus_of(device: torch.device, each: int) -> tuple[int, ...]:
+    """The numbers of `each` GPUs for a process that computes on the first: that one, and every P-th after it.
+
+    P is the number of processes of this machine, which take the first P. Raises `UsageError` where there are too few.
+    """
+    beside = _beside()
+    first = torch.cuda.current_device() if device.index is None else device.index
+    check_device("cuda" if beside > 1 else f"cuda:{first}", beside, each)
+    return tuple(range(first, first + each * beside, beside))
+
+
+def check_device(name: str, processes: int = 1, each: int = 1) -> None:
+    """Raises `UsageError` unless so many processes of this machine can compute there, with `each` GPUs a process."""
     check_name(name)
     index, found = _index(name), gpus()
     if name.startswith("cuda") and not found:
@@ -78,6 +90,11 @@ def check_device(name: str, processes: int = 1) -> None:
         raise UsageError(
             f"{processes} processes cannot share {_listed(found)}, as each takes a GPU of its own; start as many as "
             "there are, or use --device cpu."
+        )
+    if name != "cpu" and 0 < found < (index or 0) + processes * each:
+        among = f"each of {processes} processes" if processes > 1 else "a model" + (f" from {name} on" if index else "")
+        raise UsageError(
+            f"An engine with :tp{each} takes {each} GPUs for {among}, and there are {_listed(found)}; use fewer."
         )
 
 
@@ -124,6 +141,11 @@ def _computes(device: torch.device, dtype: torch.dtype) -> bool:
     except (RuntimeError, NotImplementedError):
         return False
     return True
+
+
+def _beside() -> int:
+    """How many processes share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _index(name: str) -> int | None:

@@ -28,8 +28,8 @@ class Processes:
     """This process among all that work together.
 
     With `precision` "auto", matrix products are in bfloat16 where the GPU has it; sums are float32 always.
-    `sharded` says that each holds a part of every model; raises `UsageError` where there is only one. `device` is a
-    name that `own_device` knows, and refuses where it is not there.
+    `sharded` says that each holds a part of every model; raises `UsageError` where there is only one. `device` and
+    `gpus_each` are what `own_device` knows, and refuses where it is not there.
     """
 
     def __init__(
@@ -40,9 +40,10 @@ class Processes:
         *,
         sharded: bool = False,
         device: str = "auto",
+        gpus_each: int = 1,
     ) -> None:
         checks.trackers(trackers)
-        self.device = own_device(device)
+        self.device = own_device(device, gpus_each)
         """Where this process computes."""
         on_gpu = self.device.type == "cuda"
         if on_gpu:

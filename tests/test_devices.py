@@ -79,6 +79,35 @@ def test_what_is_not_there_is_refused_in_a_sentence(machine, gpus, processes, na
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("gpus", "processes", "each", "name", "said"),
+    [
+        (8, 2, 4, "cuda", None),
+        (8, 1, 8, "auto", None),
+        (4, 1, 2, "cuda:2", None),
+        (0, 4, 8, "auto", None),  # the processes of a CPU share it
+        (2, 1, 4, "cpu", None),
+        (4, 2, 4, "auto", r"with :tp4 takes 4 GPUs for each of 2 processes, and there are cuda:0 to cuda:3; use fewer"),
+        (1, 1, 2, "cuda", r"takes 2 GPUs for a model, and there are cuda:0;"),
+        (4, 1, 2, "cuda:3", r"for a model from cuda:3 on, and there are cuda:0 to cuda:3;"),
+    ],
+)
+def test_processes_that_take_several_gpus_each(machine, gpus, processes, each, name, said):
+    machine(gpus)
+    if said is None:
+        check_device(name, processes, each)
+        return
+    with pytest.raises(UsageError, match=said):
+        check_device(name, processes, each)
+
+
+def test_processes_of_a_launcher_need_all_of_their_gpus(machine):
+    machine(4, beside=2, rank=1)
+    assert own_device("auto", 2) == torch.device("cuda:1")
+    with pytest.raises(UsageError, match="takes 3 GPUs for each of 2 processes"):
+        own_device("auto", 3)
+
+
 def test_types_that_were_left_open(monkeypatch):
     """A teacher in bfloat16 where the GPU has it, all else in float32."""
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
@@ -118,10 +147,10 @@ def test_how_many_processes_a_machine_starts(machine, monkeypatch, tmp_path):
     teacher = str(tiny.save("t5", tmp_path))
     size = 2 * sum(weight.numel() for weight in tiny.network("t5", 6).parameters())  # bfloat16
 
-    def usual(gpus, free, *where):
+    def usual(gpus, free, *where, each=1):
         machine(gpus)
         monkeypatch.setattr("ketchup.models.placement.free_bytes", lambda device: free)
-        return usual_processes(Where(*where), [teacher])
+        return usual_processes(Where(*where), [teacher], each)
 
     assert usual(0, size) == 1
     assert usual(1, size - 1) == 1
@@ -131,3 +160,6 @@ def test_how_many_processes_a_machine_starts(machine, monkeypatch, tmp_path):
     assert usual(3, size, "cuda:2") == 1
     assert usual(3, size, "auto", "float32") == 1
     assert usual(3, size, "auto", "auto", "auto", 1e-9) == 1
+    assert usual(8, size, each=2) == 4  # an engine that spreads a model over two
+    assert usual(5, size, each=2) == 2
+    assert usual(3, size, each=2) == 1

@@ -26,13 +26,13 @@ def load_teacher(name: str, placed: Placement) -> LanguageModel:
     return load(name, dtype=placed.teacher, device=placed.device, memory=_memory(name, placed))
 
 
-def usual_processes(where: Where, teachers: Sequence[str]) -> int:
+def usual_processes(where: Where, teachers: Sequence[str], each: int = 1) -> int:
     """How many processes of this machine share the work unless told: one a GPU, or one for a teacher that takes all.
 
-    On a CPU it is one, which uses all threads.
+    With an engine that takes `each` so many GPUs there are as many fewer. On a CPU it is one, which uses all threads.
     """
-    check_device(where.device)
-    count = gpus() if where.device in ("auto", "cuda") else 0
+    check_device(where.device, each=each)
+    count = gpus() // each if where.device in ("auto", "cuda") else 0
     if count < 2:
         return 1
     placed = placement(torch.device("cuda", 0), where)

@@ -13,6 +13,7 @@ from ketchup.models.language_model import LanguageModel
 from ketchup.rollouts import ctranslate2_engine
 from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine, CTranslate2Error
 from ketchup.rollouts.generation_config import say_what_is_left_out
+from ketchup.rollouts.names import row_of
 from ketchup.rollouts.transformers_engine import TransformersEngine
 from ketchup.rollouts.types import Decoding, Engine
 from ketchup.rollouts.vllm_engine import VllmEngine
@@ -20,7 +21,7 @@ from ketchup.table import Table
 
 _log = logging.getLogger(__name__)
 
-ENGINES: Table[Callable[[LanguageModel], Engine]] = Table(
+ENGINES: Table[Callable[..., Engine]] = Table(
     Callable,
     {
         "ctranslate2": CTranslate2Engine,
@@ -53,10 +54,11 @@ def choose(name: EngineName, model: LanguageModel) -> Choice:
     say_what_is_left_out(model)
     if name == "auto":
         return _fastest(model)
-    library, _, computes = name.partition(":")
+    row, parts = row_of(name)
+    library, _, computes = row.partition(":")
     if library == "ctranslate2" and (reason := ctranslate2_engine.reason_against(model, computes or "float32")):
         raise UsageError(f"{reason}; use --engine transformers.")
-    return Choice(ENGINES[name](model), "asked for")
+    return Choice(ENGINES[row](model) if parts == 1 else ENGINES[row](model, parts=parts), "asked for")
 
 
 def check_tells(engine: Engine, decoding: Decoding) -> None:

@@ -1,7 +1,8 @@
 """vLLM, for large decoder-only models on GPUs: rows share the memory of their prompt and come and go in one batch.
 
-It runs within this process, so that weights pass from the model to it in memory. Rows of the head that are padding are
-not passed on. A short probe compares its log-probabilities with torch's when a model is first handed over.
+Each process that samples has one of its own; `ketchup.rollouts.vllm_places` says where it runs. New weights reach it in
+memory, or by a file where it runs in processes of its own. Rows of the head that are padding are not passed on. A short
+probe compares its log-probabilities with torch's when a model is first handed over.
 
 vLLM is an extra, not installed by default, and imported when the first engine is made.
 """
@@ -9,17 +10,21 @@ vLLM is an extra, not installed by default, and imported when the first engine i
 import copy
 import os
 import random
+import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
 
@@ -27,16 +32,13 @@ from ketchup.devices import name_of
 from ketchup.errors import ModelError, UsageError
 from ketchup.models.language_model import LanguageModel, context, hidden_states, logits
 from ketchup.rollouts.types import Decoding, Drawn, Mends
+from ketchup.rollouts.vllm_places import place_of
 
-SETTINGS = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a process of its own would not see the model's memory
-    "VLLM_NO_USAGE_STATS": "1",
-}
+SETTINGS = {"VLLM_NO_USAGE_STATS": "1"}
 QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
 """What vLLM writes where nothing else was asked for; standard output is for results."""
-SHARE_OF_FREE_MEMORY = 0.5
-"""Of a GPU, for vLLM's weights and key-value cache; training has yet to allocate gradients and optimiser state."""
-CPU_CACHE_BYTES = 1 << 30
+SHARED_MEMORY = Path("/dev/shm")
+"""A folder in memory, where there is one, for weights on their way to other processes."""
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 2.0
 """vLLM raises a lower temperature to this without a word, and refuses a higher one."""
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
@@ -44,7 +46,7 @@ PROBE_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3
 
 
 class VllmEngine:
-    """Samples with vLLM, on whichever device it was built for.
+    """Samples with vLLM, on the model's device; in `parts` it is spread over so many GPUs (tensor parallelism).
 
     There is one at a time: whatever ends an engine takes away what all of a process share, so that a new engine first
     ends the one before. It ends too when nothing refers to it, and gives its memory back.
@@ -53,18 +55,23 @@ class VllmEngine:
     mends: Mends = "always"
     _end_last: ClassVar[Callable[[], object]] = lambda: None
 
-    def __init__(self, model: LanguageModel, computes: torch.dtype | None = None) -> None:
+    def __init__(self, model: LanguageModel, computes: torch.dtype | None = None, parts: int = 1) -> None:
         """`computes` is the type that it computes in, by default that of the model's weights."""
         dtype = computes or model.network.dtype
-        self.name = "vllm" if computes is None else f"vllm:{name_of(computes)}"
+        told = ["vllm", name_of(computes) if computes else "", f"tp{parts}" if parts > 1 else ""]
+        self.name = ":".join(filter(None, told))
         vllm = _vllm()
         _check(model, dtype, vllm)
+        place = place_of(model, parts, vllm)
         VllmEngine._end_last()
         self._parameters = vllm.SamplingParams
+        self._apart = place.apart
         try:
-            with _randomness_kept():
-                self._llm = _without_weights(model, dtype, vllm)
+            with _randomness_kept(), place.environment():
+                self._llm = _without_weights(model, dtype, vllm, place.options)
                 VllmEngine._end_last = weakref.finalize(self, self._llm.llm_engine.engine_core.shutdown)
+            if self._apart:
+                self._llm.collective_rpc("leave_with", args=(os.getpid(),))
             self.update(model)
             gap = self._gap(model)
         except Exception as error:  # of any kind, whether of memory, architecture or sizes
@@ -84,9 +91,11 @@ class VllmEngine:
         """Passes the model's current weights on, and forgets what was computed from the old ones."""
         self.model = model
         self._eos_ids = list(model.eos_ids)
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(_weights(model).items())})
-        if not self._llm.reset_prefix_cache():
-            raise RuntimeError("vLLM did not drop its cache of prompts.")
+        if self._apart:
+            self._send(_weights(model))
+        else:
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(_weights(model).items())})
+        self._forget_prompts()
 
     def sample(
         self,
@@ -96,8 +105,13 @@ class VllmEngine:
         decoding: Decoding,
         seed: int,
     ) -> Drawn:
-        """See `Engine.sample`. Every row has a seed of its own, so that rows do not depend on those beside them."""
+        """See `Engine.sample`. Every row has a seed of its own, so that rows do not depend on those beside them.
+
+        Nor do they on what was drawn before: what is kept of prompts is forgotten, but where rows are gone on with.
+        """
         self._check_fits(prompts, decoding)
+        if prefixes is None:
+            self._forget_prompts()
         given = prefixes or [[] for _ in prompts]
         seeds = random.Random(seed)
         drawn = 1 if decoding.greedy else samples
@@ -123,6 +137,18 @@ class VllmEngine:
             [list(output.token_ids) for output in outputs],
             None if decoding.greedy else [_told(output) for output in outputs],
         )
+
+    def _send(self, weights: Mapping[str, Tensor]) -> None:
+        """Passes weights on to vLLM's own processes, by a file that is there meanwhile."""
+        size = sum(weight.nbytes for weight in weights.values())
+        with tempfile.TemporaryDirectory(dir=_folder_with_room(size)) as folder:
+            path = f"{folder}/weights.safetensors"
+            save_file({name: weight.to("cpu", copy=True).contiguous() for name, weight in weights.items()}, path)
+            self._llm.collective_rpc("take_weights", args=(path,))
+
+    def _forget_prompts(self) -> None:
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM did not drop its cache of prompts.")
 
     def _check_fits(self, prompts: Sequence[Sequence[int]], decoding: Decoding) -> None:
         if not (decoding.greedy or LOWEST_TEMPERATURE <= decoding.temperature <= HIGHEST_TEMPERATURE):
@@ -170,7 +196,16 @@ def _vllm() -> Any:
     os.environ.update(SETTINGS)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    return import_module("vllm")
+    with ThreadPoolExecutor(1) as elsewhere:
+        return elsewhere.submit(_imported).result()
+
+
+def _imported() -> Any:
+    """What it loads it keeps the frames of, and so all that waits for it: in a thread that is no engine."""
+    vllm = import_module("vllm")
+    for name in ("LLM", "ModelRegistry", "SamplingParams"):
+        getattr(vllm, name)
+    return vllm
 
 
 def _check(model: LanguageModel, dtype: torch.dtype, vllm: Any) -> None:
@@ -180,13 +215,9 @@ def _check(model: LanguageModel, dtype: torch.dtype, vllm: Any) -> None:
         raise UsageError(f"vLLM cannot run {model.name!r} ({kind}); use --engine transformers.")
     if dtype not in PROBE_TOLERANCE:
         raise UsageError(f"vLLM cannot run {model.name!r} in {name_of(dtype)}; use --engine transformers.")
-    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-        raise UsageError(
-            "--engine vllm runs in one process; train without accelerate launch, or use --engine transformers."
-        )
 
 
-def _without_weights(model: LanguageModel, dtype: torch.dtype, vllm: Any) -> Any:
+def _without_weights(model: LanguageModel, dtype: torch.dtype, vllm: Any, options: Mapping[str, Any]) -> Any:
     """A vLLM that knows the architecture and has random weights: real ones come by `update`, first and later alike."""
     config = copy.deepcopy(model.network.config)
     config.architectures = [type(model.network).__name__]
@@ -204,16 +235,8 @@ def _without_weights(model: LanguageModel, dtype: torch.dtype, vllm: Any) -> Any
             dtype=dtype,
             enforce_eager=True,  # no minutes of compiling
             max_model_len=-1,  # all that the model allows and memory holds
-            **_device_options(vllm),
+            **options,
         )
-
-
-def _device_options(vllm: Any) -> dict[str, Any]:
-    """How much memory vLLM takes; on a CPU it cannot split a prompt of a row that has a seed."""
-    if vllm.platforms.current_platform.is_cpu():
-        return {"kv_cache_memory_bytes": CPU_CACHE_BYTES, "enable_chunked_prefill": False}
-    free, total = torch.cuda.mem_get_info()
-    return {"gpu_memory_utilization": SHARE_OF_FREE_MEMORY * free / total}
 
 
 def _weights(model: LanguageModel) -> dict[str, Tensor]:
@@ -227,6 +250,12 @@ def _weights(model: LanguageModel) -> dict[str, Tensor]:
         for name, weight in network.state_dict(keep_vars=True).items()
     }
     return dict(revert_weight_conversion(network, state))
+
+
+def _folder_with_room(size: int) -> str | None:
+    """A folder in memory with room for so many bytes twice, else the usual one for temporary files."""
+    usable = SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)
+    return str(SHARED_MEMORY) if usable and shutil.disk_usage(SHARED_MEMORY).free > 2 * size else None
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ketchup.models.teacher import Teacher, check_same_tokens, here, teacher_of
 from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.calculator import Calculator
+from ketchup.rollouts.names import row_of
 from ketchup.rollouts.types import Decoding
 from ketchup.runs import OF_TRAINING, Run
 from ketchup.tasks import task_named
@@ -50,7 +51,14 @@ def run_training(
         "validation": load_inputs(task, "validation", settings.data, settings.validation_limit),
     }
     chosen = selection(settings.select, method, metric, inputs["validation"])
-    processes = Processes(settings.precision, trackers, str(run), sharded=settings.shard, device=settings.device)
+    processes = Processes(
+        settings.precision,
+        trackers,
+        str(run),
+        sharded=settings.shard,
+        device=settings.device,
+        gpus_each=row_of(settings.engine)[1],
+    )
     placed = placement(processes.device, settings.where)
     settings.check_fits(total_steps(settings, len(inputs["train"]), processes.count))
     weights = _weights(settings, placed, processes, samples=method.compares or metric is not None)

@@ -51,7 +51,7 @@ def evaluate(
     ] = False,
     max_new_tokens: Annotated[int | None, typer.Option(help="longest output; default: the run's or task's")] = None,
     prompt_style: Annotated[PromptStyle | None, typer.Option(help="default: what fits the model")] = None,
-    engine: Annotated[EngineName, typer.Option(help="what decodes")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="what decodes; as for ketchup variance")] = "auto",
     resamples: Annotated[int, typer.Option(help="bootstrap resamples over inputs")] = 2000,
     seed: Annotated[int, typer.Option(help="of the bootstrap; decoding is greedy")] = 0,
     workers: Annotated[int, typer.Option(help="processes that score")] = 1,
@@ -149,7 +149,7 @@ def evaluate(
     with servers.teacher_server(systems[0].run.folder, teacher_url, serve, serve_python, serve_options) as server:
         where = replace(where, teacher_url=server.url, teacher_key=server.key)
         loaded = [] if server.url else [settings.completed(system.settings).teacher for system in systems]
-        share_among(processes, where, loaded)
+        share_among(processes, where, loaded, engine)
         use_threads(threads)
         _evaluate_models(systems, settings, where, (correlate, as_json, as_latex))
 

@@ -17,6 +17,7 @@ import typer
 
 from ketchup import checks
 from ketchup.children import watched
+from ketchup.choices import EngineName
 from ketchup.errors import KetchupError, UsageError
 from ketchup.machine import cores
 from ketchup_eval.cli.command import EXIT_INTERRUPTED
@@ -30,12 +31,12 @@ SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_END = 10.0
 
 
-def share_among(processes: int | None, where: "Where", teachers: Sequence[str | None]) -> None:
+def share_among(processes: int | None, where: "Where", teachers: Sequence[str | None], engine: EngineName) -> None:
     """Starts the command anew in so many processes and leaves with their exit code; does nothing for one.
 
     `None` is one for each GPU, and one where there is none or one of `teachers` takes them all: see `usual_processes`.
     In a process that was started here or by a launcher there is nothing more to start. Raises `UsageError` where they
-    could not compute `where` they are told.
+    could not compute `where` they are told, each with as many GPUs as the `engine` takes.
     """
     if os.environ.get(LAUNCHED):
         return
@@ -47,9 +48,11 @@ def share_among(processes: int | None, where: "Where", teachers: Sequence[str | 
     checks.whole("--processes", processes, most=checks.MOST_WORKERS)
     from ketchup.devices import check_device
     from ketchup.models.placement import usual_processes
+    from ketchup.rollouts.names import row_of
 
-    count = 1 if launcher else processes or usual_processes(where, [name for name in teachers if name])
-    check_device(where.device, count)
+    _, each = row_of(engine)
+    count = 1 if launcher else processes or usual_processes(where, [name for name in teachers if name], each)
+    check_device(where.device, count, each)
     if count > 1:
         raise typer.Exit(_run(_without_option(sys.argv[1:]), count))
 

@@ -125,7 +125,10 @@ def train(
     ] = 0.0,
     engine: Annotated[
         EngineName,
-        typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers", rich_help_panel=OF_RUN),
+        typer.Option(
+            help="what samples; auto: ctranslate2 where it can, else transformers; vllm:tpN: vLLM on N GPUs",
+            rich_help_panel=OF_RUN,
+        ),
     ] = "auto",
     correct_sampler: Annotated[
         bool,
@@ -179,7 +182,7 @@ def train(
     with servers.teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
         settings = replace(settings, teacher_url=server.url, teacher_key=server.key)
         if processes > 1:
-            share_among(processes, settings.where, [])
+            share_among(processes, settings.where, [], settings.engine)
         folder = run_training(settings, run, runs_dir / "teacher-outputs", tuple(track or ()), metric)
     if os.environ.get("RANK", "0") == "0":
         say(str(folder))

@@ -70,7 +70,7 @@ def variance(
     prompt_style: Annotated[PromptStyle | None, typer.Option(help="default: what fits the model")] = None,
     engine: Annotated[
         EngineName,
-        typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers"),
+        typer.Option(help="what samples; auto: ctranslate2 where it can, else transformers; vllm:tpN: vLLM on N GPUs"),
     ] = "auto",
     correct_sampler: Annotated[
         bool,
@@ -163,7 +163,7 @@ def variance(
         return
     with servers.teacher_server(run.folder, teacher_url, serve, serve_python, serve_options) as server:
         where = replace(where, teacher_url=server.url, teacher_key=server.key)
-        share_among(processes, where, [] if served else [rollouts.teacher])
+        share_among(processes, where, [] if served else [rollouts.teacher], engine)
         run_variance(rollouts, analysis, run, lambda result: _show(result, run.folder, as_json=as_json), where)
 
 

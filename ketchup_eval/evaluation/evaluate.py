@@ -10,6 +10,7 @@ from ketchup.choices import SERVED
 from ketchup.errors import RunError
 from ketchup.files import remove_leftovers, run_lock, write_jsonl
 from ketchup.hashes import content_hash
+from ketchup.rollouts.names import row_of
 from ketchup.runs import Run
 from ketchup.tasks import task_named
 from ketchup.tasks.base import Input, Task
@@ -50,7 +51,7 @@ def evaluate_system(system: System, settings: EvaluationSettings, where: Where |
     from ketchup_eval.evaluation.decode import decode  # noqa: PLC0415
 
     where = where or Where()
-    processes = Processes(device=where.device)
+    processes = Processes(device=where.device, gpus_each=row_of(settings.engine)[1])
     remove_leftovers(system.run.folder)
     decided = decode(system, settings, task, inputs, processes, where)
     if not processes.main:

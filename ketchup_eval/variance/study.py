@@ -18,6 +18,7 @@ from ketchup.phases import Phases
 from ketchup.processes import Processes
 from ketchup.progress import progress
 from ketchup.rollouts.fill import Writer, blocks_of, fill
+from ketchup.rollouts.names import row_of
 from ketchup.rollouts.types import Decoding, Rollouts
 from ketchup.runs import OF_VARIANCE, Run
 from ketchup.tasks import task_named
@@ -51,7 +52,7 @@ def run_variance(
     task = replace(task_named(rollouts.task), max_new_tokens=rollouts.decoding.max_new_tokens)
     inputs = _inputs(task, rollouts, analysis)
     stores = part_stores(rollouts, inputs, run)
-    processes = Processes(device=where.device)
+    processes = Processes(device=where.device, gpus_each=row_of(rollouts.engine)[1])
     placed = placement(processes.device, where)
     with phases.phase("loading"):
         teacher, students = _load(rollouts, placed, run)

@@ -25,7 +25,9 @@ from tests.rollouts.contract import PROMPTS, assert_drawn_from
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed in this environment"),
-    pytest.mark.filterwarnings("ignore:::vllm.*", "ignore::DeprecationWarning:torch.*"),
+    pytest.mark.filterwarnings(
+        "ignore:::vllm.*", "ignore::DeprecationWarning:torch.*", "ignore:Unclosed context <zmq:ResourceWarning"
+    ),
 ]
 LONG_PROMPT = random.Random(0).choices(range(2, 6), k=300)
 """More than a block of the cache holds, which is what rows can share: 16 tokens on a GPU, 128 on a CPU."""
@@ -99,11 +101,27 @@ def test_models_that_vllm_cannot_run_are_refused():
         engine("vllm", tiny.language_model("t5"))
 
 
-def test_a_run_of_several_processes_is_refused(monkeypatch, model):
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    with pytest.raises(UsageError, match="one process"):
-        engine("vllm", model)
+def test_a_model_that_cannot_be_parted_is_refused(model):
+    with pytest.raises(UsageError, match=r"over 3 GPUs: it has 2 attention heads, 1 of keys .*vllm:tpN with N = 2\."):
+        engine("vllm:tp3", model)
+
+
+def test_rows_do_not_depend_on_what_was_drawn_before(runner, monkeypatch):
+    """As far as vLLM goes: it computes all of a prompt again, where it could take most of it from its cache."""
+    counted = []
+    real = runner._llm.generate
+
+    def counting(*arguments, **options):
+        results = real(*arguments, **options)
+        counted.append([result.num_cached_tokens for result in results])
+        return results
+
+    monkeypatch.setattr(runner._llm, "generate", counting)
+    for _ in range(2):
+        runner.sample([LONG_PROMPT], None, 1, Decoding(2), seed=5)
+    runner.sample([LONG_PROMPT], [[2]], 1, Decoding(2), seed=5)
+    assert counted[0] == counted[1] == [0]
+    assert counted[2][0] >= 128  # rows that are gone on with do without
 
 
 # A process has one vLLM at a time, so that these, which make their own, come last.
