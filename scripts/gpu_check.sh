@@ -18,6 +18,7 @@ mkdir -p "$folder"
 : >"$folder/table.tsv"
 
 ketchup() { "$python" -m ketchup_eval.cli "$@"; }
+row_of() { "$python" "$here/gpu_check_row.py" "$@" >>"$folder/table.tsv" || failed=1; }
 row() { printf '%s\t' "$@" >>"$folder/table.tsv"; printf '\n' >>"$folder/table.tsv"; }
 size=(--limit 16 --samples 16 --max-new-tokens 64)
 [[ $device != cpu ]] || size=(--limit 4 --samples 8 --max-new-tokens 16 --threads 1)
@@ -40,7 +41,7 @@ measure() {
     local name=$1 reference=$2
     shift 2
     try "$name" ketchup variance "${size[@]}" --k 1 2 4 --runs-dir "$folder" --name "$name" "$@" || return 1
-    "$python" "$here/gpu_check_row.py" "$name" "$folder/$name" "$folder/$reference" >>"$folder/table.tsv" || failed=1
+    row_of "$name" "$folder/$name" "$folder/$reference"
 }
 
 demo=(--teacher demo-teacher --student demo-student-1 demo-student-3)
@@ -68,6 +69,9 @@ for engine in ctranslate2:int8 ctranslate2:float16; do
     fi
 done
 
+vllm=no
+! "$python" -c 'import vllm' 2>/dev/null || vllm=yes
+
 # 3. Pairs in bfloat16: a T5, and a decoder-only one that is fetched once.
 measure t5-bfloat16 cpu "${demo[@]}" --device "$device" "${narrow[@]}"
 if try smollm2 ketchup init-student --teacher smollm2-135m --layers 20 --out "$folder/smollm2-20"; then
@@ -75,9 +79,7 @@ if try smollm2 ketchup init-student --teacher smollm2-135m --layers 20 --out "$f
     row smollm2 ok fetched
     measure decoder-float32 decoder-float32 "${pair[@]}" --device "$device" --teacher-dtype float32
     measure decoder-bfloat16 decoder-float32 "${pair[@]}" --device "$device" "${narrow[@]}"
-    if [[ $device == cpu ]] || ! "$python" -c 'import vllm' 2>/dev/null; then
-        row decoder-vllm skipped "needs vLLM and a GPU"
-    else
+    if [[ $vllm == yes ]]; then
         measure decoder-vllm decoder-float32 "${pair[@]}" --device "$device" --engine vllm --teacher-dtype float32
     fi
 fi
@@ -94,7 +96,34 @@ else
     row two-processes skipped "there is one GPU"
 fi
 
-# 6. Training, whole, and killed after its first checkpoint and started again.
+# 6. vLLM: in this process, in bfloat16, one in each of two processes, one model over two GPUs; and training with it,
+# which takes new weights after each step, so that what it draws with stays near what is trained.
+if [[ $vllm == no ]]; then
+    row vllm skipped "it is not installed"
+elif try pair "$python" "$here/gpu_check_pair.py" "$folder/pair"; then
+    pair=(--teacher "$folder/pair/teacher" --student "$folder/pair/student" --teacher-dtype float32)
+    by_vllm=(train ketchup --k 4 "${pair[@]}" --limit 64 --steps 6 --learning-rate 0.001 --eval-every 6
+        --validation-limit 16 --max-new-tokens 16 --runs-dir "$folder")
+    measure pair pair "${pair[@]}" --device "$device" --engine transformers
+    measure vllm pair "${pair[@]}" --device "$device" --engine vllm --processes 1
+    measure vllm-bfloat16 pair "${pair[@]}" --device "$device" --engine vllm:bfloat16 --correct-sampler
+    if try train-vllm ketchup "${by_vllm[@]}" --device "$device" --engine vllm --name train-vllm; then
+        row_of train-vllm "$folder/train-vllm" "$folder/train-vllm"
+    fi
+    if [[ $device == cpu || $gpus -gt 1 ]]; then
+        measure vllm-two-processes vllm "${pair[@]}" --device "${device%%:*}" --engine vllm --processes 2
+        measure vllm-two-gpus vllm "${pair[@]}" --device "${device%%:*}" --engine vllm:tp2 --processes 1
+        if try train-vllm-two-gpus ketchup "${by_vllm[@]}" --device "${device%%:*}" --engine vllm:tp2 \
+            --name train-vllm-two-gpus; then
+            row_of train-vllm-two-gpus "$folder/train-vllm-two-gpus" "$folder/train-vllm-two-gpus"
+        fi
+    else
+        row vllm-two-processes skipped "there is one GPU"
+        row vllm-two-gpus skipped "there is one GPU"
+    fi
+fi
+
+# 7. Training, whole, and killed after its first checkpoint and started again.
 train=(train ketchup --k 4 --student demo-student-3 --limit 200 --steps 6 --save-every 2 --eval-every 6
     --validation-limit 16 --max-new-tokens 16 --device "$device" --runs-dir "$folder")
 if try train-whole ketchup "${train[@]}" --name train-whole; then
@@ -105,8 +134,7 @@ if try train-whole ketchup "${train[@]}" --name train-whole; then
     kill -9 "$doomed" 2>/dev/null
     wait "$doomed" 2>/dev/null
     if try train-resumed ketchup "${train[@]}" --name train-killed; then
-        "$python" "$here/gpu_check_row.py" train-resumed "$folder/train-killed" "$folder/train-whole" \
-            >>"$folder/table.tsv" || failed=1
+        row_of train-resumed "$folder/train-killed" "$folder/train-whole"
     fi
 fi
 

@@ -4,10 +4,12 @@
 
 Two studies that drew the same rollouts are compared by the largest difference of the teacher's logits; others by the
 share of their numbers whose 95% intervals overlap, of which at least nine in ten must. Two training runs are compared
-by the largest difference of their weights after the last step. Leaves with 1 if they do not agree.
+by the largest difference of their weights after the last step; a run by itself only by how near what draws stays to
+what is trained, step by step. Leaves with 1 if they do not agree.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +19,15 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file
 
+from ketchup.files import read_jsonl
+
 OVERLAPPING = 0.9
 SAME_LOGITS = 1e-2
 """Nats; two orders of adding up float32 differ by less, another type or a wrong layer by more."""
 SEEN = 1e-4
 """Nats per action between sampler and scorer, above which a row says so."""
+FAR = 0.01
+"""The same, in a step of training, above which what draws has other weights than what is trained."""
 SAME_WEIGHTS = 1e-3
 """Six steps at the default learning rate of 3e-5 move a weight by 2e-4 at most; kernels may add up in any order."""
 
@@ -62,11 +68,22 @@ def of_study(run: Path, reference: Path) -> tuple[bool, list[str]]:
 
 
 def of_training(run: Path, reference: Path) -> tuple[bool, list[str]]:
-    """The same for two training runs."""
+    """The same for two training runs, or for one by itself."""
+    steps = [row for row in read_jsonl(run / "metrics.jsonl")[0] if "loss" in row]
+    settings = json.loads((run / "manifest.json").read_text())["settings"]
+    rows = settings["batch_size"] * settings["accumulation"] * settings["processes"]
+    tokens = sum(row["length"] for row in steps) * rows
+    spent = {phase: sum(row["seconds"].get(phase, 0.0) for row in steps) for phase in ("sample", "teacher", "student")}
+    speeds = [tokens / spent["sample"], tokens / (spent["teacher"] + spent["student"])]
+    gaps = [row["sampler_gap"] for row in steps if "sampler_gap" in row]
+    near = max(gaps, default=0.0) <= FAR
+    cells = [f"{speed:,.0f} tokens/s" for speed in speeds]
+    if run == reference:
+        return near and bool(gaps), [f"drawn at most {max(gaps, default=math.nan):.1e} nats per action off", *cells]
     weights, others = (load_file(folder / "last/model.safetensors") for folder in (run, reference))
     gap = max(float((weights[name] - others[name]).abs().max()) for name in others)
     same = all(torch.equal(weights[name], others[name]) for name in others)
-    return gap <= SAME_WEIGHTS, ["bit for bit" if same else f"weights within {gap:.1e}"]
+    return near and gap <= SAME_WEIGHTS, ["bit for bit" if same else f"weights within {gap:.1e}", *cells]
 
 
 def main(name: str, run: Path, reference: Path) -> int:

@@ -126,11 +126,11 @@ def a_little_off(model: LanguageModel) -> LanguageModel:
 def next_logits(model: LanguageModel, prompt: list[int], written: list[int]) -> torch.Tensor:
     """The plainest way to the logits after `written`: one unpadded forward of the whole network, float64[V]."""
     if model.start_id is None:
-        output = model.network(input_ids=torch.tensor([prompt + written]))
+        output = model.network(input_ids=torch.tensor([prompt + written], device=model.device))
     else:
-        decoder = torch.tensor([[model.start_id, *written]])
-        output = model.network(input_ids=torch.tensor([prompt]), decoder_input_ids=decoder)
-    return output.logits[0, -1, : model.vocabulary].double()
+        decoder = torch.tensor([[model.start_id, *written]], device=model.device)
+        output = model.network(input_ids=torch.tensor([prompt], device=model.device), decoder_input_ids=decoder)
+    return output.logits[0, -1, : model.vocabulary].double().cpu()
 
 
 def sequence_probabilities(model: LanguageModel, prompt: list[int], limit: int) -> dict[tuple[int, ...], float]:

@@ -82,7 +82,8 @@ def keep_layers(model: PreTrainedModel, layers: int, decoder_layers: int | None 
 
 def check_saved(student: PreTrainedModel, folder: Path) -> None:
     """Raises `ModelError` where the folder that a student was saved in holds another model."""
-    loaded = type(student).from_pretrained(folder, dtype=student.dtype).eval()
+    loaded: Any = type(student).from_pretrained(folder, dtype=student.dtype).eval()
+    loaded.to(student.device)
     gap = relative_error(_logits(loaded), _logits(student))
     if not gap < SAME:
         raise ModelError(

@@ -13,12 +13,13 @@ from ketchup.hashes import write_sums
 from ketchup.manifests import manifest
 from ketchup.runs import MANIFEST
 from ketchup_eval.cli.checking import words_are_checked
+from ketchup_eval.cli.devices import Device
 from ketchup_eval.cli.output import say
 from ketchup_eval.cli.tasks import TASK_HELP
 
 OF_NEW = "A new model, with --new"
 NEEDS_NEW = ("task", "data", "rows", "vocabulary", "width", "seed")
-NOT_WITH_NEW = ("teacher", "decoder_layers", "student_dtype")
+NOT_WITH_NEW = ("teacher", "decoder_layers", "student_dtype", "device")
 
 
 def init_student(
@@ -32,6 +33,7 @@ def init_student(
     student_dtype: Annotated[
         Dtype, typer.Option(help="Type of the weights, as they are read and written; auto: float32.")
     ] = "auto",
+    device: Device = "cpu",
     new: Annotated[
         bool,
         typer.Option("--new", help="An untrained T5 that reads a task's words.", rich_help_panel=OF_NEW),
@@ -60,7 +62,7 @@ def init_student(
     if new:
         _new(layers, out, task, data, rows, vocabulary, width, seed)
     else:
-        _kept(layers, out, teacher, decoder_layers, student_dtype)
+        _kept(layers, out, teacher, decoder_layers, student_dtype, device)
 
 
 def _new(
@@ -84,16 +86,16 @@ def _new(
     say(f"{out}: {model.num_parameters() / 1e6:.1f} million parameters, {len(tokenizer):,} tokens, untrained")
 
 
-def _kept(layers: int, out: Path, teacher: str, decoder_layers: int | None, student_dtype: Dtype) -> None:
-    import torch
-
-    from ketchup.devices import placement
+def _kept(
+    layers: int, out: Path, teacher: str, decoder_layers: int | None, student_dtype: Dtype, device: str
+) -> None:
+    from ketchup.devices import own_device, placement
     from ketchup.models.layers import check_saved, choose_layers, keep_layers
     from ketchup.models.loading import load
     from ketchup.where import Where
 
-    placed = placement(torch.device("cpu"), Where("cpu", student_dtype=student_dtype))
-    model = load(teacher, dtype=placed.student)
+    placed = placement(own_device(device), Where(device, student_dtype=student_dtype))
+    model = load(teacher, dtype=placed.student, device=placed.device)
     kept = choose_layers(model.network, layers, decoder_layers)
     student = keep_layers(model.network, layers, decoder_layers)
     settings: dict[str, object] = {"teacher": teacher, "layers": layers, "decoder_layers": decoder_layers}

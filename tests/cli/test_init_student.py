@@ -60,6 +60,13 @@ def test_a_students_outputs_end_as_its_teachers_do(teacher, tmp_path):
     assert load(str(tmp_path / "student")).eos_ids == (1, 3)
 
 
+def test_a_device_that_is_not_there_is_refused(teacher, tmp_path):
+    result = run("--teacher", teacher[1], "--layers", 1, "--out", tmp_path / "student", "--device", "cuda:77")
+    assert result.exit_code == 2
+    assert "--device cuda:77" in result.output
+    assert not (tmp_path / "student").exists()
+
+
 @pytest.mark.parametrize("teacher", ["t5"], indirect=True)
 def test_decoder_layers_can_differ(teacher, tmp_path):
     run("--teacher", teacher[1], "--layers", 2, "--decoder-layers", 1, "--out", tmp_path / "student")
