@@ -52,16 +52,17 @@ def check_same_settings(
     A new folder gets a `manifest.json`. In an old one the circumstances of this process are added under `resumed`,
     those that only the caller knows among them; a `RunError` names each setting that differs, with both values.
     `results` are patterns of files that only a run with a manifest has: without it nobody knows their settings, which
-    is a `RunError` too.
+    is a `RunError` too. A run that was stopped before it had any may begin anew with other settings.
     """
     path = folder / MANIFEST
-    if not path.exists():
-        for found in (file for pattern in results for file in folder.glob(pattern)):
-            raise RunError(f"{folder} has {found.relative_to(folder)} but lost its {MANIFEST}; {REMEDY}.")
+    found = next((file for pattern in results for file in folder.glob(pattern)), None)
+    if found and not path.exists():
+        raise RunError(f"{folder} has {found.relative_to(folder)} but lost its {MANIFEST}; {REMEDY}.")
+    recorded = read_manifest(folder) if path.exists() else None
+    differences = _differences(recorded["settings"], _as_json(settings)) if recorded else []
+    if recorded is None or (differences and results and not found):
         write_kept_json(path, {**manifest(settings), **(circumstances or {})})
         return
-    recorded = read_manifest(folder)
-    differences = _differences(recorded["settings"], _as_json(settings))
     if differences:
         raise RunError(
             f"{folder} holds a run with other settings: {', '.join(differences)}; "

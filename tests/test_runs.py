@@ -93,6 +93,18 @@ def test_a_lost_manifest_is_no_licence(tmp_path):
     assert not (tmp_path / "manifest.json").exists()
 
 
+def test_a_run_that_has_nothing_yet_may_begin_with_other_settings(tmp_path):
+    """As after an engine that is not installed: the corrected command needs no other name."""
+    patterns = ("parts/part-*", "log")
+    for engine in ("vllm", "transformers"):
+        check_same_settings(tmp_path, {"engine": engine}, results=patterns)
+        recorded = read_manifest(tmp_path)
+        assert (recorded["settings"], recorded["resumed"]) == ({"engine": engine}, [])
+    (tmp_path / "log").touch()
+    with pytest.raises(RunError, match=r'engine was "transformers" and is now "vllm"'):
+        check_same_settings(tmp_path, {"engine": "vllm"}, results=patterns)
+
+
 def test_a_changed_manifest_is_noticed(tmp_path):
     check_same_settings(tmp_path, {"temperature": 1.0})
     path = tmp_path / "manifest.json"

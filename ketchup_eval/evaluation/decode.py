@@ -78,7 +78,8 @@ def decode(
         "metrics": settings.metrics,
         "rows_fingerprint": content_hash([one.input_hash for one in inputs]),
     }
-    with run_of_all(state, decided, processes, results=("part-*.jsonl",), alike=alike):
+    results = () if path.exists() else ("part-*.jsonl",)  # where all are gathered, no part is left
+    with run_of_all(state, decided, processes, results=results, alike=alike):
         _check_same_texts(store, inputs)
         missing = store.missing()
         left = sum(len(store.blocks[index]) for index in missing)
