@@ -12,6 +12,7 @@ from ketchup.files import atomic_folder, atomic_write_json
 from ketchup.hashes import write_sums
 from ketchup.manifests import manifest
 from ketchup.runs import MANIFEST
+from ketchup.where import check_name
 from ketchup_eval.cli.checking import words_are_checked
 from ketchup_eval.cli.devices import Device
 from ketchup_eval.cli.output import say
@@ -56,6 +57,7 @@ def init_student(
     for name in (one for one in (NOT_WITH_NEW if new else NEEDS_NEW) if one in given):
         option = f"--{name.replace('_', '-')}"
         raise UsageError(f"{option} does not go with --new; leave it out." if new else f"{option} goes with --new.")
+    check_name(device)
     words_are_checked()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; choose another --out or delete it.")
@@ -86,9 +88,7 @@ def _new(
     say(f"{out}: {model.num_parameters() / 1e6:.1f} million parameters, {len(tokenizer):,} tokens, untrained")
 
 
-def _kept(
-    layers: int, out: Path, teacher: str, decoder_layers: int | None, student_dtype: Dtype, device: str
-) -> None:
+def _kept(layers: int, out: Path, teacher: str, decoder_layers: int | None, student_dtype: Dtype, device: str) -> None:
     from ketchup.devices import own_device, placement
     from ketchup.models.layers import check_saved, choose_layers, keep_layers
     from ketchup.models.loading import load
