@@ -73,6 +73,16 @@ def test_pointing_at_a_mark_shows_its_numbers(finished, browser):
     assert faults == []
 
 
+def test_what_belongs_together_stands_in_one_row(tmp_path, browser):
+    page, faults = opened(browser, written(whole(tasks=("demo", "more")), tmp_path))
+    rows = """[...document.querySelectorAll(`[data-figure=${name}] .panel`)].map(
+        (one) => [one.textContent, one.getBoundingClientRect().top])"""
+    for name, count in (("figure1", 2), ("figure2", 2), ("figure3", 2), ("gradient", 2)):
+        tops = [top for _, top in page.evaluate(f"(name) => {rows}", name)]
+        assert [tops.count(top) for top in dict.fromkeys(tops)] == [count] * (len(tops) // count), name
+    assert faults == []
+
+
 def test_a_choice_of_seed_changes_the_curve(finished, browser):
     page, faults = opened(browser, finished[0])
     mean = places(page, 0)[1][1]

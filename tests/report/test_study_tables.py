@@ -113,6 +113,13 @@ def test_a_study_without_numbers_has_no_tables(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_student_of_which_nothing_is_there_has_no_table_of_its_teacher_alone():
+    scores = {"accuracy": (50.0, 40.0, 60.0)}
+    models = [model("teacher", "demo", scores, teacher="teacher"), model("start", "demo", scores, student="small")]
+    (table,) = study_tables(study(students=("small", "large"), methods=models))
+    assert (table.student, [row.name for row in table.rows]) == ("small", ["Teacher: teacher", "Student as it begins"])
+
+
 def test_names_are_texts_in_every_format():
     rows = [method(HOSTILE, "demo", "small", {"accuracy": [1.0]}), method("=1+1", "demo", "small", {"accuracy": [2.0]})]
     tables = study_tables(study(methods=rows))

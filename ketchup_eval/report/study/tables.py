@@ -91,6 +91,7 @@ def _scores(content: Content, student: str) -> StudyTable:
     }
     rows: dict[str, Row] = {}
     columns: dict[Column, None] = {}
+    begun = False
     for one in _in_order(content, student, teacher):
         name, trained = _row_name(one)
         cells = dict(rows[name].cells) if name in rows else {}
@@ -105,6 +106,9 @@ def _scores(content: Content, student: str) -> StudyTable:
             columns[column] = None
         if cells:
             rows[name] = Row(name, trained, cells)
+            begun = begun or "student" in one
+    if not begun:  # nothing is there but the teacher, which other students have too
+        rows, columns = {}, {}
     about = (
         "Intervals are 95%, Student's t over seeds; where one run stands alone, over inputs. "
         f"{_against(content['plan']['reference'].get('compare'))}Bold or *: the best of the student's methods."

@@ -87,7 +87,7 @@ document.addEventListener("keydown", (event) => { if (event.key === "Escape") un
 
 // Figures
 
-const figures = [];
+const MOST_IN_A_ROW = 4, figures = [];
 let seed = "mean";
 
 function watch(panel, drawn) {
@@ -184,6 +184,9 @@ if (["all", ...known].includes(kept("seed"))) seed = kept("seed");
 for (const place of document.querySelectorAll(".figure")) {
   const figure = data.figures.find((one) => one.name === place.dataset.figure), hidden = new Set();
   const choice = seeds(figure), panels = element("div", undefined, "panels");
+  // What belongs together stands in one row, as variance beside bias, or all students on a task.
+  if (figure.columns <= MOST_IN_A_ROW) panels.classList.add("rows");
+  panels.style.setProperty("--columns", figure.columns);
   if (choice) place.append(choice);
   place.append(legend(figure, hidden), panels);
   figures.push({ hidden, panels: figure.panels.map((panel) => [panels.appendChild(element("div", undefined, "panel")), panel]) });
