@@ -140,8 +140,8 @@ def _scores(run: Run) -> Content:
 
 
 def _model(node: Node, folder: Path) -> Content | None:
-    """What a study begins with: a teacher, or a student before any method."""
-    if "run" in node.labels or node.labels["method"] not in ("start", "teacher"):
+    """What a study begins with: a teacher, or a student before any method, raw before its pre-distillation."""
+    if "run" in node.labels or node.labels["method"] not in ("raw", "start", "teacher"):
         return None
     scores = _scores(Run(folder / node.name))
     if not scores:

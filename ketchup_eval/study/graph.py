@@ -235,12 +235,12 @@ class _Graph:
         begun, needs = self._student_model(task, student)
         taught, more = self._teacher_model(task, student.teacher)
         options = _words(self._options("evaluate", task))
-        for model, made, label in (
-            (begun, needs, {**labels, "method": "start"}),
-            (taught, more, {"task": task.name, "teacher": student.teacher, "method": "teacher"}),
-        ):
-            owner = student.name if label["method"] == "start" else student.teacher
-            run = f"evaluate-{label['method']}-{owner}-{task.name}"
+        models = [(begun, needs, {**labels, "method": "start"})]
+        if student.start is not None:
+            models.insert(0, (*self._beginning(task, student), {**labels, "method": "raw"}))
+        models.append((taught, more, {"task": task.name, "teacher": student.teacher, "method": "teacher"}))
+        for model, made, label in models:
+            run = f"evaluate-{label['method']}-{label.get('student', student.teacher)}-{task.name}"
             words = ("evaluate", model, *self._rows(task), "--teacher", taught, *options, *self._named(run))
             before = tuple(dict.fromkeys((*made, *more)))
             yield Node(run, "evaluate", words, before, label)

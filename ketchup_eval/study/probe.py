@@ -52,7 +52,7 @@ class Probe:
     def seconds(self, node: Node) -> float | None:
         """Seconds of the whole command; `None` for one that cannot run in short."""
         runs = 1
-        if node.kind == "evaluate" and node.labels["method"] not in ("start", "teacher"):
+        if node.kind == "evaluate" and node.labels["method"] not in ("raw", "start", "teacher"):
             node, runs = self._alike(node)
         if not all(self._there(name) for name in node.needs):
             return None

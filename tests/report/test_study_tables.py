@@ -115,9 +115,17 @@ def test_a_study_without_numbers_has_no_tables(tmp_path):
 
 def test_a_student_of_which_nothing_is_there_has_no_table_of_its_teacher_alone():
     scores = {"accuracy": (50.0, 40.0, 60.0)}
-    models = [model("teacher", "demo", scores, teacher="teacher"), model("start", "demo", scores, student="small")]
+    models = [model("teacher", "demo", scores, teacher="teacher")]
+    models += [model(name, "demo", scores, student="small") for name in ("raw", "start")]
     (table,) = study_tables(study(students=("small", "large"), methods=models))
-    assert (table.student, [row.name for row in table.rows]) == ("small", ["Teacher: teacher", "Student as it begins"])
+    assert table.student == "small"
+    assert [row.name for row in table.rows] == [
+        *(
+            "Teacher: teacher",
+            "Student before distillation",
+            "Student as it begins",
+        )  # rows 1 and 2 of Table 1, and ours
+    ]
 
 
 def test_names_are_texts_in_every_format():

@@ -27,7 +27,7 @@ def test_a_dry_run_names_every_command_and_runs_none(tmp_path):
     result = invoke(plan_file(tmp_path), "--runs-dir", tmp_path / "runs", "--dry-run")
     assert result.exit_code == 0, result.output
     assert "to do made-demo-k4-s1: ketchup train ketchup --task demo" in result.output
-    assert "(1 init, 1 start, 2 variance, 6 train, 7 evaluate, 2 compare), of which 0 are done" in result.output
+    assert "(1 init, 1 start, 2 variance, 6 train, 8 evaluate, 2 compare), of which 0 are done" in result.output
     assert not (tmp_path / "runs").exists()
 
 
@@ -111,7 +111,7 @@ def test_a_finished_study_is_read_without_torch(tmp_path):
         write_stamp(tmp_path / "runs" / "tiny", name, Stamp("done", node.words, 1.0, "2026-01-02T03:04:05+00:00", 0))
     done = without({"torch", "transformers"}, plan, "--runs-dir", tmp_path / "runs")
     assert done.returncode == 0, done.stderr
-    assert "19 results are done" in done.stderr
+    assert "20 results are done" in done.stderr
 
 
 def test_a_plan_is_looked_at_without_transformers(tmp_path):
@@ -151,14 +151,14 @@ def test_snakemake_runs_the_same_graph_and_writes_the_page_whether_it_fails_or_n
     done = snakemake(tmp_path)
     assert done.returncode == 1
     assert "init-made-demo failed: Error: Cannot keep 99 of 3 layers" in done.stderr
-    assert "0 of 19 commands done; 1 failed" in (folder / "study.html").read_text(encoding="utf-8")
+    assert "0 of 20 commands done; 1 failed" in (folder / "study.html").read_text(encoding="utf-8")
     workflow(tmp_path)  # the plan is mended
     for said in ("1 of 3 steps", "Nothing to be done"):
         done = snakemake(tmp_path)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout + done.stderr
     assert (folder / "init-made-demo" / "model.safetensors").exists()
-    assert "1 of 19 commands done" in (folder / "study.html").read_text(encoding="utf-8")
+    assert "1 of 20 commands done" in (folder / "study.html").read_text(encoding="utf-8")
     assert (folder / "study.json").exists()
     assert (folder / "claims.json").exists()
 

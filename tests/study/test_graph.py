@@ -28,8 +28,8 @@ def test_every_node_comes_after_what_it_needs(tmp_path: Path) -> None:
 def test_kinds_are_counted(tmp_path: Path) -> None:
     kinds = [node.kind for node in nodes_of(tmp_path, TUNED).values()]
     # Two students, two methods, two rates: four choices of two trials. Seeds: two of one student, one of the other.
-    # Evaluated are both starts, the teacher they share, and each method of each student.
-    expected = {"init": 1, "start": 1, "variance": 2, "tune": 8, "rate": 4, "train": 6, "evaluate": 7, "compare": 2}
+    # Evaluated are both starts, one of which is a student raw before, the teacher they share, and each method of each.
+    expected = {"init": 1, "start": 1, "variance": 2, "tune": 8, "rate": 4, "train": 6, "evaluate": 8, "compare": 2}
     assert {kind: kinds.count(kind) for kind in set(kinds)} == expected
 
 
@@ -78,6 +78,13 @@ def test_a_tuned_teacher_is_what_all_learn_from(tmp_path: Path) -> None:
     for name in ("init-made-demo", "start-made-demo", "far-demo-k4-s7", "variance-made-demo"):
         assert "runs/tiny/teacher-demo/best" in nodes[name].words
         assert "teacher-demo" in nodes[name].needs
+
+
+def test_a_student_is_evaluated_before_its_distillation_too(tmp_path: Path) -> None:
+    nodes = nodes_of(tmp_path)  # the second row of the paper's Table 1
+    assert nodes["evaluate-raw-made-demo"].words[:2] == ("evaluate", "runs/tiny/init-made-demo")
+    assert nodes["evaluate-raw-made-demo"].needs == ("init-made-demo",)
+    assert "evaluate-raw-far-demo" not in nodes  # it has none
 
 
 def test_a_new_teacher_begins_from_nothing_on_its_tasks_rows(tmp_path: Path) -> None:

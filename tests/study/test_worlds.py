@@ -124,7 +124,7 @@ def test_a_world_as_claimed_supports_every_claim_and_its_reverse_contradicts_it(
 
 
 def test_where_nothing_is_so_a_claim_is_decided_as_rarely_as_its_level_says():
-    """At 5%, 3 of 60 studies; more than 8 would have a chance of 1 in 280 (binomial)."""
+    """At 5%, 3 of 60 studies; more than 8 would have a chance of 1 in 350 (binomial)."""
     decided = Counter(
         name for seed in range(TRIALS) for name, verdict in verdicts(0, seed).items() if verdict != "undecided"
     )

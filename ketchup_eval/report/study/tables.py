@@ -1,7 +1,7 @@
 """The tables of a study in the paper's shapes, before any of them is written.
 
-Tables 1 and 8: a row a method, a column a task metric, the teacher and the student as it begins on top; one for each
-student. Table 2: a row a method, a column a criterion of the judge, in per cent over the reference.
+Tables 1 and 8: a row a method, a column a task metric, the teacher and the student, raw and as it begins, on top; one
+for each student. Table 2: a row a method, a column a criterion of the judge, in per cent over the reference.
 Foretold: the methods by the gradients that were measured before training, and what they reached.
 """
 
@@ -135,7 +135,9 @@ def _in_order(content: Content, student: str, teacher: str) -> list[Content]:
 def _row_name(one: Content) -> tuple[str, bool]:
     if "algorithm" in one:
         return one["method"], True
-    return (f"Teacher: {one['teacher']}" if "teacher" in one else "Student as it begins"), False
+    if "teacher" in one:
+        return f"Teacher: {one['teacher']}", False
+    return ("Student before distillation" if one["method"] == "raw" else "Student as it begins"), False
 
 
 def _win_rates(content: Content, student: str) -> StudyTable:
