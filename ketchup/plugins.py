@@ -6,12 +6,11 @@ A plug-in is imported before the command begins, and does `METRICS["mine"] = Met
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from ketchup.errors import DataError, KetchupError, UsageError, first_line
-from ketchup.files import is_disk_full
+from ketchup.errors import DataError, UsageError
+from ketchup.failing import PLUGIN_MODULES, said
 from ketchup.hashes import file_hash
 
 LOADED: dict[str, str] = {}
@@ -37,7 +36,7 @@ def _load(path: Path) -> None:
         raise UsageError(f"{path} is no Python file; --plugin takes one whose name ends in .py.")
     digest = file_hash(path)
     # By its whole path: two files may have one name, and functions are sent to other processes by their module's.
-    name = f"ketchup_plugin_{path.stem}_{digest[:16]}"
+    name = f"{PLUGIN_MODULES}{path.stem}_{digest[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -47,30 +46,8 @@ def _load(path: Path) -> None:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UsageError(f"{_place(error, path)}: the plug-in fails ({_said(error)}); mend it there.") from error
+        raise UsageError(f"{_place(error, path)}: the plug-in fails ({said(error)}); mend it there.") from error
     LOADED[str(path)] = digest
-
-
-@contextmanager
-def failing(what: str) -> Iterator[None]:
-    """What a row of a plug-in or its library raises in the block is a `DataError` with the plug-in's line.
-
-    Errors that are sentences already pass, and so do those of the machine: no memory, a full disk.
-    """
-    try:
-        yield
-    except (KetchupError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        if is_disk_full(error):
-            raise
-        places = [place for path in LOADED if (place := _place(error, Path(path))) != path]
-        raise DataError(f"{what} fails ({_said(error)}{f' at {places[-1]}' if places else ''}); mend it.") from error
-
-
-def _said(error: BaseException) -> str:
-    said = first_line(error)
-    return said if isinstance(error, KetchupError) else f"{type(error).__name__}: {said}"
 
 
 def _place(error: BaseException, path: Path) -> str:

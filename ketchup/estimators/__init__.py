@@ -25,6 +25,7 @@ from ketchup.estimators import (
 )
 from ketchup.estimators.base import Baseline, Estimator, Objective
 from ketchup.estimators.numbers import NUMBERS, Numbers
+from ketchup.failing import check_builder, failing, made
 from ketchup.table import Table
 
 __all__ = [
@@ -52,6 +53,9 @@ class EstimatorRow:
     formula: str
     source: str
     examples: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_builder(self, self.build)
 
 
 ESTIMATORS: Table[EstimatorRow] = Table(
@@ -108,6 +112,9 @@ class BaselineRow:
     formula: str
     source: str
 
+    def __post_init__(self) -> None:
+        check_builder(self, self.build)
+
 
 BASELINES: Table[BaselineRow] = Table(
     BaselineRow,
@@ -153,29 +160,47 @@ def estimator(text: str) -> Estimator:
     name, *given = text.split(":")
     if name not in ESTIMATORS:
         raise UsageError(_unknown("estimator", name, {row: usage(row) for row in ESTIMATORS}))
-    build = ESTIMATORS[name].build
-    parameters = list(inspect.signature(build).parameters.values())
+    build, parameters = ESTIMATORS[name].build, _parameters(name)
     wanted = [parameter for parameter in parameters if parameter.default is parameter.empty]
     if not len(wanted) <= len(given) <= len(parameters):
         raise UsageError(f"{text!r} has {len(given)} parameters; it is written {usage(name)}.")
-    return build(*map(_value, parameters, given))
+    values = list(map(_value, parameters, given))
+    found = made(f"The estimator {name}", Estimator, lambda: build(*values))
+    if found.name.partition(":")[0] != name:
+        raise UsageError(f"The estimator {name} calls itself {found.name}, as its numbers would be called; mend it.")
+    return found
 
 
 def baseline(name: str) -> Baseline:
     """The named baseline; raises `UsageError` if there is none."""
     if name not in BASELINES:
         raise UsageError(_unknown("baseline", name, {row: row for row in BASELINES}))
-    return BASELINES[name].build()
+    found = made(f"The baseline {name}", Baseline, BASELINES[name].build)
+    if found.name != name:
+        raise UsageError(f"The baseline {name} calls itself {found.name}, as its numbers would be called; mend it.")
+    return found
 
 
 def usage(name: str) -> str:
     """How a row is written: `k-step:K[:segment|one-step]`."""
     written = name
-    for parameter in inspect.signature(ESTIMATORS[name].build).parameters.values():
+    for parameter in _parameters(name):
         choices = get_args(parameter.annotation)
         shown = "|".join(choices) if choices else parameter.name.upper()
         written += f":{shown}" if parameter.default is parameter.empty else f"[:{shown}]"
     return written
+
+
+def _parameters(name: str) -> list[inspect.Parameter]:
+    """Those of a row's builder, each with a type that a text can be made into."""
+    with failing(f"The signature of the estimator {name}"):
+        found = list(inspect.signature(ESTIMATORS[name].build, eval_str=True).parameters.values())
+    for parameter in found:
+        if parameter.annotation not in (int, float) and get_origin(parameter.annotation) is not Literal:
+            raise UsageError(
+                f"{parameter.name} of the estimator {name} is no int, float or Literal; write its type beside it."
+            )
+    return found
 
 
 def _unknown(what: str, name: str, written: dict[str, str]) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from ketchup import maths
 from ketchup.choices import Gauge, Tail
-from ketchup.estimators.numbers import Numbers
+from ketchup.errors import DataError, UsageError
+from ketchup.estimators.numbers import NUMBERS, Numbers
+from ketchup.failing import failing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,10 +67,13 @@ class Estimator:
     all_actions: bool = False
     """Whether the first term is left to Σ_a ∇π(a | s_t) q(s_t, a), which is no multiple of ∇ log π(a_t | s_t)."""
 
+    def __post_init__(self) -> None:
+        _check_needs(self.name, self.needs)
+
     def returns(self, numbers: Numbers, gauge: Gauge) -> Tensor:
         """The estimate [R, T] in nats, 0 in padding, before any baseline; `DataError` where a number is lacking."""
         numbers.check(self.needs, self.name)
-        return self.formula(self.seen(numbers, gauge)).where(numbers.mask, 0)
+        return _checked(f"The estimator {self.name}", lambda: self.formula(self.seen(numbers, gauge)), numbers.mask)
 
     def target(self, numbers: Numbers, gauge: Gauge) -> Tensor:
         """What `returns` would be without bias, [R, T]: the full return of the objective."""
@@ -101,6 +106,9 @@ class Baseline:
     compares_samples: bool = False
     """Whether other rollouts of the same input enter."""
 
+    def __post_init__(self) -> None:
+        _check_needs(self.name, self.needs)
+
     def weights(
         self, returns: Tensor, numbers: Numbers, objective: Objective, total: Total = lambda sums: sums
     ) -> Tensor:
@@ -109,7 +117,27 @@ class Baseline:
         `numbers` are those that the row has seen, in its gauge.
         """
         numbers.check(self.needs, f"the baseline {self.name}")
-        return self.weigh(returns, numbers, objective, total).where(numbers.mask, 0)
+        work = lambda: self.weigh(returns, numbers, objective, total)  # noqa: E731
+        return _checked(f"The baseline {self.name}", work, numbers.mask)
+
+
+def _check_needs(name: str, needs: frozenset[str]) -> None:
+    unknown = sorted(set(needs) - set(NUMBERS))
+    if unknown:
+        raise UsageError(f"{name} needs {', '.join(unknown)}, and the numbers there are: {', '.join(NUMBERS)}.")
+
+
+def _checked(what: str, work: Callable[[], Tensor], mask: Tensor) -> Tensor:
+    """What a row makes of numbers, 0 in padding; a `DataError` where it is not a number for each action."""
+    with failing(what):
+        found = work()
+        shape = tuple(found.shape)
+    if shape != tuple(mask.shape):
+        raise DataError(f"{what} makes an array {list(shape)}, and {list(mask.shape)} is wanted: one number an action.")
+    found = found.where(mask, 0)
+    if found.isnan().any():
+        raise DataError(f"{what} makes NaN of {int(found.isnan().sum()):,} of {int(mask.sum()):,} actions; mend it.")
+    return found
 
 
 def text_of(parameter: float) -> str:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from ketchup.errors import UsageError
+from ketchup.failing import check_builder, failing, made
 from ketchup.methods import gkd, js, ketchup, kl, llmr, reinforce, rkl, seqkd, sft, tvd
 from ketchup.methods.base import Method
 from ketchup.table import Table
@@ -27,6 +28,11 @@ class MethodRow:
 
     build: Callable[..., Method]
     stage: Stage
+
+    def __post_init__(self) -> None:
+        check_builder(self, self.build)
+        if self.stage not in get_args(Stage):
+            raise UsageError(f"the stage of a method is one of {', '.join(get_args(Stage))}, not {self.stage!r}")
 
 
 METHODS: Table[MethodRow] = Table(
@@ -74,7 +80,8 @@ def options() -> dict[str, Option]:
 
 @cache  # of hundreds of commands that a study looks at
 def _parameters(build: Callable[..., Method]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(build, eval_str=True).parameters
+    with failing(f"The signature of the method builder {getattr(build, '__name__', build)}"):
+        return inspect.signature(build, eval_str=True).parameters
 
 
 def _kind_and_said(method: str, parameter: inspect.Parameter) -> tuple[Any, str]:
@@ -108,7 +115,10 @@ def method(name: str, options: Mapping[str, Any]) -> Method:
             raise UsageError(f"The method {name} needs {_flag(parameter.name)}.")
     bound = signature.bind(**options)
     bound.apply_defaults()
-    return replace(METHODS[name].build(**bound.arguments), options=dict(bound.arguments))
+    found = made(f"The method {name}", Method, lambda: METHODS[name].build(**bound.arguments))
+    if found.name != name:
+        raise UsageError(f"The method {name} calls itself {found.name}, as its runs would be called; mend it.")
+    return replace(found, options=dict(bound.arguments))
 
 
 def _flag(option: str) -> str:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import torch
 
-from ketchup.choices import EngineName
+from ketchup.choices import READY_ENGINES, EngineName
 from ketchup.errors import UsageError
+from ketchup.failing import failing
 from ketchup.models.language_model import LanguageModel
 from ketchup.rollouts import ctranslate2_engine
 from ketchup.rollouts.ctranslate2_engine import CTranslate2Engine, CTranslate2Error
@@ -58,7 +59,14 @@ def choose(name: EngineName, model: LanguageModel) -> Choice:
     library, _, computes = row.partition(":")
     if library == "ctranslate2" and (reason := ctranslate2_engine.reason_against(model, computes or "float32")):
         raise UsageError(f"{reason}; use --engine transformers.")
-    return Choice(ENGINES[row](model) if parts == 1 else ENGINES[row](model, parts=parts), "asked for")
+    if row in READY_ENGINES:
+        return Choice(ENGINES[row](model) if parts == 1 else ENGINES[row](model, parts=parts), "asked for")
+    with failing(f"The engine {row}"):
+        found = ENGINES[row](model)
+    lacking = [part for part in ("name", "mends", "model", "sample", "tells", "update") if not hasattr(found, part)]
+    if lacking:
+        raise UsageError(f"The engine {row} lacks {', '.join(lacking)} of ketchup.rollouts.types.Engine; add them.")
+    return Choice(found, "asked for")
 
 
 def check_tells(engine: Engine, decoding: Decoding) -> None:

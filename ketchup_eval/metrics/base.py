@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from ketchup.errors import DataError, UsageError
-from ketchup.plugins import failing
+from ketchup.failing import failing
 from ketchup.tasks.base import Kind
 from ketchup_eval.stats.bootstrap import Array
 

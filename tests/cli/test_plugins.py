@@ -32,6 +32,7 @@ METRICS["exact"] = Metric(
 )
 """
 TRAINING = """
+from dataclasses import replace
 from ketchup.estimators import BASELINES, ESTIMATORS, BaselineRow, EstimatorRow, baselines, llmr
 from ketchup.methods import METHODS, MethodRow, kl
 from ketchup.rollouts.engines import ENGINES
@@ -40,9 +41,12 @@ from ketchup.rollouts.transformers_engine import TransformersEngine
 class Mine(TransformersEngine):
     name = "mine"
 
-ESTIMATORS["own"] = EstimatorRow(llmr.build, "G_t", "here", ("own",))
-BASELINES["own-none"] = BaselineRow(baselines.none, "G_t", "here")
-METHODS["own-kl"] = MethodRow(kl.build, "divergence")
+def called(name, build):
+    return lambda: replace(build(), name=name)
+
+ESTIMATORS["own"] = EstimatorRow(called("own", llmr.build), "G_t", "here", ("own",))
+BASELINES["own-none"] = BaselineRow(called("own-none", baselines.none), "G_t", "here")
+METHODS["own-kl"] = MethodRow(called("own-kl", kl.build), "divergence")
 ENGINES["mine"] = Mine
 """
 SKEW = re.search(
@@ -151,7 +155,7 @@ def test_an_estimator_and_an_engine_are_measured_by_two_processes(tmp_path):
     done = ketchup(tmp_path, "variance", *words, "--engine", "mine", "--processes", 2, "--json", seconds=120)
     assert done.code == 0, done.stderr
     (student,) = json.loads(done.stdout)["students"]
-    assert any(row.get("estimator", "").startswith("llmr") for row in student["estimates"])
+    assert any(row.get("estimator", "").startswith("own|") for row in student["estimates"])
     recorded = json.loads((tmp_path / "runs/variance-gsm8k/manifest.json").read_text())
     assert list(recorded["plugins"]) == ["mine.py"]
     assert recorded["settings"]["engine"] == "mine"
