@@ -4,6 +4,8 @@ Each process of a machine has a GPU of its own, or all compute on the CPU.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -110,6 +112,19 @@ def has_bfloat16(device: torch.device) -> bool:
         return True
     with torch.cuda.device(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """What is drawn within follows from `seed`; later draws are as if nothing had been drawn here.
+
+    Generators of this device and of the CPU alone are touched: to look at those of every GPU, as torch does unless
+    told, opens a context on each of them, in each process.
+    """
+    own = [device] if device is not None and device.type != "cpu" else []
+    with torch.random.fork_rng(own, device_type=own[0].type if own else "cpu"):
+        torch.manual_seed(seed)
+        yield
 
 
 def describe_device(device: torch.device) -> str:

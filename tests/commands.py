@@ -41,9 +41,12 @@ class Finished:
     stderr: str
 
 
-def ketchup(folder, *arguments, kill=None, seconds=60):
+PROGRAM = "ketchup_eval.cli.app"
+
+
+def ketchup(folder, *arguments, kill=None, seconds=60, program=PROGRAM):
     """Runs `ketchup ARGUMENTS` in a new process and in `folder`, which may take so long."""
-    return _finished(folder, _started(folder, arguments, kill, {}), seconds)
+    return _finished(folder, _started(folder, arguments, kill, {}, program=program), seconds)
 
 
 def together(folder, *commands, kills=None, values=None, seconds=120):
@@ -65,11 +68,11 @@ def together(folder, *commands, kills=None, values=None, seconds=120):
     return [_finished(folder / str(rank), process, seconds) for rank, process in enumerate(started)]
 
 
-def _started(folder, arguments, kill, environment, values=None):
+def _started(folder, arguments, kill, environment, values=None, program=PROGRAM):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(MODULES))
     words = [str(argument) for argument in arguments]
-    process = context.Process(target=_work, args=(str(folder), words, kill, environment, values or {}))
+    process = context.Process(target=_work, args=(str(folder), words, kill, environment, values or {}, program))
     process.start()
     return process
 
@@ -82,7 +85,7 @@ def _finished(folder, process, seconds):
     return Finished(process.exitcode, (folder / "stdout").read_text(), (folder / "stderr").read_text())
 
 
-def _work(folder, arguments, kill, environment, values):
+def _work(folder, arguments, kill, environment, values, program):
     os.chdir(folder)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
@@ -93,9 +96,7 @@ def _work(folder, arguments, kill, environment, values):
     for constant, value in values.items():
         place, name = constant.rsplit(".", 1)
         setattr(pkgutil.resolve_name(place), name, value)
-    from ketchup_eval.cli import app
-
-    app(arguments, prog_name="ketchup")
+    pkgutil.resolve_name(program)(arguments, prog_name="ketchup")
 
 
 def _install(kill):

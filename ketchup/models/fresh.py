@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from ketchup import checks
+from ketchup.devices import seeded
 from ketchup.errors import UsageError
 from ketchup.tasks.base import Input, Task
 
@@ -67,6 +67,5 @@ def new_t5(tokenizer: PreTrainedTokenizerFast, layers: int, width: int, seed: in
         dropout_rate=0.0,
         **ids,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         return T5ForConditionalGeneration(config)

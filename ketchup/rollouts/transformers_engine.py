@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor
 
+from ketchup.devices import seeded
 from ketchup.errors import ModelError
 from ketchup.models.language_model import LanguageModel, pad, until_eos
 from ketchup.models.probe import TOLERANCE, Text, plain_logits, reason_of, relative_error, trial_texts
@@ -51,8 +52,7 @@ class TransformersEngine:
         """See `Engine.sample`. Rows with a prefix of one length share a call, so that no decoder row is left-padded."""
         given = prefixes or [[] for _ in prompts]
         results: list[list[tuple[list[int], list[float]]]] = [[] for _ in prompts]
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed, self.model.device):
             alike = [
                 (len(prefix), 0 if self._padded else len(prompt)) for prompt, prefix in zip(prompts, given, strict=True)
             ]
@@ -96,8 +96,7 @@ class TransformersEngine:
         config = self._config(Decoding(length), 2, length)
         config.eos_token_id = None  # all positions count
         config.output_logits = True
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
+        with seeded(0, self.model.device):
             output, skip = self._output(prompts, [[]] * len(prompts), config)
         drawn_from = torch.stack(output.logits, dim=1)[..., : self.model.vocabulary].float()
         rows = output.sequences[:, skip:].tolist()

@@ -4,10 +4,10 @@ import copy
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ketchup.devices import seeded
 from ketchup.errors import UsageError
 from ketchup.models.language_model import LanguageModel
 from ketchup.training.weights import StudentWeights
@@ -25,8 +25,7 @@ class AdapterWeights(StudentWeights):
             from peft import LoraConfig, get_peft_model  # noqa: PLC0415 # an extra
         except ImportError as error:
             raise UsageError("--lora needs PEFT; install it with pip install 'ketchup-kd[lora]'.") from error
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed, model.device):
             config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
             network: Any = get_peft_model(model.network, config).eval()
         super().__init__(replace(model, network=network))
