@@ -40,7 +40,7 @@ def estimate(
 ) -> Estimate:
     """The time of the chosen nodes that are not done: by kind and task, as those that are done took at the median.
 
-    With `probe`, where none is done the node in the middle is probed. What only starts, reads and writes is taken for
+    With `probe`, where none is done one of them is probed. What only starts, reads and writes is taken for
     `CHEAP`.
     """
     seconds, basis, unknown = 0.0, list[str](), list[str]()
@@ -75,10 +75,18 @@ def _groups(nodes: Iterable[Node]) -> dict[tuple[str, str | None], list[Node]]:
 
 
 def _probed(prober: Probe, nodes: Sequence[Node]) -> tuple[float, str] | None:
-    """Those whose own kind of work is in the middle first: policy gradients cost more than what needs no rollouts."""
-    middle = nodes[len(nodes) // 2]
+    """By the method in the middle of the student in the middle: the first ones of a plan mostly need no rollouts."""
+    middle = _middle(nodes)
     if not prober.can(middle):
         return None
     sys.stderr.write(f"probe: {middle.name}\n")
     found = prober.seconds(middle)
     return None if found is None else (found, f"by a probe of {middle.name}")
+
+
+def _middle(nodes: Sequence[Node]) -> Node:
+    for label in ("student", "method"):
+        values = list(dict.fromkeys(node.labels[label] for node in nodes if label in node.labels))
+        if values:
+            nodes = [node for node in nodes if node.labels.get(label) == values[len(values) // 2]]
+    return nodes[0]

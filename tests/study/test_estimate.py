@@ -83,7 +83,16 @@ def test_a_training_is_its_steps_and_validations_and_what_comes_before(program: 
     # 100 steps of 0.5 s, and validations of 2 s: at the start, and at 30, 60, 90 and 100. What the log does not have is
     # the program's own start, less the 5.5 s that its log claims and it did not take.
     assert found.seconds == pytest.approx(2 * (100 * 0.5 + 5 * 2.0 - 5.5), abs=2.0)
-    assert found.basis[0].endswith("s (by a probe of b)")
+    assert found.basis[0].endswith("s (by a probe of a)")
+
+
+def test_the_middle_of_students_and_methods_is_probed(program: Path) -> None:
+    chosen = {
+        f"{student}-{method}": node(f"{student}-{method}", student=student, method=method)
+        for student in ("small", "middle", "large")
+        for method in ("kl", "llmr", "k4")
+    }
+    assert estimated(chosen, {}, program).basis[0].endswith("(by a probe of middle-llmr)")
 
 
 def test_a_measurement_is_a_line_through_two_sizes(program: Path) -> None:
