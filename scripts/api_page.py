@@ -7,7 +7,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,7 @@ def vocabularies() -> set[tuple[str, tuple[str, ...]]]:
 def entry(name: str, shown: Any) -> Iterator[str]:
     """The texts of one name: a function, a class or a table."""
     yield f"### {name}\n"
-    if isinstance(shown, dict):
+    if isinstance(shown, Mapping):
         yield from table(name, shown)
         return
     if inspect.isfunction(shown):
@@ -120,7 +120,7 @@ def members(shown: type) -> Iterator[str]:
             yield f"* `{called}`: {' '.join(ast.get_docstring(node).split())}"
 
 
-def table(name: str, rows: dict[str, Any]) -> Iterator[str]:
+def table(name: str, rows: Mapping[str, Any]) -> Iterator[str]:
     """The rows of a table of the package."""
     module = "estimators" if name == "ESTIMATORS" else "baselines"
     yield f"What `{name.lower()[:-1]}=` may name: more on each in [estimators.md](estimators.md#{module}).\n"

@@ -219,10 +219,21 @@ def test_every_number_that_would_make_a_weight_wrong_is_refused(batch):
         ({**numbers, "q": q.nan_to_num().long(), "v": v}, "q must be floating-point numbers"),
         ({**numbers, "q": q[0], "v": v[0], "mask": mask[0]}, r"q has the shape \[9\], and \[R, T\] is wanted"),
         ({**numbers, "q": v, "v": q}, r"q is above v at \[0, 0\] and \d+ more places"),
-        ({**numbers, "q": q, "v": v, "gauge": "logprob"}, r"q is .* at \[.*\] and \d+ more places, and in the gauge"),
-        ({**numbers, "q": q, "v": v, "log_probs": q, "estimator": "reverse-kl:0"}, "at most 0: take log_softmax first"),
+        ({**numbers, "q": q, "v": v, "gauge": "logprob"}, r"q is .* at \[.*\] and \d+ more places, and a log-prob"),
+        (
+            {**numbers, "q": q, "v": v, "log_probs": q, "estimator": "reverse-kl:0"},
+            r"at most 0 in the gauge logprob: take log_softmax first",
+        ),
         ({"baseline": "leave-one-out", "groups": range(ROWS)}, "groups has one rollout of each"),
         ({"baseline": "grpo"}, "say which by groups"),
+        ({"log_probs": -q, "estimator": "reverse-kl:0"}, "log_probs is .* and a log-probability is at most 0: take"),
+        ({"teacher_logits": teacher.numpy()}, "teacher_logits must be a tensor, not a ndarray"),
+        ({"ids": ids.tolist()}, "ids must be a tensor, not a list"),
+        ({"mask": mask.tolist()}, "mask must be a tensor, not a list"),
+        ({"teacher_logits": teacher[..., :0]}, "a vocabulary of 0 tokens"),
+        ({"groups": [{}] * ROWS}, "groups names the input of each rollout by something that compares"),
+        ({"estimator": None}, "estimator must be a row's name, not None"),
+        ({"baseline": 3}, "baseline must be a row's name, not 3"),
         ({"estimator": "placebo:shuffled", "groups": list("abcdef")}, "groups has one rollout of each"),
     ]
     for given, said in cases:
@@ -249,5 +260,6 @@ def test_masks_of_numbers_and_forbidden_tokens_are_fine(batch):
     plain = ketchup.credit(teacher, ids, mask).weights
     assert torch.equal(ketchup.credit(teacher, ids, mask.long()).weights, plain)
     assert torch.equal(ketchup.credit(teacher, ids, mask.float()).weights, plain)
+    assert torch.equal(ketchup.credit(teacher, ids.to(torch.int8), mask).weights, plain)
     found = ketchup.credit(torch.tensor([[[-torch.inf, 3.0, 2.0], [1.0, -torch.inf, 5.0]]]), torch.tensor([[2, 0]]))
     assert found.weights.tolist() == [[2.0 + (1.0 - 5.0), 1.0]]  # q_0 + A_1, then q_1

@@ -77,6 +77,11 @@ def credit(
     number that the row needs and was not given.
     """
     checks.choice("gauge", gauge, Gauge)
+    _check_kinds(
+        {"teacher_logits": teacher_logits, "ids": ids, "mask": mask, "q": q, "v": v}
+        | {"student_logits": student_logits, "log_probs": log_probs},
+        {"estimator": estimator, "baseline": baseline},
+    )
     row, less = estimator_named(estimator), baseline_named(baseline)
     if row.all_actions:
         raise UsageError(f"{estimator} has a term over the whole vocabulary besides its weights; use another row.")
@@ -94,7 +99,11 @@ def credit(
         _check_ids(ids, actions, teacher_logits.shape[-1])
     _check_numbers(given, actions, needs | gauge_needs(row.gauge or gauge))
     if teacher_logits is None and (row.gauge or gauge) == "logprob":
-        _check_log_probs(given["q"], actions)
+        _check_log_probs(
+            "q", given["q"], actions, " in the gauge logprob: take log_softmax first, or give teacher_logits"
+        )
+    if "log_prob" in needs:
+        _check_log_probs("log_probs", given["log_prob"], actions, ": take log_softmax of the student's logits first")
     order, samples = _by_group(groups, len(actions))
     if (row.compares_samples or less.compares_samples) and (groups is None or (order and samples == 1)):
         which = "say which by groups" if groups is None else "and groups has one rollout of each"
@@ -133,6 +142,9 @@ def _numbers(
         _check_shape("ids", ids, teacher_logits.shape[:-1])
         if ids.dtype == torch.bool or ids.is_floating_point():
             raise UsageError(f"ids must be whole numbers, not {ids.dtype}.")
+        if not teacher_logits.shape[-1]:
+            raise UsageError("teacher_logits has a vocabulary of 0 tokens.")
+        ids = ids.long()
         found |= token_statistics(teacher_logits, ids.clamp(0, teacher_logits.shape[-1] - 1))._asdict()
     elif q is None or v is None:
         raise UsageError("credit takes teacher_logits with ids, or both q and v.")
@@ -158,6 +170,15 @@ def _numbers(
             "own_value": expected_value(teacher_logits, pi),
         }
     return {name: values.detach() for name, values in found.items()}
+
+
+def _check_kinds(tensors: Mapping[str, object], names: Mapping[str, object]) -> None:
+    for name, value in tensors.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise UsageError(f"{name} must be a tensor, not a {type(value).__name__}.")
+    for name, text in names.items():
+        if not isinstance(text, str):
+            raise UsageError(f"{name} must be a row's name, not {text!r}.")
 
 
 def _actions(mask: Tensor | None, q: Tensor) -> Tensor:
@@ -192,13 +213,11 @@ def _check_numbers(given: Mapping[str, Tensor], actions: Tensor, needs: Collecti
         )
 
 
-def _check_log_probs(q: Tensor, actions: Tensor) -> None:
-    above = actions & (q > ABOVE)
+def _check_log_probs(name: str, values: Tensor, actions: Tensor, fix: str) -> None:
+    above = actions & (values > ABOVE)
     if above.any():
-        raise UsageError(
-            f"q is {float(q[above][0]):g} at {_where(above)}, and in the gauge logprob it is a log-probability, at "
-            "most 0: take log_softmax first, or give teacher_logits."
-        )
+        found = float(values[above][0])
+        raise UsageError(f"{name} is {found:g} at {_where(above)}, and a log-probability is at most 0{fix}.")
 
 
 def _where(places: Tensor) -> str:
@@ -224,6 +243,8 @@ def _by_group(groups: Sequence[Hashable] | Tensor | None, rows: int) -> tuple[li
     if groups is None:
         return list(range(rows)), 1
     names = groups.tolist() if isinstance(groups, Tensor) else list(groups)
+    if not all(isinstance(name, list | Hashable) for name in names):
+        raise UsageError("groups names the input of each rollout by something that compares: a number or a text.")
     if len(names) != rows:
         raise UsageError(f"groups names the inputs of {len(names)} rollouts, and there are {rows}.")
     members: dict[Hashable, list[int]] = {}

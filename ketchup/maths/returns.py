@@ -76,7 +76,7 @@ def k_step_returns(q: Tensor, v: Tensor, mask: Tensor, k: int, tail: Tail = "seg
         q, v = torch.tensor([[-1.0, -2.0, -0.5]]), torch.tensor([[-0.5, -0.2, -0.1]])
         print(ketchup.k_step_returns(q, v, torch.ones(1, 3, dtype=torch.bool), k=2))
 
-    Raises `ValueError` for a K below 1, an unknown tail, or rows that are not right-padded.
+    Raises `ValueError` for a K below 1, an unknown tail, shapes that differ, or rows that are not right-padded.
     """
     return k_step_returns_all(q, v, mask, [k], tail)[0]
 
@@ -89,9 +89,10 @@ def k_step_returns_all(q: Tensor, v: Tensor, mask: Tensor, ks: Sequence[int], ta
     since what follows the last whole jump is the sum of *all* later advantages. A K beyond the longest rollout is
     fine: `segment` then gives q_t, `one-step` gives G_t.
 
-    Raises `ValueError` for a K below 1, an unknown tail, or rows that are not right-padded.
+    Raises `ValueError` for a K below 1, an unknown tail, shapes that differ, or rows that are not right-padded.
     """
     _check_choice(ks, tail)
+    _check_shapes(q, v, mask)
     check_right_padded(mask)
     taken = torch.where(mask, q, 0)
     a = advantages(q, v, mask)
@@ -117,6 +118,7 @@ def clipped_step_returns(q: Tensor, v: Tensor, mask: Tensor, k: int, tail: Tail,
     stand. With an infinite limit this is `k_step_returns`, and the errors are the same.
     """
     _check_choice([k], tail)
+    _check_shapes(q, v, mask)
     check_right_padded(mask)
     remaining = remaining_actions(mask)
     jumping = mask if tail == "segment" else mask & (remaining >= k)
@@ -166,6 +168,13 @@ def _rewards(q: Tensor, v: Tensor, mask: Tensor, k: int) -> Tensor:
     """Rewards q_t - v_{t+K} of a step of K actions, v = 0 past the end."""
     reached = F.pad(torch.where(mask, v, 0)[:, k:], (0, min(k, mask.shape[1])))
     return torch.where(mask, q - reached, 0)
+
+
+def _check_shapes(q: Tensor, v: Tensor, mask: Tensor) -> None:
+    """One row of v would be spread over all rows of q."""
+    if not q.shape == v.shape == mask.shape or q.ndim != 2:
+        shapes = f"{list(q.shape)}, {list(v.shape)} and {list(mask.shape)}"
+        raise ValueError(f"q, v and mask have the shapes {shapes}, and all must be [R, T]")
 
 
 def _check_choice(ks: Sequence[int], tail: str) -> None:

@@ -201,3 +201,11 @@ def test_holes_are_refused(function):
     mask = torch.tensor([[True, True, False], [True, False, True]])
     with pytest.raises(ValueError, match="row 1 of the mask"):
         function(x, x, mask)
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (1, 3), (2, 3)), ((2, 3), (2, 3), (1, 3)), ((3,), (3,), (3,))])
+def test_shapes_that_would_be_spread_are_refused(shapes):
+    """One row of v would silently stand for all."""
+    q, v, mask = (torch.zeros(shape) for shape in shapes)
+    with pytest.raises(ValueError, match=r"all must be \[R, T\]"):
+        k_step_returns(q, v, mask.bool() | True, 2)
