@@ -67,7 +67,7 @@ def _against_sampler(log_pi: Tensor, batch: Sequence[Trajectory]) -> tuple[Tenso
     log_mu = _joined(drawn).to(log_pi.device, torch.float64)
     actions = torch.tensor([row.actions for row in batch], device=log_pi.device)
     of_row = torch.arange(len(batch), device=log_pi.device).repeat_interleave(actions)
-    log_pi = log_pi.double()
+    log_pi = log_pi.double()  # hundreds of differences add up to one logarithm of a ratio
     ratios = torch.zeros(len(batch), dtype=torch.float64, device=log_pi.device).index_add(0, of_row, log_pi - log_mu)
     ratios = ratios.exp()
     for place, row in enumerate(batch):

@@ -32,6 +32,7 @@ class AdapterWeights(StudentWeights):
 
     def ordinary(self) -> LanguageModel:
         """A copy with the adapters merged into the weights they adapt."""
+        # A copy, as a merge leaves no adapters behind for training to go on with.
         merged: Any = copy.deepcopy(self.model.network)
         return replace(self.model, network=merged.merge_and_unload())
 

@@ -72,6 +72,7 @@ class Measures:
         return {name: above / below for name, (above, below) in sums.items() if below}
 
     def _over_all(self, processes: Processes) -> dict[str, list[float]]:
+        # A process of which every rollout was dropped has measured less; all must add up the same list.
         names = processes.union(self._sums)
         if not names:
             return {}
@@ -134,6 +135,7 @@ class Student:
 
     def _current(self) -> Engine:
         """The engine, with the weights of this moment."""
+        # Made when something is first drawn: methods that only read texts need none, and vLLM takes a GPU's memory.
         if self._engine is None:
             found = engines.choose(self.engine_name, self.weights.ordinary())
             self._engine = found.engine
@@ -189,6 +191,7 @@ def step_trajectories(
     _measure_credit(values, weights, rollouts, measures)
     most = _most_ratio(rollouts, processes) if student.corrected else None
     rows = as_trajectories(inputs.prompts, rollouts, weights, values, most)
+    # Their weights are 0 already, but as rows they would still count in what the loss is divided by.
     dropped = method.credit.truncation == "drop"
     found["student"] = [row for row, kept in zip(rows, rollouts.ended.tolist(), strict=True) if kept or not dropped]
     return found
@@ -210,6 +213,7 @@ def as_trajectories(
         row = Trajectory(prompts[index // samples], rollouts.tokens[index, :length], mask)
         if weights is not None and log_p is not None:
             drawn = rollouts.sampler_log_prob
+            # Weights come with the actions of a row moved to the left, the other two where the tokens are.
             row = replace(
                 row,
                 weights=weights.weights[index, : row.actions],

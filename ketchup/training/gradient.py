@@ -46,6 +46,8 @@ def accumulate(
     for part in method.parts:
         rows = trajectories[part.writer]
         count = len(rows) if normalization == "sequence" else sum(row.actions for row in rows)
+        # Known before the first backward pass, as gradients of micro-batches are only ever added: a mean of their means
+        # would weigh an action of a short batch more than one of a long batch.
         total = float(processes.total(torch.tensor(float(count))))
         summed = torch.zeros((), device=processes.device)
         for batch in micro_batches(rows, batch_size, processes):

@@ -66,7 +66,7 @@ def train(
     schedule = get_scheduler(SCHEDULERS[settings.schedule], optimizer, settings.warmup_steps, steps)
     state = _resume(run, weights, optimizer, settings.milestones, processes)
     schedule.last_epoch = state.step  # the optimiser's state brought the learning rate of this step along
-    _check_narrowed(weights.ordinary(), settings.save_dtype, run)
+    _check_narrowed(weights.ordinary(), settings.save_dtype, run)  # not only when hours of training are to be saved
     phases = Phases()
 
     def told(engine: str) -> None:
@@ -96,6 +96,7 @@ def train(
                 entry |= validated()
                 state.consider(entry, selection)
             _log({"step": state.step, **entry, "seconds": phases.lap()}, run, processes)
+            # Each new best is saved at once: by the next save its weights would be gone.
             if last or state.step % settings.save_every == 0 or state.step in (*settings.milestones, state.best_step):
                 _save(run, weights, optimizer, state, settings, processes)
             bar.advance(1, note=_note(entry, selection, state))
@@ -123,8 +124,9 @@ def _inputs_per_step(settings: TrainSettings, processes: int) -> int:
     return settings.batch_size * settings.accumulation * processes
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=2)  # a step may end one epoch and begin the next
 def _permutation(seed: int, epoch: int, inputs: int) -> list[int]:
+    # A generator of its own for each seed and epoch, so that the order needs no state that a resumed run would lack.
     order: list[int] = torch.randperm(
         inputs, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     ).tolist()
@@ -143,6 +145,7 @@ def _optimiser_step(
 ) -> dict[str, Any]:
     """One update from the whole accumulated batch, and what is worth logging of it: means over all processes."""
     measures = Measures()
+    # From the step and the process, and no generator's state: a resumed run draws what the unbroken one would have.
     seed = int(content_hash([settings.seed, step, processes.index])[:8], 16)
     trajectories = step_trajectories(method, student, teacher, mine, seed, processes, measures)
     with student.phases.phase("student"):
@@ -160,7 +163,7 @@ def _optimiser_step(
         norm = student.weights.clip_gradients(settings.max_grad_norm or math.inf)
         if loss is None:
             optimizer.zero_grad()  # without gradients, the optimiser moves nothing
-        if torch.isfinite(norm):
+        if torch.isfinite(norm):  # else the weights stay as they are, and `_check_finite` ends the run
             optimizer.step()
             student.weights_changed()
         optimizer.zero_grad()
@@ -236,7 +239,7 @@ def _check_narrowed(ordinary: LanguageModel, dtype: str, run: Run) -> None:
 
 
 def _check_finite(entry: dict[str, Any], step: int, run: Run) -> None:
-    values = [entry.get("loss", 0.0), entry["grad_norm"]]
+    values = [entry.get("loss", 0.0), entry["grad_norm"]]  # of all processes, so that all of them stop
     if not all(math.isfinite(value) for value in values):
         raise RunError(
             f"The loss became {values[0]} (gradient norm {values[1]}) at step {step} of {run}; lower --learning-rate "

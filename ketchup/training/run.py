@@ -46,6 +46,7 @@ def run_training(
     the last checkpoint.
     """
     method, task = method_of(settings), _task(settings)
+    # Rows first: what is wrong with them is told in a second, and models take minutes to load.
     inputs: dict[Split, list[Input]] = {
         "train": load_inputs(task, "train", settings.data, settings.limit),
         "validation": load_inputs(task, "validation", settings.data, settings.validation_limit),

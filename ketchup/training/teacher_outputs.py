@@ -61,6 +61,7 @@ def teacher_outputs(
         lambda one: prompts[one.id],
         stop=task.stop,
     )
+    # Runs share the folder: whoever comes second waits, and then finds the outputs there.
     with lock_of_all(place, processes, wait=True):
         processes.first(lambda: atomic_write_json(place / "recipe.json", asdict(recipe)))
         missing = store.missing()
@@ -78,7 +79,7 @@ def teacher_outputs(
 
 
 def _trajectory(prompt: list[int], row: Mapping[str, Any], vocabulary: int, file: Path) -> Trajectory:
-    tokens, mask = row.get("tokens"), row.get("chosen")
+    tokens, mask = row.get("tokens"), row.get("chosen")  # files have the action mask under its first name
     if not (
         isinstance(tokens, list)
         and isinstance(mask, list)

@@ -94,6 +94,7 @@ def _rolled_out(
 ) -> list[Trajectory]:
     """One rollout of each input, after counting what it is worth."""
     drawn = method.sampling or Sampling()
+    # One, however many training draws: a further sample of an input says less than a further input.
     one = Sampling(1, drawn.temperature, drawn.top_k)
     rollouts = student.draw(block, one, seed)
     with student.phases.phase("teacher"):

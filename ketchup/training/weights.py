@@ -26,7 +26,7 @@ class StudentWeights:
 
     def begin(self, processes: Processes) -> None:
         """Takes its place on the device; all processes come here together, before anything else."""
-        network: Any = self.model.network.eval()
+        network: Any = self.model.network.eval()  # no dropout, for which see the loop
         network.to(processes.device)
 
     @property
@@ -51,7 +51,7 @@ class StudentWeights:
 
     def beside(self, saved: dict[str, Tensor], dtype: str) -> dict[str, Tensor]:
         """What it needs to go on beside the `ordinary` model's weights, of which those of type `dtype` are saved."""
-        return saved if dtype != "float32" else {}
+        return saved if dtype != "float32" else {}  # rounded to a narrower type, training would not go on where it was
 
     def read(self, folder: Path) -> dict[str, Tensor]:
         """The weights of the ordinary model in a folder."""
