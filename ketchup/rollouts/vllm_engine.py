@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import tempfile
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,14 +30,12 @@ from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
 
 from ketchup.devices import name_of
-from ketchup.errors import ModelError, UsageError
+from ketchup.errors import KetchupError, ModelError, UsageError
 from ketchup.models.language_model import LanguageModel, context, hidden_states, logits
 from ketchup.rollouts.types import Decoding, Drawn, Mends
-from ketchup.rollouts.vllm_places import place_of
+from ketchup.rollouts.vllm_places import OF_LOGGING, Log, place_of
 
 SETTINGS = {"VLLM_NO_USAGE_STATS": "1"}
-QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
-"""What vLLM writes where nothing else was asked for; standard output is for results."""
 SHARED_MEMORY = Path("/dev/shm")
 """A folder in memory, where there is one, for weights on their way to other processes."""
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 2.0
@@ -66,17 +65,15 @@ class VllmEngine:
         VllmEngine._end_last()
         self._parameters = vllm.SamplingParams
         self._apart = place.apart
-        try:
-            with _randomness_kept(), place.environment():
+        self._log = Log()
+        with self._failing(f"vLLM cannot run {model.name!r}", "use --engine transformers"):
+            with _randomness_kept(), place.environment(self._log), _quietly():
                 self._llm = _without_weights(model, dtype, vllm, place.options)
                 VllmEngine._end_last = weakref.finalize(self, self._llm.llm_engine.engine_core.shutdown)
             if self._apart:
                 self._llm.collective_rpc("leave_with", args=(os.getpid(),))
             self.update(model)
             gap = self._gap(model)
-        except Exception as error:  # of any kind, whether of memory, architecture or sizes
-            reason = str(error).strip().split("\n")[-1]
-            raise ModelError(f"vLLM cannot run {model.name!r} ({reason}); use --engine transformers.") from error
         if not gap < PROBE_TOLERANCE[dtype]:
             raise ModelError(
                 f"vLLM computes other probabilities than torch for {model.name!r} (off by {gap:.3g} nats); "
@@ -91,11 +88,12 @@ class VllmEngine:
         """Passes the model's current weights on, and forgets what was computed from the old ones."""
         self.model = model
         self._eos_ids = list(model.eos_ids)
-        if self._apart:
-            self._send(_weights(model))
-        else:
-            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(_weights(model).items())})
-        self._forget_prompts()
+        with self._failing(f"vLLM does not take the weights of {model.name!r}", "use --engine transformers"):
+            if self._apart:
+                self._send(_weights(model))
+            else:
+                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(_weights(model).items())})
+            self._forget_prompts()
 
     def sample(
         self,
@@ -111,7 +109,8 @@ class VllmEngine:
         """
         self._check_fits(prompts, decoding)
         if prefixes is None:
-            self._forget_prompts()
+            with self._failing("vLLM stopped", "run the same command again to continue"):
+                self._forget_prompts()
         given = prefixes or [[] for _ in prompts]
         seeds = random.Random(seed)
         drawn = 1 if decoding.greedy else samples
@@ -130,13 +129,23 @@ class VllmEngine:
             for prefix in given
         ]
         texts = [{"prompt_token_ids": [*prompt, *prefix]} for prompt, prefix in zip(prompts, given, strict=True)]
-        with _randomness_kept():
+        with _randomness_kept(), self._failing("vLLM stopped", "run the same command again to continue"):
             results = self._llm.generate(texts, parameters, use_tqdm=False)
         outputs = [output for result in results for output in result.outputs for _ in range(samples // drawn)]
         return Drawn(
             [list(output.token_ids) for output in outputs],
             None if decoding.greedy else [_told(output) for output in outputs],
         )
+
+    @contextmanager
+    def _failing(self, what: str, remedy: str) -> Iterator[None]:
+        """Errors of any kind, whether of memory, architecture or sizes, end as a `ModelError` of one sentence."""
+        try:
+            yield
+        except KetchupError:
+            raise
+        except Exception as error:
+            raise ModelError(f"{what} ({self._log.reason(error)}); {remedy}.") from error
 
     def _send(self, weights: Mapping[str, Tensor]) -> None:
         """Passes weights on to vLLM's own processes, by a file that is there meanwhile."""
@@ -194,9 +203,9 @@ def _vllm() -> Any:
     if find_spec("vllm") is None:
         raise UsageError('--engine vllm needs vLLM; install it with pip install "ketchup-kd[vllm]".')
     os.environ.update(SETTINGS)
-    for name, value in QUIET.items():
+    for name, value in OF_LOGGING.items():
         os.environ.setdefault(name, value)
-    with ThreadPoolExecutor(1) as elsewhere:
+    with _quietly(), ThreadPoolExecutor(1) as elsewhere:
         return elsewhere.submit(_imported).result()
 
 
@@ -256,6 +265,14 @@ def _folder_with_room(size: int) -> str | None:
     """A folder in memory with room for so many bytes twice, else the usual one for temporary files."""
     usable = SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)
     return str(SHARED_MEMORY) if usable and shutil.disk_usage(SHARED_MEMORY).free > 2 * size else None
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the warnings of libraries to each other."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

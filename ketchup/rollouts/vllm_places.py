@@ -5,11 +5,16 @@ group of processes that work together for its own, and end it; so where there is
 several GPUs, vLLM runs in processes of its own, which know nothing of the group.
 """
 
+import json
 import os
 import re
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +33,42 @@ OF_LAUNCHERS = re.compile(
 """Variables by which processes find each other, or are told what they are in their group."""
 QUIET = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 """For processes that are started so: what libraries say to each other there is not for us."""
+
+OF_LOGGING = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
+"""What vLLM writes where nothing else was asked for; standard output is for results."""
+RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception): (.+)$", re.MULTILINE)
+
+
+class Log:
+    """What vLLM's own processes say when they fail, with tracebacks, in a file that is there as long as this."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp())
+        self._file = self._folder / "errors.log"
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Lets them write there; nothing where the user has said what vLLM logs."""
+        names = ("VLLM_LOGGING_CONFIG_PATH", *OF_LOGGING)
+        if any(os.environ.get(name, OF_LOGGING.get(name)) != OF_LOGGING.get(name) for name in names):
+            return {}
+        handler = {"class": "logging.FileHandler", "filename": str(self._file), "formatter": "plain"}
+        config = {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"plain": {"format": "%(message)s"}},
+            "handlers": {"file": handler},
+            "loggers": {"vllm": {"handlers": ["file"], "level": "ERROR", "propagate": False}},
+        }
+        path = self._folder / "logging.json"
+        path.write_text(json.dumps(config))
+        return {"VLLM_LOGGING_CONFIG_PATH": str(path)}
+
+    def reason(self, error: Exception) -> str:
+        """The first thing that failed there, else what came of it here, in a line."""
+        found = RAISED.search(self._file.read_text(errors="replace")) if self._file.exists() else None
+        return found[1] if found else str(error).strip().split("\n")[-1]
 
 
 @dataclass(frozen=True)
@@ -51,7 +92,7 @@ class Place:
         return found | {"device_ids": list(self.gpus), "gpu_memory_utilization": SHARE_OF_FREE_MEMORY * share}
 
     @contextmanager
-    def environment(self) -> Iterator[None]:
+    def environment(self, log: Log) -> Iterator[None]:
         """What vLLM starts in: without the variables of a launcher, all of which are put back as they were.
 
         On a CPU its workers share the threads of this process, on whichever cores are free.
@@ -61,8 +102,10 @@ class Place:
             del os.environ[name]
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(self.apart))
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
+        if self.apart:
+            for name, value in QUIET.items():
+                os.environ.setdefault(name, value)
+            os.environ.update(log.environment)
         if not self.gpus:
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
             os.environ["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // self.parts))

@@ -1,6 +1,9 @@
 """Where a vLLM would compute, on machines that are made up; a real one is in `test_vllm_processes`."""
 
+import json
+import logging.config
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +13,7 @@ from ketchup.devices import Where, placement
 from ketchup.errors import UsageError
 from ketchup.models.placement import load_teacher
 from ketchup.rollouts.names import check_engine, row_of
-from ketchup.rollouts.vllm_places import Place, place_of
+from ketchup.rollouts.vllm_places import Log, Place, place_of
 from tests import tiny
 
 
@@ -136,7 +139,7 @@ def test_what_a_launcher_sets_does_not_reach_vllm_and_is_put_back(monkeypatch):
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     before = dict(os.environ)
-    with Place((), 2, apart=True).environment():
+    with Place((), 2, apart=True).environment(Log()):
         assert not of_launcher.keys() & os.environ.keys()
         assert os.environ["HF_HOME"] == "/somewhere"
         assert os.environ["OMP_NUM_THREADS"] == "2"  # 5 threads among 2 workers
@@ -145,6 +148,43 @@ def test_what_a_launcher_sets_does_not_reach_vllm_and_is_put_back(monkeypatch):
         os.environ["LOCAL_WORLD_SIZE"] = "1"  # as vLLM does
         os.environ["LD_PRELOAD"] = "something.so"
     assert dict(os.environ) == before
+
+
+@pytest.fixture
+def no_logging(monkeypatch):
+    for name in ("VLLM_LOGGING_LEVEL", "VLLM_LOGGING_STREAM", "VLLM_LOGGING_CONFIG_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_logging")
+def test_what_failed_first_in_vllms_processes_is_the_reason():
+    """Their loggers are set up as vLLM does it, and say what vLLM said of a model with small heads."""
+    log = Log()
+    config = json.loads(Path(log.environment["VLLM_LOGGING_CONFIG_PATH"]).read_text())
+    assert log.reason(RuntimeError("Engine core failed.\nSee above.")) == "See above."
+    try:
+        logging.config.dictConfig(config)
+        for error in (RuntimeError("Unsupported head_dim=8"), RuntimeError("Worker failed with error")):
+            try:
+                raise error
+            except RuntimeError:
+                logging.getLogger("vllm.v1.executor").exception("WorkerProc hit an exception.")
+    finally:
+        logger = logging.getLogger("vllm")
+        for handler in list(logger.handlers):
+            handler.close()
+            logger.removeHandler(handler)
+        logger.propagate = True
+    assert log.reason(RuntimeError("Engine core failed.")) == "Unsupported head_dim=8"
+
+
+@pytest.mark.usefixtures("no_logging")
+@pytest.mark.parametrize(
+    ("name", "value"), [("VLLM_LOGGING_LEVEL", "DEBUG"), ("VLLM_LOGGING_CONFIG_PATH", "/somewhere/logging.json")]
+)
+def test_who_asked_for_another_log_of_vllm_gets_it(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert Log().environment == {}
 
 
 @pytest.mark.parametrize(

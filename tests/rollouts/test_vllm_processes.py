@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ketchup.errors import ModelError
 from ketchup.rollouts.engines import engine
 from ketchup.rollouts.types import Decoding
 from tests import tiny
@@ -129,3 +130,10 @@ def test_a_model_in_two_parts_is_sampled_and_takes_new_weights(monkeypatch):
     del runner
     gc.collect()
     assert not psutil.wait_procs(workers, timeout=30)[1]
+
+
+def test_what_stops_the_processes_of_vllm_is_said_in_one_sentence(capfd):
+    model = tiny.language_model("llama")  # the heads are too small
+    with pytest.raises(ModelError, match=r"vLLM cannot run 'tiny-llama-0' \(.*head.*\); use --engine transformers\."):
+        engine("vllm:tp2", model)
+    assert "Traceback" not in capfd.readouterr().err
