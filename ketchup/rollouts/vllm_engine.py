@@ -38,6 +38,7 @@ from ketchup.rollouts.vllm_places import OF_LOGGING, Log, place_of
 SETTINGS = {"VLLM_NO_USAGE_STATS": "1"}
 SHARED_MEMORY = Path("/dev/shm")
 """A folder in memory, where there is one, for weights on their way to other processes."""
+AGAIN = "run the same command again to continue"
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 2.0
 """vLLM raises a lower temperature to this without a word, and refuses a higher one."""
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
@@ -67,7 +68,7 @@ class VllmEngine:
         self._apart = place.apart
         self._log = Log()
         with self._failing(f"vLLM cannot run {model.name!r}", "use --engine transformers"):
-            with _randomness_kept(), place.environment(self._log), _quietly():
+            with _randomness_kept(model.device), place.environment(self._log), _quietly():
                 self._llm = _without_weights(model, dtype, vllm, place.options)
                 VllmEngine._end_last = weakref.finalize(self, self._llm.llm_engine.engine_core.shutdown)
             if self._apart:
@@ -109,7 +110,7 @@ class VllmEngine:
         """
         self._check_fits(prompts, decoding)
         if prefixes is None:
-            with self._failing("vLLM stopped", "run the same command again to continue"):
+            with self._failing("vLLM stopped", AGAIN):
                 self._forget_prompts()
         given = prefixes or [[] for _ in prompts]
         seeds = random.Random(seed)
@@ -129,7 +130,7 @@ class VllmEngine:
             for prefix in given
         ]
         texts = [{"prompt_token_ids": [*prompt, *prefix]} for prompt, prefix in zip(prompts, given, strict=True)]
-        with _randomness_kept(), self._failing("vLLM stopped", "run the same command again to continue"):
+        with _randomness_kept(self.model.device), self._failing("vLLM stopped", AGAIN):
             results = self._llm.generate(texts, parameters, use_tqdm=False)
         outputs = [output for result in results for output in result.outputs for _ in range(samples // drawn)]
         return Drawn(
@@ -181,7 +182,7 @@ class VllmEngine:
         tokens = cycle(index for index in middle if index not in special)
         prompt, answer = list(islice(tokens, 8)), list(islice(tokens, 16))
         asked = self._parameters(prompt_logprobs=0, max_tokens=1, detokenize=False)
-        with _randomness_kept():
+        with _randomness_kept(model.device):
             scored = self._llm.generate({"prompt_token_ids": prompt + answer}, asked, use_tqdm=False)[0]
         of_answer = zip(scored.prompt_logprobs[len(prompt) :], answer, strict=True)
         theirs = torch.tensor([found[token].logprob for found, token in of_answer])
@@ -276,11 +277,15 @@ def _quietly() -> Iterator[None]:
 
 
 @contextmanager
-def _randomness_kept() -> Iterator[None]:
-    """vLLM seeds the generators of the whole process when it starts and draws from them later; they are put back."""
+def _randomness_kept(device: torch.device) -> Iterator[None]:
+    """vLLM seeds the generators of the process when it starts and draws from them later; they are put back.
+
+    Those of the other GPUs are left alone, as looking at them opens a context on each.
+    """
     python, numbers = random.getstate(), np.random.get_state()
+    own = [device] if device.type != "cpu" else []
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(own, device_type=device.type):
             yield
     finally:
         random.setstate(python)
