@@ -15,6 +15,8 @@ OF_THE_PLAN = {
     **dict.fromkeys(("dry_run", "help"), "a command of a study does its work"),
 }
 """Options that a plan gives no command, as it decides them elsewhere; why not."""
+NO_TEACHER = ("teacher", "none")
+"""But for an evaluation that measures no return."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Tables:
             if name in seen:
                 raise UsageError(f"{self.file}: {place} has {seen[name]} and {key}, which are one option; keep one.")
             seen[name] = key
-            if name in OF_THE_PLAN:
+            if name in OF_THE_PLAN and (name, value) != NO_TEACHER:
                 raise UsageError(f"{self.file}: {place} has {key}; leave it out, as {OF_THE_PLAN[name]}.")
             values = value if isinstance(value, list) else [value]
             if not values or any(isinstance(one, dict | list) for one in values):

@@ -91,6 +91,13 @@ def test_a_mistake_is_named_before_anything_runs(tmp_path: Path, old: str, new: 
     assert words == "nowhere.toml" or str(tmp_path / "plan.toml") in line  # a task's file is named in place of the plan
 
 
+def test_an_evaluation_may_measure_no_return(tmp_path: Path) -> None:
+    file = plan_file(tmp_path, PLAN.replace("limit = 8", 'limit = 8\nteacher = "none"'))
+    result = CliRunner().invoke(app, ["study", str(file), "--runs-dir", str(tmp_path), "--print"])
+    assert result.exit_code == 0, result.output
+    assert "ketchup evaluate far-demo-k4-s7 --limit 8 --teacher none --runs-dir" in result.output
+
+
 def test_a_reference_alone_has_nothing_near(tmp_path: Path) -> None:
     text = PLAN.replace('[methods.k4]\nmethod = "ketchup"\nk = 4\n', "").replace(
         "[compare]", '[compare]\nmethods = ["x"]'
