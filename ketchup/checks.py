@@ -89,6 +89,19 @@ def choice(option: str, value: object, kind: object) -> None:
         raise UsageError(f"{option} must be one of {', '.join(words)}, not {_shown(value)}.")
 
 
+def several(**given: object) -> None:
+    """Raises `UsageError` for one value where a list is meant: a text would be taken letter by letter."""
+    for name, values in given.items():
+        if values is not None and (isinstance(values, str | bytes) or not isinstance(values, Iterable)):
+            raise UsageError(f"{name} is a list; write [{values!r}] in place of {values!r}.")
+
+
+def name(what: str, value: object) -> None:
+    """Raises `UsageError` for what is no name of anything."""
+    if not isinstance(value, str):
+        raise UsageError(f"{what} is a name or a path as a text, not {value!r}.")
+
+
 def trackers(names: Iterable[str]) -> None:
     """Trackers that are known, and installed."""
     for name in names:

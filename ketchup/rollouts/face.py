@@ -134,6 +134,8 @@ def load(
     Raises `ModelError` for a model that is not there or cannot be read, and for a pair whose tokens or ends of outputs
     differ; `UsageError` for a device or type that is not there.
     """
+    for one in (name, *([] if student is None else [student])):
+        checks.name("A model", one)
     placed = placement(own_device(device), Where(device, dtype, dtype))
     runs = Path(runs_dir)
     if student is None:
@@ -182,6 +184,8 @@ def sample(
     checks.seed("seed", seed)
     checks.choice("split", split, Split)
     check_engine(engine)
+    _check_loaded(model)
+    checks.several(prompts=prompts, stop=stop)
     known = None if task is None else task_named(task)
     longest = known.max_new_tokens if known else LONGEST
     decoding = Decoding(longest if max_new_tokens is None else max_new_tokens, temperature, top_k)
@@ -226,6 +230,7 @@ def score(teacher: LanguageModel, sampled: Sampled, student: LanguageModel | Non
 
     Raises `ModelError` where teacher and student differ in their tokens or in the tokens that end an output.
     """
+    _check_loaded(teacher, *([] if student is None else [student]))
     rollouts = (sampled.prompts, sampled.tokens, sampled.mask)
     if student is None:
         return Scored(sampled.mask, sampled.groups, **vars(score_teacher(teacher, *rollouts)))
@@ -237,6 +242,12 @@ def score(teacher: LanguageModel, sampled: Sampled, student: LanguageModel | Non
 
 Asked = tuple[list[str], list[list[int]]]
 """Names of inputs, and the token ids of their prompts."""
+
+
+def _check_loaded(*models: object) -> None:
+    for model in models:
+        if not isinstance(model, LanguageModel):
+            raise UsageError(f"{model!r} is no loaded model; write ketchup.load({model!r}).")
 
 
 def _plain(model: LanguageModel, prompts: Prompts, longest: int) -> Asked:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ketchup import checks
 from ketchup.choices import Split
 from ketchup.runs import Run
 from ketchup_eval.inputs import RowsFrom
@@ -69,6 +70,7 @@ def judge(
     Raises `DataError` and `UsageError` for systems, rows and options that do not fit, before anything is asked, and
     `ServerError` where the server is gone, refuses all requests, or gives no choice in any of its first replies.
     """
+    checks.several(criteria=criteria)
     rows = RowsFrom(*(None if place is None else Path(place) for place in (data, references, sources)))
     sampling = ReplySettings(serve or model, temperature, max_tokens, seed, logprobs, constrained)
     asking = Asking(

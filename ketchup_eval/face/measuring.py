@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ketchup import checks
 from ketchup.choices import Dtype, EngineName, Gauge, PromptStyle, Split, Tails
 from ketchup.runs import Run
 from ketchup.tasks import short_name
@@ -78,6 +79,7 @@ def measure(
     rows that cannot be used, and `RunError` where the run holds a study with other settings.
     """
     check_alone("measure", "variance")
+    checks.several(k=k, estimators=estimators, baselines=baselines)
     check_url(teacher, teacher_url)
     rollouts = rollouts_asked(
         teacher=teacher,

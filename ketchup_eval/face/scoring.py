@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ketchup import checks
 from ketchup.choices import BleuTokenizer, Dtype, EngineName, PromptStyle, Split, Which
 from ketchup.models.builtin import model_of
 from ketchup.where import Where
@@ -60,6 +61,8 @@ def evaluate(
     rows that cannot be used, and `RunError` where the run holds outputs of other settings.
     """
     check_alone("evaluate", "evaluate")
+    checks.several(metrics=metrics)
+    checks.name("A system", system)
     check_url(teacher, teacher_url)
     settings = EvaluationSettings(
         task=task,
@@ -125,6 +128,7 @@ def compare(
     Raises `DataError` for runs without outputs, for outputs of other inputs, and for unlike evaluations; `UsageError`
     for a run that is named twice.
     """
+    checks.several(metrics=metrics)
     settings = EvaluationSettings(
         task=task,
         data=None if data is None else Path(data),

@@ -151,3 +151,28 @@ def test_models_that_do_not_fit_are_refused(pair):
         ketchup.load(pair.student.name, device="cpu", dtype="float8")
     with pytest.raises(UsageError, match="tpu"):
         ketchup.load(pair.student.name, device="tpu")
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda m: ketchup.sample("demo-student-3", ["a"]), "'demo-student-3' is no loaded model; write ketchup.load"),
+        (lambda m: ketchup.score("demo-teacher", None), "'demo-teacher' is no loaded model"),
+        (lambda m: ketchup.sample(m, "ab"), r"prompts is a list; write \['ab'\] in place of 'ab'"),
+        (lambda m: ketchup.sample(m, ["a"], stop="END"), r"stop is a list; write \['END'\]"),
+        (lambda m: ketchup.load(None), "A model is a name or a path as a text, not None"),
+        (lambda m: ketchup.load("demo-teacher", 3), "A model is a name or a path as a text, not 3"),
+        (lambda m: ketchup.measure("a", "b", k=2), r"k is a list; write \[2\] in place of 2"),
+        (lambda m: ketchup.measure("a", "b", k="2"), r"k is a list; write \['2'\]"),
+        (lambda m: ketchup.measure("a", "b", estimators="soft"), r"estimators is a list; write \['soft'\]"),
+        (lambda m: ketchup.measure("a", "b", gradient=True, baselines="none"), r"baselines is a list"),
+        (lambda m: ketchup.evaluate("a", metrics="accuracy"), r"metrics is a list; write \['accuracy'\]"),
+        (lambda m: ketchup.evaluate(None), "A system is a name or a path as a text, not None"),
+        (lambda m: ketchup.compare("a", "b", metrics="bleu"), r"metrics is a list"),
+        (lambda m: ketchup.judge("a", "b", criteria="overall"), r"criteria is a list; write \['overall'\]"),
+    ],
+)
+def test_one_value_for_a_list_and_a_name_for_a_model_are_told(call, said):
+    """A text was taken letter by letter: `stop="END"` ended outputs at each E."""
+    with pytest.raises(UsageError, match=said):
+        call(tiny.language_model("t5"))
