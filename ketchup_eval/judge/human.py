@@ -20,7 +20,7 @@ CATEGORIES: tuple[Preferred, ...] = get_args(Preferred)
 
 
 @dataclass(frozen=True)
-class Preference:
+class HumanChoice:
     """A human's choice on an item; `criterion` and `system` are `None` where it holds for all of them."""
 
     item: str
@@ -47,14 +47,14 @@ class Agreement:
 
 def read_preferences(
     path: Path, settings: JudgeSettings, ids: Collection[str], criteria: Sequence[str]
-) -> list[Preference]:
+) -> list[HumanChoice]:
     """Rows `{"id": ..., "preferred": "a", "b" or "tie"}`, each with a "criterion" and an "a" (system) if need be.
 
     `ids` are those of the predictions, `criteria` all that the task's kind has, whether they are judged now or not.
     Raises `DataError` with file and line for a row that cannot be used, matches nothing or says what an earlier one
     said.
     """
-    preferences: dict[tuple[str, str | None, str | None], Preference] = {}
+    preferences: dict[tuple[str, str | None, str | None], HumanChoice] = {}
     for _, place, row in json_rows(path):
         item, preferred, criterion, system = (row.get(name) for name in ("id", "preferred", "criterion", "a"))
         if not isinstance(item, str) or preferred not in CATEGORIES:
@@ -70,7 +70,7 @@ def read_preferences(
             raise DataError(f'{place}: several systems are judged; say which one with "a".')
         if (item, criterion, system) in preferences:
             raise DataError(f'{place}: the id "{item}" has a preference already; keep one row for each.')
-        preferences[item, criterion, system] = Preference(item, preferred, criterion, system)
+        preferences[item, criterion, system] = HumanChoice(item, preferred, criterion, system)
     return list(preferences.values())
 
 
@@ -79,7 +79,7 @@ def _short(value: object) -> str:
 
 
 def agreement(
-    preferences: Sequence[Preference], items: Sequence[str], votes: Array, settings: JudgeSettings
+    preferences: Sequence[HumanChoice], items: Sequence[str], votes: Array, settings: JudgeSettings
 ) -> Agreement:
     """Agreement of the preferences with `votes[n, 4]` on `items`."""
     general_first = sorted(preferences, key=lambda row: (row.criterion is not None, row.system is not None))

@@ -15,7 +15,7 @@ from ketchup.tasks import task_named
 from ketchup.tasks.base import Input
 from ketchup_eval.inputs import RowsFrom, find_inputs
 from ketchup_eval.judge.criteria import criteria, template
-from ketchup_eval.judge.human import Preference, read_preferences
+from ketchup_eval.judge.human import HumanChoice, read_preferences
 from ketchup_eval.judge.judge_settings import JudgeSettings
 from ketchup_eval.judge.protocol import Pair, Question, make_pairs, questions, sample_ids
 from ketchup_eval.judge.verdicts import VerdictStore
@@ -44,7 +44,7 @@ class Plan:
     calls: list[Call]
     repeats: list[Call]
     unshared: int
-    preferences: list[Preference]
+    preferences: list[HumanChoice]
     """People's, read before anything is asked, so that a mistake in their file costs nothing."""
 
     def to_ask(self, store: VerdictStore, *, retry_unparsed: bool = False) -> list[Call]:
@@ -82,7 +82,7 @@ def make_plan(settings: JudgeSettings, runs_dir: Path) -> Plan:
     return Plan(settings, templates, pairs, calls, repeats, unshared, preferences)
 
 
-def _preferences(settings: JudgeSettings, ids: Collection[str], drawn: Collection[str]) -> list[Preference]:
+def _preferences(settings: JudgeSettings, ids: Collection[str], drawn: Collection[str]) -> list[HumanChoice]:
     """People's preferences, with a notice of those on items that are not judged."""
     if settings.human is None:
         return []

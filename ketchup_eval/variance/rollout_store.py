@@ -52,7 +52,7 @@ class ScoredBlock:
 
 
 @dataclass(frozen=True)
-class Written:
+class BlockTokens:
     """The tokens of a block's rollouts, an input's neighbours, and which of them the student chose."""
 
     tokens: list[list[int]]
@@ -82,7 +82,7 @@ class PartStore:
         """Keeps a block as a part."""
         write_part(self.path(index), self.blocks[index], rollouts, *values)
 
-    def written(self, index: int) -> Written:
+    def written(self, index: int) -> BlockTokens:
         """The tokens of a block, in the order of its inputs."""
         path = self.path(index)
         table = _table(path, ["id", "tokens", "action"])
@@ -90,7 +90,7 @@ class PartStore:
         for row, name in enumerate(table.column("id").to_pylist()):
             rows.setdefault(name, []).append(row)
         table = table.take([row for one in self.blocks[index] for row in rows[one.id]])
-        return Written(table.column("tokens").to_pylist(), table.column("action").to_pylist())
+        return BlockTokens(table.column("tokens").to_pylist(), table.column("action").to_pylist())
 
     def read(self, wanted: Mapping[str, str | None]) -> Iterator[ScoredBlock]:
         """All blocks, one at a time, with the `wanted` values, each of which names who needs it: see `read_part`."""
