@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ from tests import equations
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "Agg"
+
+if find_spec("hypothesis"):  # environments of other libraries run some of these tests without it
+    from hypothesis import settings
+
+    settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+    settings.load_profile("any machine")
 
 TESTS = Path(__file__).parent
 FAST = {"estimators", "evaluation", "maths", "metrics", "stats", "tasks"}
