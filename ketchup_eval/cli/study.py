@@ -64,6 +64,7 @@ def study(
         raise UsageError(f"{' and '.join(chosen_ways)} are different things to do; leave all but one out.")
     if probe and not dry_run:
         raise UsageError("--probe goes with --dry-run, which says how long a study takes.")
+    from ketchup.plugins import LOADED
     from ketchup_eval.cli.plan_check import check_commands
     from ketchup_eval.study.graph import graph
     from ketchup_eval.study.reading import read_plan
@@ -73,8 +74,9 @@ def study(
     from ketchup_eval.study.shell import snakefile as workflow
     from ketchup_eval.study.stamps import done_as_planned
 
+    named = tuple(LOADED)  # by the words of this command: plug-ins that a plan's commands name are theirs alone
     read = read_plan(plan).without(drop).with_data(data or ())
-    nodes, folder = graph(read, runs_dir), runs_dir / read.name
+    nodes, folder = graph(read, runs_dir, named), runs_dir / read.name
     if node is not None:
         if node not in nodes:
             raise UsageError(f'{plan} has no result "{node}"; --dry-run names all.')
@@ -93,6 +95,7 @@ def study(
     elif snakefile is not None:
         words = ["study", str(plan), "--runs-dir", str(runs_dir), *(["--data", *data] if data else [])]
         words += ["--drop", str(drop)] if drop else []
+        words += ["--plugin", *named] if named else []
         atomic_write_text(snakefile, workflow(chosen.values(), words, folder, threads or 1))
         say(f"Written: {snakefile}")
     elif dry_run:

@@ -4,7 +4,7 @@ Nothing here runs or reads a run: the same plan always gives the same graph.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,15 @@ Runs = Mapping[str, Sequence[str]]
 """By method, the names of its runs, one a seed."""
 
 
-def graph(plan: Plan, runs_dir: Path) -> dict[str, Node]:
-    """The nodes by name, each after those that it needs; a `UsageError` where two would have one name."""
+def graph(plan: Plan, runs_dir: Path, plugins: Sequence[str] = ()) -> dict[str, Node]:
+    """The nodes by name, each after those that it needs; a `UsageError` where two would have one name.
+
+    Every command gets the `plugins`, as any may use what they add.
+    """
     nodes: dict[str, Node] = {}
-    for node in _Graph(plan, runs_dir / plan.name).nodes():
+    named = ("--plugin", *plugins) if plugins else ()
+    for planned in _Graph(plan, runs_dir / plan.name).nodes():
+        node = replace(planned, words=(*planned.words, *named))
         Run.new(node.name, runs_dir)
         if node.name in nodes:
             if nodes[node.name] == node:

@@ -121,6 +121,25 @@ def test_a_plan_is_looked_at_without_transformers(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+PLUGIN = """
+from dataclasses import replace
+from ketchup.methods import METHODS
+METHODS["mine"] = replace(METHODS["kl"], build=lambda: replace(METHODS["kl"].build(), name="mine"))
+"""
+
+
+def test_every_command_gets_the_plugins_of_the_study(tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN, encoding="utf-8")
+    plan = plan_file(tmp_path, PLAN.replace("[methods.k4]", "[methods.mine]\n[methods.k4]"))
+    words = [plan, "--runs-dir", tmp_path / "runs", "--print"]
+    done = without(set(), *words, "--plugin", tmp_path / "mine.py")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) > 20
+    assert all(line.endswith(f"--plugin {tmp_path / 'mine.py'}") for line in lines)
+    assert "There is no method 'mine'" in without(set(), *words).stderr
+
+
 def without(modules, *words):
     """The command in a Python of its own, which says at its end which of these modules it has imported."""
     script = (
