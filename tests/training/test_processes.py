@@ -8,7 +8,9 @@ import sys
 import time
 
 import pytest
+from safetensors.torch import load_file
 
+from tests.commands import ketchup, together
 from tests.training.runs import Run
 
 STEPS = 4
@@ -20,13 +22,12 @@ METHODS = {
 """Greedy rollouts do not depend on who draws them, so one process and two must agree."""
 
 
-def command(inputs, method, accumulation, processes, *more):
+def command(inputs, method, accumulation, folder, *more):
     given = ["train", method, *METHODS[method], "--student", inputs / "student", "--teacher", inputs / "teacher"]
     given += ["--task", "gsm8k", "--data", inputs / "data", "--max-new-tokens", 6, "--steps", STEPS]
     given += ["--batch-size", 2, "--accumulation", accumulation, "--lr", 0.001, "--eval-every", 2, "--save-every", 2]
-    begin = launcher(processes) if processes > 1 else [sys.executable]
     # a number of threads that does not change, since sums depend on it
-    return [str(word) for word in [*begin, "-m", "ketchup_eval.cli", *given, "--threads", 1, *more]]
+    return [*given, "--threads", 1, "--runs-dir", folder / "runs", *more]
 
 
 def launcher(processes):
@@ -40,7 +41,12 @@ def start(folder, words):
     folder.mkdir(exist_ok=True)
     with (folder / "output").open("w") as output:
         return subprocess.Popen(
-            words, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+            [str(word) for word in words],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
 
 
@@ -48,9 +54,19 @@ def finish(folder, process):
     assert process.wait(timeout=300) == 0, (folder / "output").read_text()
 
 
-def weights_of(folder, method):
-    from safetensors.torch import load_file
+def by_one(folder, words):
+    folder.mkdir(exist_ok=True)
+    done = ketchup(folder, *words)
+    assert done.code == 0, done.stderr
 
+
+def by_two(folder, words):
+    """As a launcher starts them, and sooner: they are forked from a process that has imported the libraries."""
+    for done in together(folder, words, words):
+        assert done.code == 0, done.stderr
+
+
+def weights_of(folder, method):
     return load_file(folder / f"runs/{method}-gsm8k/last/model.safetensors")
 
 
@@ -58,36 +74,29 @@ def weights_of(folder, method):
 @pytest.mark.parametrize("method", ["js", "ketchup"])
 def test_two_processes_end_as_one(tmp_path, inputs, method, shard):
     """1 process x 4 micro-batches = 2 processes x 2, to rounding, in weights and in what is logged."""
-    started = {}
-    for processes, accumulation, options in ((1, 4, []), (2, 2, shard)):
-        folder = tmp_path / str(processes)
-        started[folder] = start(folder, command(inputs, method, accumulation, processes, *options))
-    for folder, process in started.items():
-        finish(folder, process)
-    one, two = (weights_of(folder, method) for folder in started)
+    folders = tmp_path / "1", tmp_path / "2"
+    by_one(folders[0], command(inputs, method, 4, folders[0]))
+    by_two(folders[1], command(inputs, method, 2, folders[1], *shard))
+    one, two = (weights_of(folder, method) for folder in folders)
     # Adam makes a whole step of a gradient near 0, and of its rounding, which is another when sums are split otherwise.
     assert max((one[name] - two[name]).abs().max().item() for name in one) < (2e-5 if shard else 1e-5)
-    begun = weights_file(inputs / "student")
+    begun = load_file(inputs / "student/model.safetensors")
     assert max((one[name] - begun[name]).abs().max().item() for name in one) > 1e-3
-    rows = [Run(folder / f"runs/{method}-gsm8k").metrics for folder in started]
-    for alone, together in zip(*rows, strict=True):
-        assert alone.keys() == together.keys()
+    rows = [Run(folder / f"runs/{method}-gsm8k").metrics for folder in folders]
+    for alone, beside in zip(*rows, strict=True):
+        assert alone.keys() == beside.keys()
         for name in alone:
-            assert together[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5), name
-
-
-def weights_file(folder):
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")
+            assert beside[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-5), name
 
 
 @pytest.mark.parametrize("shard", [[], ["--shard"]], ids=["replicated", "sharded"])
 def test_two_processes_go_on_after_a_kill(tmp_path, inputs, shard):
-    words = command(inputs, "ketchup", 2, 2, "--schedule", "linear", "--temperature", 1, *shard)
+    """Killed are processes under `accelerate launch`, all at once."""
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    finish(unbroken, start(unbroken, words))
-    process = start(broken, words)
+    more = ("--schedule", "linear", "--temperature", 1, *shard)
+    by_two(unbroken, command(inputs, "ketchup", 2, unbroken, *more))
+    words = command(inputs, "ketchup", 2, broken, *more)
+    process = start(broken, [*launcher(2), "-m", "ketchup_eval.cli", *words])
     metrics = broken / "runs/ketchup-gsm8k/metrics.jsonl"
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
@@ -96,7 +105,7 @@ def test_two_processes_go_on_after_a_kill(tmp_path, inputs, shard):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before the kill"
-    finish(broken, start(broken, words))
+    by_two(broken, words)
     one, other = (Run(folder / "runs/ketchup-gsm8k") for folder in (unbroken, broken))
     assert other.metrics == one.metrics
     assert other.weights == one.weights
@@ -150,10 +159,11 @@ def test_two_processes_validate_as_one_to_the_last_bit(tmp_path):
 
 
 def test_another_number_of_processes_is_refused(tmp_path, inputs):
-    finish(tmp_path, start(tmp_path, command(inputs, "seqkd", 4, 1)))
-    process = start(tmp_path, command(inputs, "seqkd", 4, 2))
-    assert process.wait(timeout=300) != 0
-    assert "processes was 1 and is now 2" in (tmp_path / "output").read_text()
+    words = command(inputs, "seqkd", 4, tmp_path)
+    by_one(tmp_path, words)
+    refused = together(tmp_path, words, words)
+    assert [done.code for done in refused] == [1, 1]
+    assert "processes was 1 and is now 2" in refused[0].stderr
 
 
 def test_sums_go_over_vectors_of_different_length(tmp_path):
