@@ -1,6 +1,7 @@
 """What `--engine` may be, said before anything slow is imported."""
 
 import re
+import sys
 
 from ketchup import checks
 from ketchup.choices import READY_ENGINES, EngineName
@@ -23,10 +24,10 @@ def check_engine(name: EngineName) -> None:
     if IN_PARTS in name:
         _check_in_parts(name)
         return
-    from ketchup.rollouts.engines import ENGINES  # noqa: PLC0415  (torch, which a plug-in's has loaded)
-
-    if name not in ENGINES:
-        known = dict.fromkeys([*READY_ENGINES, *ENGINES])
+    table = sys.modules.get("ketchup.rollouts.engines")  # which a plug-in that adds a row has loaded, and torch with it
+    rows = table.ENGINES if table else {}
+    if name not in rows:
+        known = dict.fromkeys([*READY_ENGINES, *rows])
         raise UsageError(f"--engine is {name!r}: use one of {', '.join(known)}, or name a --plugin that adds it.")
 
 

@@ -23,6 +23,8 @@ REFUSED = {
     "train kl --student demo-student-1 --teacher-memory 0": "--teacher-memory must be a number of GB above 0",
     "variance --k 0": "--k must be at least 1",
     "variance --estimator k-step:0": "The K of k-step must be at least 1",
+    "variance --engine foo": "--engine is 'foo': use one of auto, ctranslate2",
+    "train kl --student demo-student-1 --engine foo": "--engine is 'foo': use one of auto",
     "variance --samples 1": "--samples must be at least 2",
     "variance --gradient --estimator all-action": "--gradient weighs actions",
     "variance --task foo": 'there is no task "foo"',
