@@ -3,6 +3,7 @@
 import hashlib
 import io
 import multiprocessing
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ketchup.errors import DataError
+from ketchup.errors import DataError, UsageError
 from ketchup.files import atomic_write_bytes
 from ketchup.hashes import content_hash
 from ketchup.plugins import LOADED, load_plugins
@@ -104,10 +105,22 @@ def _mapping(workers: int, works: Sequence[Work]) -> Iterator[Iterable[Array]]:
     if workers == 1 or len(works) == 1:
         yield map(_work, works)
         return
+    for name, statistics, _ in works:
+        _check_can_be_sent(name, statistics)
     # A fork of a process with torch's threads may hang; a fresh process imports the metrics only.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(works)), context, load_plugins, (list(LOADED),)) as pool:
         yield pool.map(_work, works)
+
+
+def _check_can_be_sent(name: str, statistics: Callable[[Sequence[Item]], Array]) -> None:
+    try:
+        pickle.dumps(statistics)
+    except Exception as error:  # pickle raises too many kinds to list
+        raise UsageError(
+            f'The metric "{name}" counts by what cannot be sent to another process; make it a function of the file '
+            "(def), or use --workers 1."
+        ) from error
 
 
 def _work(work: Work) -> Array:

@@ -64,6 +64,14 @@ def test_every_piece_of_work_has_as_many_statistics():
         segment_statistics([wider], ITEMS * (CHUNK // 2 + 1))
 
 
+def test_what_cannot_be_sent_to_another_process_is_told():
+    items = ITEMS * CHUNK
+    counted = metric(lambda given: np.ones((len(given), 1)))
+    with pytest.raises(UsageError, match='The metric "mine" counts by what cannot be sent to another process'):
+        segment_statistics([counted], items, workers=2)
+    assert len(segment_statistics([counted], items)["mine"]) == len(items)
+
+
 @pytest.mark.parametrize("raised", ["1 / 0", "raise SystemExit(3)", "items[7]"])
 def test_what_fails_is_one_sentence_with_the_line_of_the_plugin(tmp_path, monkeypatch, raised):
     file = tmp_path / "mine.py"
