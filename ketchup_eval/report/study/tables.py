@@ -44,7 +44,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class StudyRow:
     """What is known of a method, the start or a teacher; where a number is not there, neither is its cell."""
 
     name: str
@@ -61,7 +61,7 @@ class StudyTable:
     title: str
     about: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[StudyRow, ...]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def _scores(content: Content, student: str) -> StudyTable:
         for row in content["comparisons"]
         if row["student"] == student
     }
-    rows: dict[str, Row] = {}
+    rows: dict[str, StudyRow] = {}
     columns: dict[Column, None] = {}
     begun = False
     for one in _in_order(content, student, teacher):
@@ -105,7 +105,7 @@ def _scores(content: Content, student: str) -> StudyTable:
             cells[column] = Cell(estimate(found), len(by_seed), sources, p, by_seed=by_seed)
             columns[column] = None
         if cells:
-            rows[name] = Row(name, trained, cells)
+            rows[name] = StudyRow(name, trained, cells)
             begun = begun or "student" in one
     if not begun:  # nothing is there but the teacher, which other students have too
         rows, columns = {}, {}
@@ -142,7 +142,7 @@ def _row_name(one: Content) -> tuple[str, bool]:
 
 def _win_rates(content: Content, student: str) -> StudyTable:
     methods = {run["run"]: run["method"] for run in content["runs"]}
-    rows: dict[str, Row] = {}
+    rows: dict[str, StudyRow] = {}
     columns: dict[Column, None] = {}
     for judged in content["judge"]:
         if judged["student"] != student:
@@ -156,7 +156,7 @@ def _win_rates(content: Content, student: str) -> StudyTable:
             column = Column(judged["task"], found["criterion"], higher_is_better=True)
             columns[column] = None
             cell = Cell(estimate(share).scaled(100), 1, (judged["run"], system), found["p_holm"])
-            rows[name] = Row(name, True, {**(rows[name].cells if name in rows else {}), column: cell})
+            rows[name] = StudyRow(name, True, {**(rows[name].cells if name in rows else {}), column: cell})
     reference = content["plan"]["reference"].get("judge")
     about = (
         "Share of the judge's votes, in per cent, four to an item; 95% intervals over items. p: of no preference, by "
@@ -168,7 +168,7 @@ def _win_rates(content: Content, student: str) -> StudyTable:
 
 def _foretold(content: Content, student: str) -> StudyTable:
     """Methods from the one whose gradient points best; a row for each, if it has trained or not."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, StudyRow] = {}
     columns: dict[Column, None] = {}
     mine = [one for one in foretold(content) if one.student == student]
     reached = {(row["task"], row["method"]): row for row in content["methods"] if row.get("student") == student}
@@ -185,7 +185,7 @@ def _foretold(content: Content, student: str) -> StudyTable:
                     by_seed = tuple(trained["by_seed"].get(score, ()))
                     cells[other] = Cell(estimate(found), len(by_seed), tuple(trained["runs"]), by_seed=by_seed)
             before = rows[method].cells if method in rows else {}
-            rows[method] = Row(method, True, {**before, **cells})
+            rows[method] = StudyRow(method, True, {**before, **cells})
     when = ", ".join(dict.fromkeys(f"frozen {one.frozen}" if one.frozen else "not frozen" for one in mine))
     about = (
         f"Expected cosine of a batch of {BATCH} rollouts to the gradient of the return, measured before training "
@@ -222,7 +222,7 @@ def _by_task(content: Content, columns: Iterable[Column]) -> tuple[Column, ...]:
     return tuple(sorted(columns, key=lambda column: (tasks.index(column.task), column.score == "return")))
 
 
-def _of(rows: Mapping[str, Row]) -> tuple[Row, ...]:
+def _of(rows: Mapping[str, StudyRow]) -> tuple[StudyRow, ...]:
     return tuple(rows.values())
 
 

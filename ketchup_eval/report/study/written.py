@@ -9,7 +9,7 @@ from rich.text import Text
 from ketchup.texts import csv_cell, latex_text, markdown_text, one_line
 from ketchup_eval.report.comparison_table import p_text
 from ketchup_eval.report.scores_table import interval, number
-from ketchup_eval.report.study.tables import Cell, Column, Row, StudyTable
+from ketchup_eval.report.study.tables import Cell, Column, StudyRow, StudyTable
 from ketchup_eval.report.tables import Table
 
 ABSENT = "-"
@@ -48,7 +48,7 @@ def as_latex(tables: Sequence[StudyTable]) -> str:
     return "\n\n".join(map(_latex, tables)) + "\n"
 
 
-def seeds_of(row: Row) -> str:
+def seeds_of(row: StudyRow) -> str:
     """How many seeds the numbers of a row have; a dash where nothing was trained."""
     counts = sorted({cell.seeds for cell in row.cells.values()})
     return "-".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if row.trained else ABSENT
