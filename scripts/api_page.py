@@ -53,7 +53,8 @@ def page() -> str:
     for part, names in PARTS.items():
         lines.append(f"## {part}\n")
         lines += [text for name in names for text in entry(name, getattr(ketchup, name))]
-    lines.append("## Words\n\nThat an option of such a type takes; more engines come from plug-ins.\n")
+    about = "more engines come from plug-ins, and those of vLLM run on N GPUs with `:tpN`"
+    lines.append(f"## Words\n\nThat an option of such a type takes; {about}.\n")
     lines += [f"* `{name}`: {', '.join(f'`{word}`' for word in words)}" for name, words in sorted(vocabularies())]
     return "\n".join(lines) + "\n"
 

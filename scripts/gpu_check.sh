@@ -128,7 +128,8 @@ train=(train ketchup --k 4 --student demo-student-3 --limit 200 --steps 6 --save
     --validation-limit 16 --max-new-tokens 16 --device "$device" --runs-dir "$folder")
 if try train-whole ketchup "${train[@]}" --name train-whole; then
     echo "== train-killed" >&2
-    ketchup "${train[@]}" --name train-killed >"$folder/train-killed.log" 2>&1 &
+    # not by the function, whose shell alone the kill would end
+    "$python" -m ketchup_eval.cli "${train[@]}" --name train-killed >"$folder/train-killed.log" 2>&1 &
     doomed=$!
     while kill -0 "$doomed" 2>/dev/null && [[ ! -e $folder/train-killed/last ]]; do sleep 0.05; done
     kill -9 "$doomed" 2>/dev/null
