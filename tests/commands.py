@@ -49,10 +49,11 @@ def ketchup(folder, *arguments, kill=None, seconds=60, program=PROGRAM):
     return _finished(folder, _started(folder, arguments, kill, {}, program=program), seconds)
 
 
-def together(folder, *commands, kills=None, values=None, seconds=120):
+def together(folder, *commands, kills=None, values=None, seconds=120, program=PROGRAM):
     """Runs the commands, one a process, as a launcher does whose processes share the work; each in a folder of its own.
 
-    `kills` are those of processes by their number; `values` are of constants, by their dotted names.
+    `kills` are those of processes by their number; `values` are of constants, by their dotted names. `program` is the
+    dotted name of another function that takes the words of a command.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -64,7 +65,7 @@ def together(folder, *commands, kills=None, values=None, seconds=120):
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "KETCHUP_LAUNCHED": 1, "ACCELERATE_USE_CPU": "true"}
         place["OMP_NUM_THREADS"] = 1  # as launchers do
         environment = {name: str(value) for name, value in {**ranks, **place}.items()}
-        started.append(_started(folder / str(rank), arguments, (kills or {}).get(rank), environment, values))
+        started.append(_started(folder / str(rank), arguments, (kills or {}).get(rank), environment, values, program))
     return [_finished(folder / str(rank), process, seconds) for rank, process in enumerate(started)]
 
 

@@ -10,7 +10,9 @@ import psutil
 import pytest
 
 from tests import tiny
+from tests.commands import ketchup
 
+PROGRAM = ["-m", "ketchup_eval.cli"]
 INPUTS = 150
 """Three blocks of outputs, nineteen parts of rollouts."""
 
@@ -33,21 +35,27 @@ def command(name, inputs, *more):
     }
     given = [name, *models[name], "--teacher", inputs / "teacher", "--task", "gsm8k", "--data", inputs / "data"]
     given += ["--max-new-tokens", 20, "--threads", 1, "--name", "run", "--json"]
-    return [str(word) for word in [sys.executable, "-m", "ketchup_eval.cli", *given, *more]]
+    return [str(word) for word in [*given, *more]]
 
 
 def launched(words):
     """The same command under `accelerate launch` with two processes."""
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    return [*launch, *words[1:]]
+    return [*launch, *PROGRAM, *words]
 
 
 def start(folder, words):
+    """The command, or the launcher that it is given to."""
     folder.mkdir()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
     return subprocess.Popen(
-        words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words if words[0] == sys.executable else [sys.executable, *PROGRAM, *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -68,8 +76,10 @@ def alone(tmp_path_factory, inputs):
     folder = tmp_path_factory.mktemp("alone")
     found = {}
     for name in ("variance", "evaluate"):
-        stdout, _ = finish(start(folder / name, command(name, inputs)))
-        found[name] = json.loads(stdout), results(folder / name)
+        (folder / name).mkdir()
+        done = ketchup(folder / name, *command(name, inputs))
+        assert done.code == 0, done.stderr
+        found[name] = json.loads(done.stdout), results(folder / name)
     return found
 
 
@@ -105,8 +115,8 @@ def test_the_blocks_of_a_killed_process_are_done_by_the_next_start(tmp_path, inp
     content, files = alone["variance"]
     assert len(before) < len(files)
     assert before.items() <= files.items()
-    again = subprocess.run(words, cwd=tmp_path / "two", capture_output=True, text=True, timeout=240)
-    assert again.returncode == 0, again.stderr
+    again = ketchup(tmp_path / "two", *command("variance", inputs))
+    assert again.code == 0, again.stderr
     assert results(tmp_path / "two") == files
     assert numbers(json.loads(again.stdout)) == numbers(content)
 

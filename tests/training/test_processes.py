@@ -7,10 +7,21 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from ketchup.methods import method
+from ketchup.methods.base import Trajectory
+from ketchup.phases import Phases
+from ketchup.processes import Processes
+from ketchup.training import validation
+from ketchup.training.experience import Student
+from ketchup.training.weights import StudentWeights
+from tests import tiny
 from tests.commands import ketchup, together
+from tests.training.given import TASK, inputs_of
 from tests.training.runs import Run
 
 STEPS = 4
@@ -48,10 +59,6 @@ def start(folder, words):
             stderr=output,
             start_new_session=True,
         )
-
-
-def finish(folder, process):
-    assert process.wait(timeout=300) == 0, (folder / "output").read_text()
 
 
 def by_one(folder, words):
@@ -103,8 +110,10 @@ def test_two_processes_go_on_after_a_kill(tmp_path, inputs, shard):
         if metrics.exists() and len(metrics.read_text().splitlines()) > 2:
             break
         time.sleep(0.05)
+    workers = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before the kill"
+    assert not psutil.wait_procs(workers, timeout=20)[1]
     by_two(broken, words)
     one, other = (Run(folder / "runs/ketchup-gsm8k") for folder in (unbroken, broken))
     assert other.metrics == one.metrics
@@ -114,48 +123,31 @@ def test_two_processes_go_on_after_a_kill(tmp_path, inputs, shard):
     assert len(manifest["resumed"]) == 1
 
 
-VALIDATION = """
-import json
-import sys
-from pathlib import Path
-
-from ketchup.methods import method
-from ketchup.methods.base import Trajectory
-from ketchup.phases import Phases
-from ketchup.processes import Processes
-from ketchup.training import validation
-from ketchup.training.experience import Student
-from ketchup.training.weights import StudentWeights
-from tests import tiny
-from tests.training.given import TASK, inputs_of
-
-validation.BLOCK = 3
-processes = Processes("float32")
-model, teacher = tiny.language_model("t5"), tiny.language_model("t5", seed=1)
-prompts = [[2 + place % 4] * (1 + place % 3) for place in range(11)]
-rows = [Trajectory.of(prompt, [2, 3, 1], [True, len(prompt) < 3, True]) for prompt in prompts]
-found = {}
-for name, options in {"ketchup": {"k": 2}, "js": {}, "seqkd": {}}.items():
-    student = Student(StudentWeights(model), TASK, "auto", Phases())
-    values = validation.validate(method(name, options), student, teacher, inputs_of(rows), 2, 5, processes)
-    assert all(values == other for other in processes.everywhere(values))
-    found[name] = values
-if processes.main:
-    Path("found.json").write_text(json.dumps(found))
-processes.finish()
-"""
+def validate(words, prog_name):
+    """Writes what this process, alone or one of two, finds by three methods."""
+    validation.BLOCK = 3
+    processes = Processes("float32")
+    model, teacher = tiny.language_model("t5"), tiny.language_model("t5", seed=1)
+    prompts = [[2 + place % 4] * (1 + place % 3) for place in range(11)]
+    rows = [Trajectory.of(prompt, [2, 3, 1], [True, len(prompt) < 3, True]) for prompt in prompts]
+    found = {}
+    for name, options in {"ketchup": {"k": 2}, "js": {}, "seqkd": {}}.items():
+        student = Student(StudentWeights(model), TASK, "auto", Phases())
+        values = validation.validate(method(name, options), student, teacher, inputs_of(rows), 2, 5, processes)
+        assert all(values == other for other in processes.everywhere(values))
+        found[name] = values
+    print(json.dumps(found))
+    processes.finish()
 
 
 def test_two_processes_validate_as_one_to_the_last_bit(tmp_path):
     """Drawn at temperature 1, with four blocks among two processes."""
-    file = tmp_path / "script.py"
-    file.write_text(VALIDATION)
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder, begin in zip(folders, ([sys.executable], launcher(2)), strict=True):
-        finish(folder, start(folder, [*map(str, begin), str(file)]))
-    one, two = ((folder / "found.json").read_text() for folder in folders)
-    assert one == two
-    assert all(len(set(values.values())) == len(values) for values in json.loads(one).values())
+    program = "tests.training.test_processes.validate"
+    done = [ketchup(tmp_path, program=program), *together(tmp_path, [], [], program=program)]
+    assert [run.code for run in done] == [0, 0, 0], [run.stderr for run in done]
+    one, *others = (json.loads(run.stdout) for run in done)
+    assert others == [one, one]
+    assert all(len(set(values.values())) == len(values) for values in one.values())
 
 
 def test_another_number_of_processes_is_refused(tmp_path, inputs):
@@ -166,24 +158,22 @@ def test_another_number_of_processes_is_refused(tmp_path, inputs):
     assert "processes was 1 and is now 2" in refused[0].stderr
 
 
+def sums(words, prog_name):
+    p = Processes("float32")
+    own = torch.arange(1.0, 3.0) if p.main else torch.arange(1.0, 5.0)
+    assert p.total(own).tolist() == [2, 4, 3, 4], p.total(own)
+    assert p.total(torch.tensor(p.index + 1)).item() == 3
+    assert p.union(["a", "b"] if p.main else ["b", "c"]) == ["a", "b", "c"]
+    assert p.share(range(5)) == range(p.index, 5, 2)
+    weight = torch.nn.Parameter(torch.zeros(2))
+    idle = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.full((2,), float(p.index + 1))
+    p.add_up_gradients([weight, idle])
+    assert weight.grad.tolist() == [3, 3]
+    p.finish()
+
+
 def test_sums_go_over_vectors_of_different_length(tmp_path):
     """What `Processes.total` promises, in two real processes."""
-    script = (
-        "import torch\n"
-        "from ketchup.processes import Processes\n"
-        "p = Processes('float32')\n"
-        "own = torch.arange(1.0, 3.0) if p.main else torch.arange(1.0, 5.0)\n"
-        "assert p.total(own).tolist() == [2, 4, 3, 4], p.total(own)\n"
-        "assert p.total(torch.tensor(p.index + 1)).item() == 3\n"
-        "assert p.union(['a', 'b'] if p.main else ['b', 'c']) == ['a', 'b', 'c']\n"
-        "assert p.share(range(5)) == range(p.index, 5, 2)\n"
-        "weight = torch.nn.Parameter(torch.zeros(2))\n"
-        "idle = torch.nn.Parameter(torch.zeros(2))\n"
-        "weight.grad = torch.full((2,), float(p.index + 1))\n"
-        "p.add_up_gradients([weight, idle])\n"
-        "assert weight.grad.tolist() == [3, 3]\n"
-        "p.finish()\n"
-    )
-    file = tmp_path / "script.py"
-    file.write_text(script)
-    finish(tmp_path, start(tmp_path, [*map(str, launcher(2)), str(file)]))
+    for done in together(tmp_path, [], [], program="tests.training.test_processes.sums"):
+        assert done.code == 0, done.stderr

@@ -1,11 +1,8 @@
 """Gradients on disk: the same bytes however they were made, and nothing made twice."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +12,7 @@ from typer.testing import CliRunner
 from ketchup_eval.cli import app
 from ketchup_eval.variance.gradient.of_rollouts import HeadGradients
 from tests import tiny
-from tests.commands import Kill, ketchup, write_data
+from tests.commands import Kill, ketchup, together, write_data
 
 INPUTS = 28
 """Four parts: eight inputs a part."""
@@ -104,10 +101,9 @@ def test_a_killed_study_goes_on_where_it_was(tmp_path, study, inputs, kill):
 
 
 def test_two_processes_write_what_one_writes(tmp_path, study, inputs):
-    command = [sys.executable, "-m", "ketchup_eval.cli", *arguments(inputs, "--processes", 2)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
+    words = arguments(inputs, "--runs-dir", tmp_path / "runs")
+    for done in together(tmp_path, words, words):
+        assert done.code == 0, done.stderr
     assert parts(tmp_path) == parts(study)
     assert result_of(tmp_path) == result_of(study)
 
