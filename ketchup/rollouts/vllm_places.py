@@ -9,10 +9,11 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ QUIET = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 
 OF_LOGGING = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
 """What vLLM writes where nothing else was asked for; standard output is for results."""
+STDERR = 2
 RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception): (.+)$", re.MULTILINE)
 
 
@@ -64,6 +66,19 @@ class Log:
         path = self._folder / "logging.json"
         path.write_text(json.dumps(config))
         return {"VLLM_LOGGING_CONFIG_PATH": str(path)}
+
+    @contextmanager
+    def instead_of_stderr(self) -> Iterator[None]:
+        """Processes that start meanwhile have a file for their standard error: Python's last words go there too."""
+        sys.stderr.flush()
+        ours = os.dup(STDERR)
+        with (self._folder / "stderr.log").open("ab") as file:
+            os.dup2(file.fileno(), STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(ours, STDERR)
+            os.close(ours)
 
     def reason(self, error: Exception) -> str:
         """The first thing that failed there, else what came of it here, in a line."""
@@ -98,6 +113,7 @@ class Place:
         On a CPU its workers share the threads of this process, on whichever cores are free.
         """
         before = dict(os.environ)
+        logged = log.environment if self.apart else {}
         for name in filter(OF_LAUNCHERS.fullmatch, before):
             del os.environ[name]
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(self.apart))
@@ -105,12 +121,13 @@ class Place:
         if self.apart:
             for name, value in QUIET.items():
                 os.environ.setdefault(name, value)
-            os.environ.update(log.environment)
+            os.environ.update(logged)
         if not self.gpus:
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
             os.environ["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // self.parts))
         try:
-            yield
+            with log.instead_of_stderr() if logged else nullcontext():
+                yield
         finally:
             for name in os.environ.keys() - before.keys():
                 del os.environ[name]
